@@ -1,0 +1,94 @@
+# Every target is described where it stands; `make help` prints those lines.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+OVERLAY ?=
+ROOTS := operator:inference:deploy/local:deploy/demo:deploy/install:tests
+# The parts that must run before any environment exists need nothing but the standard library.
+LOCAL := PYTHONPATH=deploy/local python3 -m iris_local
+INSTALL := PYTHONPATH=deploy/install:deploy/local python3 -m iris_install
+PYTEST := $(BIN)/python -m pytest
+# Prints how long each part of a test run took, also when it fails.
+TIMED = bash tests/timed.sh
+# Source trees that exist; a checkout in the making may lack some.
+PY := $(wildcard operator inference deploy/local deploy/demo deploy/install tests)
+
+##@ See it work
+.PHONY: demo
+demo: venv ## Cluster up, deploy, traffic, one good and three bad releases; writes artifacts/demo.json
+	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_demo
+
+##@ The one-machine cluster (root; builds a real Kubernetes from its Go modules the first time)
+.PHONY: cluster-up cluster-down cluster-status images
+cluster-up: ## Start it and print the line that points kubectl at it; safe to repeat after a kill
+	$(LOCAL) up
+cluster-down: ## Stop it and leave no process, mount, interface or iptables rule behind
+	$(LOCAL) down
+cluster-status: ## Say what of it runs
+	$(LOCAL) status
+images: ## Build the operator's and the models' images and import them into it
+	$(LOCAL) images
+
+##@ Any cluster
+.PHONY: deploy render
+deploy: ## Install into the current kube-context; OVERLAY=local|production (local is chosen for the cluster above)
+	$(INSTALL) deploy $(if $(OVERLAY),--overlay $(OVERLAY))
+render: ## Print what `make deploy` would apply
+	$(INSTALL) render $(if $(OVERLAY),--overlay $(OVERLAY))
+
+##@ Test
+.PHONY: test test-fast test-unit test-integration test-e2e
+test: packages venv ## Everything, on a machine that may have nothing: installs, builds, judges, runs real servers and a real cluster
+	@$(TIMED) lint types imports test-fast test-integration test-e2e
+test-fast: venv ## The tests that need no server: under a minute
+	$(PYTEST) tests --ignore=tests/integration --ignore=tests/e2e $(ARGS)
+test-integration: packages venv ## Against a real kube-apiserver with etcd, PostgreSQL, Redis and Prometheus
+	$(LOCAL) build kubernetes prometheus
+	$(PYTEST) tests/integration --timeout=300 $(ARGS)
+test-e2e: packages venv ## Scenarios on the real cluster; brings it up and takes it down unless it was up before
+	bash tests/e2e/run.sh $(ARGS)
+
+##@ Judge
+.PHONY: lint types imports format
+lint: venv ## Style and common mistakes
+	$(BIN)/ruff check $(PY)
+	$(BIN)/ruff format --check $(PY)
+types: venv ## mypy, strict
+	$(BIN)/mypy $(PY)
+imports: venv ## The directions in which packages may import each other
+	PYTHONPATH=$(ROOTS) $(BIN)/lint-imports
+format: venv ## Rewrite the code as `make lint` wants it
+	$(BIN)/ruff check --fix-only $(PY)
+	$(BIN)/ruff format $(PY)
+
+##@ Generate
+.PHONY: crds locks
+crds: venv ## Write crds/ from the API types
+	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_operator.api.crd > crds/irismodelreleases.yaml.new
+	mv crds/irismodelreleases.yaml.new crds/irismodelreleases.yaml
+locks: venv ## Resolve every requirements.in again, to the newest versions that fit together
+	bash tests/lock.sh
+
+##@ Prepare
+.PHONY: venv packages
+venv: $(VENV)/.installed ## The development environment in .venv, from hashes
+packages: ## The Debian packages that the tests need (installs only what is missing; starts no service)
+	@bash tests/packages.sh
+
+$(VENV)/.installed: tests/requirements.txt tests/bootstrap.txt
+	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'
+	python3 -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/bootstrap.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes tests/requirements.txt
+	touch $@
+
+.PHONY: help
+help: ## This text
+	@echo 'Releases ML models on Kubernetes by themselves. Start with `make demo`; nothing but Python 3.11, Go, make and root is needed.'
+	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## /{printf "  %-17s %s\n", $$1, $$2}' Makefile
+	@printf '\nPass more to pytest with ARGS, as in: make test-fast ARGS="-k weights -x"\n'
