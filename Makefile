@@ -82,7 +82,7 @@ packages: ## The Debian packages that the tests need (installs only what is miss
 
 $(VENV)/.installed: tests/requirements.txt tests/bootstrap.txt
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'
-	python3 -m venv --clear $(VENV)
+	python3 -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/bootstrap.txt
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes tests/requirements.txt
 	touch $@
