@@ -1,0 +1,107 @@
+"""5xx answers: does the canary fail more often than stable does over the same time?"""
+
+from __future__ import annotations
+
+import math
+
+from iris_operator.analysis.check import Bounds, CheckResult, Memory
+from iris_operator.analysis.counts import Interval
+from iris_operator.analysis.evidence import (
+    GOOD_GRID,
+    WORSE_GRID,
+    Arm,
+    capped_exp,
+    log_below,
+    log_mean_exp,
+    log_rate_ratio,
+)
+from iris_operator.analysis.verdict import Verdict
+from iris_operator.api.spec import ErrorRateCheck
+
+NAME = "errorRate"
+
+# A canary with up to twice stable's errors is not told apart from stable when it is to be cleared.
+_CLEARED_RATIO = 2.0
+_CLEARED_GRID = (0.25, 0.5, 1.0)
+
+
+class ErrorRate:
+    """Rolls back on evidence of more errors than stable's, passes on evidence of tolerably few."""
+
+    def __init__(self, settings: ErrorRateCheck) -> None:
+        self._settings = settings
+
+    def judge(self, interval: Interval, memory: Memory, next_weight: float, bounds: Bounds) -> tuple[CheckResult, Memory]:
+        """See `Check.judge`."""
+        if interval.canary is None or interval.stable is None:
+            missing = "canary" if interval.canary is None else "stable"
+            return CheckResult(NAME, Verdict.NO_DATA, f"Prometheus has no requests of the {missing} revision"), memory
+        canary = Arm(interval.canary.server_errors, interval.canary.total)
+        stable = Arm(interval.stable.server_errors, interval.stable.total)
+        seen_canary = _add(memory.get("canary"), canary)
+        seen_stable = _add(memory.get("stable"), stable)
+        worse = [
+            earlier + log_rate_ratio(canary, stable, omega, 1.0)
+            for earlier, omega in zip(memory.get("worse") or [0.0] * len(WORSE_GRID), WORSE_GRID, strict=True)
+        ]
+        cleared = [
+            earlier + log_rate_ratio(canary, stable, omega, _CLEARED_RATIO)
+            for earlier, omega in zip(memory.get("cleared") or [0.0] * len(_CLEARED_GRID), _CLEARED_GRID, strict=True)
+        ]
+        # All traffic may suffer `tolerance`; a canary that will carry a small share may be looser in its own.
+        tolerated = min(self._settings.tolerance / next_weight, 0.5)
+        few = [log_below(seen_canary, tolerated, tolerated * fraction) for fraction in GOOD_GRID]
+        log_worse = log_mean_exp(worse)
+        log_good = log_mean_exp([log_mean_exp(cleared), log_mean_exp(few)])
+        verdict, reason = self._word(seen_canary, seen_stable, stable, log_worse, log_good, bounds, tolerated)
+        result = CheckResult(
+            NAME,
+            verdict,
+            reason,
+            canary=_share(seen_canary),
+            stable=_share(seen_stable),
+            requests=seen_canary.total,
+            worse=capped_exp(log_worse),
+            good=capped_exp(log_good),
+            bounds=bounds,
+            requests_missing=_requests_missing(log_good, tolerated, bounds) if verdict is Verdict.HOLD else 0,
+        )
+        return result, {
+            "canary": [seen_canary.events, seen_canary.total],
+            "stable": [seen_stable.events, seen_stable.total],
+            "worse": [round(value, 6) for value in worse],
+            "cleared": [round(value, 6) for value in cleared],
+        }
+
+    def _word(
+        self, canary: Arm, stable: Arm, now: Arm, log_worse: float, log_good: float, bounds: Bounds, tolerated: float
+    ) -> tuple[Verdict, str]:
+        seen = f"{_text(canary)} of the canary's requests failed, {_text(stable)} of stable's"
+        if canary.total == 0 or stable.total == 0:
+            return Verdict.HOLD, f"no requests yet: {seen}"
+        if log_worse >= math.log(bounds.rollback_at):
+            return Verdict.FAIL, f"{seen}: the canary is worse"
+        if now.total and now.events / now.total >= self._settings.shared_incident:
+            return Verdict.HOLD, f"stable itself fails ({_text(now)} in the last interval); nothing is concluded"
+        if log_good >= math.log(bounds.promote_at):
+            return Verdict.PASS, f"{seen}: below the tolerated {tolerated:.2%}"
+        return Verdict.HOLD, f"{seen}: not enough requests yet to rule out {tolerated:.2%}"
+
+
+def _add(earlier: list[int] | None, now: Arm) -> Arm:
+    events, total = earlier or (0, 0)
+    return Arm(events + now.events, total + now.total)
+
+
+def _share(arm: Arm) -> float | None:
+    return round(arm.events / arm.total, 6) if arm.total else None
+
+
+def _text(arm: Arm) -> str:
+    return f"{arm.events}/{arm.total}"
+
+
+def _requests_missing(log_good: float, tolerated: float, bounds: Bounds) -> int:
+    # One more clean request multiplies the strongest bet by 1/(1-tolerated).
+    gap = math.log(bounds.promote_at) - log_good
+    return max(0, math.ceil(gap / -math.log(1 - tolerated))) if math.isfinite(gap) else 0

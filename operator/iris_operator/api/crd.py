@@ -1,0 +1,165 @@
+"""The CustomResourceDefinition, generated from the types.
+
+`python -m iris_operator.api.crd` prints it; `make crds` writes it, and a golden test fails when file and types differ.
+Pydantic speaks JSON Schema; the API server wants a structural schema: no references, no nulls, no titles,
+and a default on every nested object, or the defaults inside it are never applied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from iris_operator.api import names
+from iris_operator.api.spec import ReleaseSpec
+from iris_operator.api.status import ReleaseStatus
+
+_KEPT = {
+    "type",
+    "description",
+    "properties",
+    "required",
+    "items",
+    "enum",
+    "pattern",
+    "format",
+    "default",
+    "additionalProperties",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+}
+
+_COLUMNS = [
+    ("Phase", "string", ".status.phase", 0),
+    ("Stable", "string", ".status.stable.version", 0),
+    ("Canary", "string", ".status.canary.version", 0),
+    ("Weight", "integer", ".status.weight", 0),
+    ("Step", "string", ".status.stepText", 0),
+    ("Verdict", "string", ".status.analysis.verdict", 0),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Reason", "string", '.status.conditions[?(@.type=="Promoted")].message', 1),
+]
+
+
+def _structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """One JSON Schema node as a structural schema node, references resolved."""
+    if "$ref" in schema:
+        target = definitions[schema["$ref"].rsplit("/", 1)[-1]]
+        return _structural({**target, **{key: value for key, value in schema.items() if key != "$ref"}}, definitions)
+    if "anyOf" in schema:  # Optional[T]: absent means null to the API server
+        (choice,) = [option for option in schema["anyOf"] if option.get("type") != "null"]
+        rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+        return _structural({**choice, **rest}, definitions)
+    node = {key: value for key, value in schema.items() if key in _KEPT or key.startswith("x-kubernetes-")}
+    if "const" in schema:
+        node["enum"] = [schema["const"]]
+    for bound in ("Minimum", "Maximum"):  # OpenAPI v3.0 writes an exclusive bound as a flag
+        limit = node.pop(f"exclusive{bound}", None)
+        if limit is not None:
+            node[bound.lower()], node[f"exclusive{bound}"] = limit, True
+    if node.get("x-kubernetes-preserve-unknown-fields"):
+        node.pop("additionalProperties", None)
+    elif isinstance(node.get("additionalProperties"), dict):
+        node["additionalProperties"] = _structural(node["additionalProperties"], definitions)
+    elif "additionalProperties" in node:
+        del node["additionalProperties"]
+    if "properties" in node:
+        node["properties"] = {name: _structural(child, definitions) for name, child in node["properties"].items()}
+        if "required" not in node and "default" not in node and not schema.get("x-root"):
+            node["default"] = {}
+    if "items" in node:
+        node["items"] = _structural(node["items"], definitions)
+        node["items"].pop("default", None)
+    return node
+
+
+def _drop_defaults(node: dict[str, Any]) -> dict[str, Any]:
+    """Status is written whole by the operator: defaults there would only invent observations."""
+    node.pop("default", None)
+    node.pop("required", None)
+    for child in node.get("properties", {}).values():
+        _drop_defaults(child)
+    if "items" in node:
+        required = [key for key in node["items"].get("x-kubernetes-list-map-keys", [])]
+        _drop_defaults(node["items"])
+        for key in required:
+            node["items"].setdefault("required", []).append(key)
+    if "x-kubernetes-list-map-keys" in node:
+        node["items"]["required"] = list(node["x-kubernetes-list-map-keys"])
+    return node
+
+
+def _schema_of(model: type[ReleaseSpec] | type[ReleaseStatus], mode: str) -> dict[str, Any]:
+    schema = model.model_json_schema(by_alias=True, mode="validation" if mode == "spec" else "serialization")
+    return _structural({**schema, "x-root": True}, schema.get("$defs", {}))
+
+
+def custom_resource_definition() -> dict[str, Any]:
+    """The CRD as the object that `kubectl apply` takes."""
+    spec = _schema_of(ReleaseSpec, "spec")
+    status = _drop_defaults(_schema_of(ReleaseStatus, "status"))
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "spec": {
+            "group": names.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": names.KIND,
+                "listKind": f"{names.KIND}List",
+                "plural": names.PLURAL,
+                "singular": names.SINGULAR,
+                "shortNames": [names.SHORT_NAME],
+                "categories": ["all"],
+            },
+            "versions": [
+                {
+                    "name": names.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {"name": name, "type": kind, "jsonPath": path, "priority": priority}
+                        for name, kind, path, priority in _COLUMNS
+                    ],
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "description": "A machine-learning model that is served, and the safe way to its next version.",
+                            "required": ["spec"],
+                            "properties": {
+                                "apiVersion": {"type": "string"},
+                                "kind": {"type": "string"},
+                                "metadata": {"type": "object", "properties": {"name": _release_name_schema()}},
+                                "spec": spec,
+                                "status": status,
+                            },
+                        }
+                    },
+                }
+            ],
+        },
+    }
+
+
+def _release_name_schema() -> dict[str, Any]:
+    # <name>-<revision> and <name>-canary must stay valid names of Services and label values.
+    return {"type": "string", "maxLength": 50, "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"}
+
+
+def render() -> str:
+    """The CRD as YAML, the text of `crds/irismodelreleases.yaml`."""
+    header = "# Generated from operator/iris_operator/api by `make crds`. Change the types, not this file.\n"
+    return header + yaml.safe_dump(custom_resource_definition(), sort_keys=False, width=120)
+
+
+if __name__ == "__main__":
+    print(render(), end="")

@@ -1,0 +1,214 @@
+"""`spec`: what the user wants. The operator reads it and never writes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from iris_operator.api.base import ApiModel
+from iris_operator.api.durations import DURATION_PATTERN, parse_duration
+
+# Rules in CEL, run by the API server at admission. The key is copied into the CRD by `api.crd`.
+CEL = "x-kubernetes-validations"
+
+
+def _rule(rule: str, message: str) -> dict[str, Any]:
+    return {CEL: [{"rule": rule, "message": message}]}
+
+
+def _check_duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+Duration = Annotated[
+    str,
+    Field(
+        max_length=32,
+        json_schema_extra=_rule(
+            f"self.matches('{DURATION_PATTERN}')", "must be a duration such as 30s, 5m or 1h30m"
+        ),
+    ),
+]
+# A nested object of Kubernetes itself, handed on to the pod as it is; the API server checks it there.
+KubernetesObject = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+
+
+class Model(ApiModel):
+    """The model to serve. A change of this block is a release."""
+
+    name: str = Field(
+        min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="Name of the model."
+    )
+    version: str = Field(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        description="Version of the model; it becomes a label of the pods.",
+    )
+    image: str = Field(
+        min_length=1,
+        max_length=512,
+        description="Image that serves the model: by digest, or by a tag that is never moved.",
+        json_schema_extra={
+            CEL: [
+                {
+                    "rule": r"self.matches('^[^@\\s]+(@sha256:[a-f0-9]{64}|:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$')",
+                    "message": "must name a digest (@sha256:...) or a fixed tag; an image without a tag can change under a running release",
+                },
+                {
+                    "rule": "!self.endsWith(':latest')",
+                    "message": "must not use the tag latest, which moves; name a version, a commit or a digest",
+                },
+            ]
+        },
+    )
+
+    @field_validator("image")
+    @classmethod
+    def _fixed(cls, image: str) -> str:
+        reference = image.rsplit("/", 1)[-1]
+        if "@sha256:" not in reference and (":" not in reference or reference.endswith(":latest")):
+            raise ValueError(f"image {image!r} has neither a digest nor a fixed tag")
+        return image
+
+
+class Serving(ApiModel):
+    """How the pods of every revision run."""
+
+    replicas: int = Field(default=1, ge=1, le=1000, description="Pods that carry all of the traffic.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port on which the container serves predictions.")
+    resources: KubernetesObject = Field(default_factory=dict, description="Requests and limits of the container.")
+    env: list[KubernetesObject] = Field(default_factory=list, max_length=100, description="Environment variables.")
+    env_from: list[KubernetesObject] = Field(
+        default_factory=list, max_length=20, description="Secrets and ConfigMaps read into the environment."
+    )
+    image_pull_secrets: list[KubernetesObject] = Field(
+        default_factory=list, max_length=10, description="Secrets for the image registry, by name."
+    )
+
+
+class IngressOptions(ApiModel):
+    """Options of the router `Ingress`."""
+
+    class_name: str = Field(default="nginx", min_length=1, max_length=253, description="IngressClass that serves it.")
+    tls_secret_name: str | None = Field(
+        default=None, min_length=1, max_length=253, description="Secret with the certificate; HTTPS when given."
+    )
+    annotations: dict[str, str] = Field(default_factory=dict, description="Annotations added to the primary Ingress.")
+
+
+class Traffic(ApiModel):
+    """Where the requests come from."""
+
+    host: str = Field(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        description="Host name of the requests.",
+    )
+    path: str = Field(default="/", pattern=r"^/", max_length=512, description="Path prefix of the requests.")
+    router: Literal["Ingress"] = Field(
+        default="Ingress", description="What shifts the traffic. An unknown name is refused; there is no fallback."
+    )
+    ingress: IngressOptions = Field(default_factory=IngressOptions)
+
+
+class Step(ApiModel):
+    """One stop on the way to all of the traffic."""
+
+    weight: int = Field(ge=1, le=100, description="Share of the requests for the canary, in percent.")
+    min_duration: Duration = Field(default="0s", description="Shortest stay, however good the evidence.")
+    approval: bool = Field(default=False, description="Wait for a person before this step starts.")
+
+    _min_duration = field_validator("min_duration")(_check_duration)
+
+
+class Rollout(ApiModel):
+    """The steps and the patience of a release."""
+
+    steps: list[Step] = Field(
+        default_factory=lambda: [Step(weight=5), Step(weight=25), Step(weight=50), Step(weight=100)],
+        min_length=1,
+        max_length=20,
+        description="Weights of the canary, rising; 100 is added when it is missing.",
+        json_schema_extra=_rule(
+            "self.map(s, s.weight).isSorted() && self.map(s, s.weight).all(w, self.exists_one(s, s.weight == w))",
+            "weights must rise from step to step",
+        ),
+    )
+    interval: Duration = Field(default="10s", description="Time between two judgements of the canary.")
+    ready_timeout: Duration = Field(default="10m", description="How long a revision may take to become ready.")
+    hold_timeout: Duration = Field(
+        default="2h", description="How long a step may wait for evidence before the release pauses at weight 0."
+    )
+    on_failure: Literal["Rollback", "Pause"] = Field(
+        default="Rollback", description="After a failed check: remove the canary, or keep it without traffic."
+    )
+    scale_down_delay: Duration = Field(default="5m", description="How long a replaced revision stays warm.")
+    history_limit: int = Field(default=5, ge=0, le=50, description="Replaced revisions kept at 0 pods.")
+
+    _durations = field_validator("interval", "ready_timeout", "hold_timeout", "scale_down_delay")(_check_duration)
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, steps: list[Step]) -> list[Step]:
+        weights = [step.weight for step in steps]
+        if any(later <= earlier for earlier, later in zip(weights, weights[1:], strict=False)):
+            raise ValueError(f"steps must rise, got weights {weights}")
+        return steps
+
+
+class ErrorRateCheck(ApiModel):
+    """5xx answers of the canary against those of stable, over the same time."""
+
+    tolerance: float = Field(
+        default=0.01, gt=0, lt=1, description="Share of all requests that may fail through the canary, as a fraction."
+    )
+    shared_incident: float = Field(
+        default=0.05, gt=0, le=1, description="Error share of stable from which nothing is concluded."
+    )
+
+
+class LatencyCheck(ApiModel):
+    """Slow answers of the canary against those of stable, bucket by bucket."""
+
+    floor: Duration = Field(default="25ms", description="Requests faster than this are never called slow.")
+    margin: float = Field(default=2.0, ge=1, description="Factor by which the share of slow requests may grow.")
+    tolerance: float = Field(
+        default=0.1, gt=0, lt=1, description="Share of slow canary requests that is tolerated in any case."
+    )
+    min_requests: int = Field(default=50, ge=1, description="Canary requests without which the check does not pass.")
+
+    _floor = field_validator("floor")(_check_duration)
+
+
+class Checks(ApiModel):
+    """Which checks gate a release; one that is left out is on with its defaults."""
+
+    error_rate: ErrorRateCheck = Field(default_factory=ErrorRateCheck)
+    latency: LatencyCheck = Field(default_factory=LatencyCheck)
+
+
+class Analysis(ApiModel):
+    """How sure to be."""
+
+    false_rollback: float = Field(
+        default=0.01, gt=0, lt=0.5, description="Chance of ever rolling back a canary that is no worse (alpha)."
+    )
+    missed_regression: float = Field(
+        default=0.05, gt=0, lt=0.5, description="Chance of promoting one that is worse than tolerated (beta)."
+    )
+    checks: Checks = Field(default_factory=Checks)
+
+
+class ReleaseSpec(ApiModel):
+    """The desired state of one served model."""
+
+    model: Model
+    serving: Serving = Field(default_factory=Serving)
+    traffic: Traffic
+    rollout: Rollout = Field(default_factory=Rollout)
+    analysis: Analysis = Field(default_factory=Analysis)
+    paused: bool = Field(default=False, description="Take no step forward. Failing checks still take traffic away.")

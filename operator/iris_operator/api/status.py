@@ -1,0 +1,160 @@
+"""`status`: what the operator saw and decided. Its only writer is the operator."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from iris_operator.api.base import ApiModel
+
+
+class Phase(StrEnum):
+    """The one word that a person reads first."""
+
+    INITIALIZING = "Initializing"
+    STABLE = "Stable"
+    PROGRESSING = "Progressing"
+    PAUSED = "Paused"
+    PROMOTING = "Promoting"
+    ROLLING_BACK = "RollingBack"
+    ROLLED_BACK = "RolledBack"
+    DEGRADED = "Degraded"
+
+
+class Stage(StrEnum):
+    """Where the state machine stands. `phase` is derived from it and from what is seen; this is what survives."""
+
+    INITIALIZING = "Initializing"
+    IDLE = "Idle"
+    PROGRESSING = "Progressing"
+    PROMOTING = "Promoting"
+    ROLLING_BACK = "RollingBack"
+
+
+class Outcome(StrEnum):
+    """How a revision's turn ended."""
+
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    SUPERSEDED = "Superseded"
+
+
+class RevisionRef(ApiModel):
+    """One revision: a version of the model with the way its pods are built."""
+
+    revision: str
+    version: str
+    image: str
+
+
+class StepStatus(ApiModel):
+    """Steps begun so far; index 0 means that the canary takes no traffic yet."""
+
+    index: int = 0
+    count: int = 0
+
+
+class ConditionStatus(ApiModel):
+    """A standard Kubernetes condition."""
+
+    type: Literal["Ready", "Progressing", "Promoted", "Degraded"]
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+    last_transition_time: datetime
+    observed_generation: int = 0
+
+
+class Evidence(ApiModel):
+    """What the requests say so far, as e-values: multiples of what chance alone would bring.
+
+    `worse` at or above `rollback_at` rolls back, `good` at or above `promote_at` lets the next step begin.
+    """
+
+    worse: float = 1.0
+    rollback_at: float = 100.0
+    good: float = 1.0
+    promote_at: float = 20.0
+
+
+class CheckStatus(ApiModel):
+    """One check's newest word."""
+
+    name: str
+    verdict: str
+    reason: str
+    canary: float | None = Field(default=None, description="The measured share on the canary, 0 to 1.")
+    stable: float | None = Field(default=None, description="The measured share on stable, 0 to 1.")
+    requests: int = Field(default=0, description="Canary requests judged in this release.")
+    evidence: Evidence | None = None
+
+
+Memory = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+
+
+class AnalysisStatus(ApiModel):
+    """The judgement of the canary, and what a restarted operator needs to go on with it."""
+
+    verdict: str = "NoData"
+    checks: list[CheckStatus] = Field(
+        default_factory=list, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+    )
+    estimated_time_left: str | None = None
+    judged_at: datetime | None = Field(default=None, description="When the newest judgement was made.")
+    judged_through: datetime | None = Field(default=None, description="Requests up to here have been counted.")
+    memory: Memory = Field(default_factory=dict, description="Evidence so far, by check; not for people.")
+
+
+class RolloutStatus(ApiModel):
+    """The durable part of the state machine."""
+
+    stage: Stage = Stage.INITIALIZING
+    reason: str = ""
+    message: str = ""
+    started_at: datetime | None = None
+    step_started_at: datetime | None = Field(default=None, description="When the step's weight was confirmed.")
+    waiting_since: datetime | None = Field(default=None, description="Since when a revision is awaited to be ready.")
+    hold_since: datetime | None = Field(default=None, description="Since when no verdict lets the step go on.")
+    settled_at: datetime | None = Field(default=None, description="When the last traffic change was verified.")
+    outcome: Outcome | None = Field(default=None, description="Why the canary is being removed.")
+    observed_retry: str | None = None
+
+
+class Rejected(RevisionRef):
+    """A revision that failed; it is not tried again until the spec changes or a person asks."""
+
+    reason: str
+    message: str = ""
+    at: datetime
+    keeps_pods: bool = Field(default=False, description="onFailure Pause: its pods stay for a look, without traffic.")
+
+
+class HistoryEntry(RevisionRef):
+    """One ended turn, newest first."""
+
+    outcome: Outcome
+    reason: str
+    started_at: datetime | None = None
+    finished_at: datetime
+
+
+class ReleaseStatus(ApiModel):
+    """The observed state of one served model."""
+
+    observed_generation: int = 0
+    phase: Phase = Phase.INITIALIZING
+    weight: int = Field(default=0, description="Confirmed share of the canary, in percent.")
+    step: StepStatus = Field(default_factory=StepStatus)
+    step_text: str = Field(default="", description="The step as `2/4`, for the table of kubectl get.")
+    stable: RevisionRef | None = None
+    canary: RevisionRef | None = None
+    rejected: Rejected | None = None
+    conditions: list[ConditionStatus] = Field(
+        default_factory=list, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+    )
+    analysis: AnalysisStatus | None = None
+    rollout: RolloutStatus = Field(default_factory=RolloutStatus)
+    history: list[HistoryEntry] = Field(default_factory=list, json_schema_extra={"x-kubernetes-list-type": "atomic"})
