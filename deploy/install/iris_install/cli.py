@@ -1,0 +1,81 @@
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from iris_install import credentials, overlay, rollout
+from iris_install.errors import InstallError
+from iris_install.kubectl import Kubectl, connect, find_kubectl
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns 0, or 1 after saying what went wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except InstallError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _deploy(options: argparse.Namespace) -> None:
+    kubectl = connect()
+    name = overlay.choose(kubectl.context or "", options.overlay)
+    print(f"Installing overlay {name} into context {kubectl.context}.", flush=True)
+    rendered = overlay.render(kubectl, name, options.operator_image or _built_image())
+    _make_secrets(kubectl)
+    # Forced: what an earlier hand changed in these objects is set back, as the checkout is their source.
+    applied = kubectl.text(
+        "apply", "--server-side", "--field-manager=iris-install", "--force-conflicts", "--filename=-", stdin=rendered
+    )
+    changed = [line for line in applied.splitlines() if not line.endswith("unchanged")]
+    print(f"Applied {len(changed)} objects; waiting for them to run.", flush=True)
+    rollout.wait(kubectl, options.timeout)
+    print("Installed. Next: kubectl apply a release, then kubectl get imr --watch", flush=True)
+
+
+def _render(options: argparse.Namespace) -> None:
+    # No cluster is asked anything here, so that what would be applied can be read without one.
+    kubectl = Kubectl(find_kubectl())
+    name = overlay.choose("", options.overlay)
+    print(overlay.render(kubectl, name, options.operator_image or _built_image()), end="")
+
+
+def _secrets(_: argparse.Namespace) -> None:
+    _make_secrets(connect())
+
+
+def _make_secrets(kubectl: Kubectl) -> None:
+    namespaces = overlay.ROOT / "deploy" / "base" / "namespaces.yaml"
+    kubectl.text("apply", "--server-side", "--field-manager=iris-install", f"--filename={namespaces}")
+    for name, outcome in credentials.ensure(kubectl).items():
+        print(f"Secret {credentials.NAMESPACE}/{name}: {outcome}", flush=True)
+
+
+def _built_image() -> str:
+    raise InstallError(
+        "Which operator? Set OPERATOR_IMAGE=registry.example.com/iris-operator:1.2.3 (built from Dockerfile.operator)."
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="iris_install", description="Installs the release operator and what it needs into a cluster."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--overlay", help="local or production; by default what fits the current context")
+    shared.add_argument("--operator-image", default=os.environ.get("OPERATOR_IMAGE"), help="default: $OPERATOR_IMAGE")
+
+    deploy = commands.add_parser(
+        "deploy", parents=[shared], help="install into the current kube-context and wait until it runs"
+    )
+    deploy.add_argument("--timeout", type=int, default=300, metavar="SECONDS", help="how long to wait (default: 300)")
+    deploy.set_defaults(run=_deploy)
+    render = commands.add_parser("render", parents=[shared], help="print what would be applied; needs no cluster")
+    render.set_defaults(run=_render)
+    secrets = commands.add_parser("secrets", help="make the Secrets that are missing, and leave the others alone")
+    secrets.set_defaults(run=_secrets)
+    return parser

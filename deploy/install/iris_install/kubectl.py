@@ -1,0 +1,96 @@
+"""The one way from here to the cluster: kubectl, always told which context it speaks to."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from iris_install.errors import InstallError
+
+
+class Kubectl:
+    """kubectl bound to one context: a context switched in another terminal cannot redirect a running installation."""
+
+    def __init__(self, binary: str, context: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+        self.context = context
+        self._command = [binary, *([f"--context={context}"] if context else [])]
+        self._environment = environment
+
+    def text(self, *arguments: str, stdin: str | None = None) -> str:
+        """Runs it and returns what it printed; raises InstallError with what it complained about."""
+        done = subprocess.run(
+            [*self._command, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self._environment,
+            check=False,
+        )
+        if done.returncode:
+            raise InstallError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def show(self, *arguments: str, stdin: str | None = None) -> bool:
+        """Runs it with its output on the terminal; True when it succeeded."""
+        done = subprocess.run([*self._command, *arguments], input=stdin, text=True, env=self._environment, check=False)
+        return done.returncode == 0
+
+    def find(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+        """One object, or None when there is none of that name."""
+        printed = self.text("get", kind, name, f"--namespace={namespace}", "--ignore-not-found", "--output=json")
+        return json.loads(printed) if printed.strip() else None
+
+    def create(self, manifest: Mapping[str, Any]) -> None:
+        """Creates one object and fails when it exists. The manifest goes in by standard input, never as an argument."""
+        self.text("create", "--filename=-", stdin=json.dumps(manifest))
+
+
+def find_kubectl(environment: Mapping[str, str] = os.environ) -> str:
+    """$KUBECTL, else the one on PATH, else the one that the local cluster's build left in the cache."""
+    if chosen := environment.get("KUBECTL"):
+        return chosen
+    if on_path := shutil.which("kubectl", path=environment.get("PATH")):
+        return on_path
+    built = sorted(cache_root(environment).glob("components/**/kubectl"), key=lambda path: path.stat().st_mtime)
+    if built:
+        return str(built[-1])
+    raise InstallError(
+        "kubectl is missing: install it, name it in $KUBECTL, or run `make cluster-up`, which builds one."
+    )
+
+
+def cache_root(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the local cluster keeps its builds and its kubeconfig."""
+    if chosen := environment.get("IRIS_CACHE"):
+        return Path(chosen)
+    base = environment.get("XDG_CACHE_HOME") or str(Path(environment.get("HOME", "~")).expanduser() / ".cache")
+    return Path(base) / "iris-release"
+
+
+def connect(environment: Mapping[str, str] = os.environ) -> Kubectl:
+    """kubectl bound to the current context; raises InstallError when there is none or its server does not answer."""
+    binary = find_kubectl(environment)
+    try:
+        context = Kubectl(binary, environment=environment).text("config", "current-context").strip()
+    except InstallError:
+        context = ""
+    if not context:
+        raise InstallError(
+            f"There is no current kube-context, so there is no telling where to install. {_advice(environment)}"
+        )
+    kubectl = Kubectl(binary, context, environment)
+    try:
+        kubectl.text("version", "--request-timeout=10s", "--output=json")
+    except InstallError as error:
+        raise InstallError(f"The cluster of context {context} does not answer. {error}") from error
+    return kubectl
+
+
+def _advice(environment: Mapping[str, str]) -> str:
+    local = cache_root(environment) / "cluster" / "kubeconfig"
+    if local.exists():
+        return f"For the local cluster: export KUBECONFIG={local}"
+    return "Point KUBECONFIG at your cluster, or run `make cluster-up` for one on this machine."
