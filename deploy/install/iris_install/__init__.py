@@ -1,1 +1,1 @@
-"""Installs the system into a running cluster: Secrets once, the kustomize overlay, then waits. Standard library only."""
+"""Installs the system into a running cluster: Secrets once, the kustomize overlay, then waits. Needs no package."""
