@@ -18,7 +18,7 @@ _SYSTEM_USER = "postgres"
 
 
 class Postgres:
-    """The server process and the way to databases in it. `start`, `stop`, `kill` and `frozen` of `server` make its faults."""
+    """The server process and the way to databases in it. The methods of `server` make its faults."""
 
     def __init__(self) -> None:
         # Not pytest's folder: that one is closed to other users, and the server is one.
@@ -61,9 +61,10 @@ class Postgres:
         if self._as_root:
             for path in (self._folder, self._folder / "password"):
                 shutil.chown(path, _SYSTEM_USER, _SYSTEM_USER)
+        as_server = [debian("setpriv"), f"--reuid={_SYSTEM_USER}", f"--regid={_SYSTEM_USER}", "--clear-groups"]
         subprocess.run(
             [
-                *([debian("setpriv"), f"--reuid={_SYSTEM_USER}", f"--regid={_SYSTEM_USER}", "--clear-groups"] * self._as_root),
+                *(as_server if self._as_root else []),
                 debian("initdb"), "--pgdata", str(self._folder / "data"), "--username", _USER, "--encoding=UTF8",
                 "--locale=C.UTF-8", "--auth=scram-sha-256", "--pwfile", str(self._folder / "password"), "--no-sync",
             ],

@@ -12,7 +12,7 @@ from integration.harness.tools import component
 
 
 class Prometheus:
-    """The server process and its address. `start`, `stop`, `kill` and `frozen` of `server` make its faults."""
+    """The server process and its address. The methods of `server` make its faults."""
 
     def __init__(self, folder: Path, scrape_configs: Sequence[Mapping[str, Any]], scrape_interval: str = "1s") -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -39,7 +39,7 @@ class Prometheus:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as answer:  # noqa: S310 - a URL made above
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return False

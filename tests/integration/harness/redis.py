@@ -10,7 +10,7 @@ _PASSWORD = "integration"
 
 
 class Redis:
-    """The server process and its address. `start`, `stop`, `kill` and `frozen` of `server` make its faults."""
+    """The server process and its address. The methods of `server` make its faults."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
