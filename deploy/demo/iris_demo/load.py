@@ -1,0 +1,173 @@
+"""Open-loop load: a constant rate of predictions, set by the clock and never by the answers.
+
+Runs as a process of its own (``python -m iris_demo.load``) so that drawing and watching cannot
+delay a request. It writes one JSON line of finished samples several times a second to standard
+output and stops at its bounds, on SIGTERM, or when standard input closes (the parent is gone).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from iris_demo.rows import varied_rows
+from iris_demo.samples import Kind, Sample, encode
+
+FLUSH_SECONDS = 0.2
+HIGHEST_RATE = 2000  # what one process of Python can hold without falling behind its own clock
+# Below the 180 s after which Traefik closes an idle connection, so that a request never meets a
+# connection that the server is about to close.
+KEEPALIVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What to send: ``rate`` in requests/s, bounds in seconds and requests, ``timeout`` in s."""
+
+    url: str
+    host: str
+    rate: float
+    seconds: float
+    requests: int
+    timeout: float = 5.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate <= HIGHEST_RATE:
+            raise ValueError(f"rate must be above 0 and at most {HIGHEST_RATE} requests/s, not {self.rate}")
+        if self.seconds <= 0 or self.requests <= 0 or self.timeout <= 0:
+            raise ValueError("seconds, requests and timeout must be above 0")
+        refuse_other_machines(self.url)
+
+
+def refuse_other_machines(url: str) -> None:
+    """Raise ValueError unless ``url`` is a loopback address: load goes nowhere else."""
+    hostname = urlsplit(url).hostname or ""
+    try:
+        loopback = ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        loopback = hostname == "localhost"
+    if not loopback:
+        raise ValueError(f"load is sent to loopback only, not to {hostname or url!r}")
+
+
+async def generate(load: Load, stop: asyncio.Event, record: Callable[[Sample], None]) -> int:
+    """Send until a bound is reached or ``stop`` is set; return how many requests were sent.
+
+    Every request sent has been handed to ``record`` once when this returns.
+    """
+    rows = varied_rows(load.seed)
+    # No limit on connections: waiting for a free one would slow the clock down. What bounds them
+    # is rate x timeout.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=load.timeout)
+    headers = {"Host": load.host, "Content-Type": "application/json"}
+    sent = 0
+    async with (
+        aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session,
+        asyncio.TaskGroup() as requests,
+    ):
+        start_wall, start = time.time(), time.monotonic()
+        while sent < load.requests and sent / load.rate < load.seconds:
+            due = sent / load.rate
+            if await _stopped_before(stop, start + due - time.monotonic()):
+                break
+            body = json.dumps({"instances": [next(rows)]}).encode()
+            requests.create_task(_send(session, load.url, body, start_wall + due, start + due, record))
+            sent += 1
+    return sent
+
+
+async def _stopped_before(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait until the next request is due; True when stopped before that."""
+    if seconds > 0:
+        try:
+            await asyncio.wait_for(stop.wait(), seconds)
+        except TimeoutError:
+            return False
+    return stop.is_set()
+
+
+async def _send(
+    session: aiohttp.ClientSession,
+    url: str,
+    body: bytes,
+    due_wall: float,
+    due: float,
+    record: Callable[[Sample], None],
+) -> None:
+    status, version = 0, ""
+    try:
+        async with session.post(url, data=body) as answer:
+            status = answer.status
+            version = answer.headers.get("X-Model-Version", "")
+            await answer.read()
+            kind = Kind.OK if status < HTTPStatus.MULTIPLE_CHOICES else Kind.STATUS
+    except TimeoutError:
+        kind = Kind.TIMEOUT
+    except (aiohttp.ClientError, OSError):
+        kind = Kind.CONNECT
+    record(Sample(due_wall, time.monotonic() - due, kind, status, version))
+
+
+async def _run(load: Load) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # Standard input carries no data: its end says that the parent is gone or wants an end.
+    loop.add_reader(sys.stdin.fileno(), stop.set)
+    finished: list[Sample] = []
+    flusher = asyncio.create_task(_flush_regularly(finished))
+    try:
+        await generate(load, stop, finished.append)
+    finally:
+        flusher.cancel()
+        _flush(finished)
+
+
+async def _flush_regularly(finished: list[Sample]) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_SECONDS)
+        _flush(finished)
+
+
+def _flush(finished: list[Sample]) -> None:
+    if finished:
+        sys.stdout.write(encode(finished) + "\n")
+        sys.stdout.flush()
+        finished.clear()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The generator's process."""
+    parser = argparse.ArgumentParser(prog="python -m iris_demo.load", description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:30080/v1/predict")
+    parser.add_argument("--host", default="iris.example.com", help="Host header")
+    parser.add_argument("--rate", type=float, default=60.0, help="requests a second")
+    parser.add_argument("--seconds", type=float, default=60.0, help="stop after this long")
+    parser.add_argument("--requests", type=int, default=100_000, help="stop after this many")
+    parser.add_argument("--timeout", type=float, default=5.0, help="seconds a request may take")
+    parser.add_argument("--seed", type=int, default=1, help="which rows are drawn")
+    options = parser.parse_args(arguments)
+    try:
+        load = Load(**vars(options))
+    except ValueError as error:
+        parser.error(str(error))
+    asyncio.run(_run(load))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The terminal: lines of the timeline that stay, and below them a panel that is drawn anew.
+
+Without a terminal there is no panel: a status line is printed every ten seconds instead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from iris_demo import counts
+from iris_demo.observations import Observation, Release
+from iris_demo.samples import Sample
+from iris_demo.timeline import Line, Timeline, Tone
+
+STYLES = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.BAD: "bold red", Tone.QUIET: "dim"}
+# Over this many seconds the panel's rates are taken.
+WINDOW_SECONDS = 5.0
+PLAIN_STATUS_SECONDS = 10.0
+
+
+class Screen:
+    """Shows a run as it goes; times on it are seconds since it was made."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self.started = time.time()
+        self.timeline = Timeline()
+        self._live: Live | None = None
+        self._recent: list[Sample] = []
+        self._sent = self._failed = 0
+        self._status_at = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Draw the panel for the length of the block, when there is a terminal to draw on."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with Live(console=self.console, refresh_per_second=4, get_renderable=self._panel) as self._live:
+            yield
+        self._live = None
+
+    def line(self, line: Line) -> None:
+        """Print a line of the timeline."""
+        text = Text(f"{line.at - self.started:7.1f} s  ", style="dim")
+        text.append(f"{line.subject:<8} ", style="cyan")
+        text.append(line.text, style=STYLES[line.tone])
+        self.console.print(text, soft_wrap=not self.console.is_terminal)
+
+    def observation(self, seen: Observation) -> None:
+        """Print what an observation adds to the story."""
+        for line in self.timeline.add(seen):
+            self.line(line)
+
+    def say(self, subject: str, text: str, tone: Tone = Tone.PLAIN) -> None:
+        """Print a line that happens now."""
+        self.line(Line(time.time(), subject, text, tone))
+
+    def samples(self, batch: list[Sample]) -> None:
+        """Take finished requests into the counts."""
+        self._sent += len(batch)
+        self._failed += sum(not sample.ok for sample in batch)
+        now = time.time()
+        self._recent = [s for s in self._recent + batch if s.finished > now - WINDOW_SECONDS]
+        if not self.console.is_terminal and now - self._status_at >= PLAIN_STATUS_SECONDS:
+            self._status_at = now
+            self.say("traffic", self._traffic_text(), Tone.QUIET)
+
+    def _panel(self) -> RenderableType:
+        release = self.timeline.release
+        head = Table.grid(padding=(0, 2))
+        head.add_row("phase", Text(release.phase or "-", style="bold"), "stable", release.stable or "-")
+        head.add_row("step", f"{release.step}/{release.steps}", "canary", release.canary or "-")
+        head.add_row(
+            "weight", ProgressBar(total=100, completed=self.timeline.weight, width=30), "", f"{self.timeline.weight} %"
+        )
+        return Group(
+            Text("─" * min(72, self.console.width), style="dim"), head, _verdicts(release), Text(self._traffic_text())
+        )
+
+    def _traffic_text(self) -> str:
+        recent = counts.totals(self._recent)
+        p99 = counts.latency_quantile(self._recent, 0.99)
+        shares = "  ".join(f"{version}: {count}" for version, count in recent.by_version.items())
+        return (
+            f"{recent.sent / WINDOW_SECONDS:.0f} requests/s  {recent.failures / WINDOW_SECONDS:.1f} failed/s  "
+            f"p99 {'-' if p99 is None else f'{p99 * 1000:.0f} ms'}  ({shares or 'no answers'})  "
+            f"in all {self._sent} sent, {self._failed} failed"
+        )
+
+
+def _verdicts(release: Release) -> Text:
+    text = Text()
+    for check in release.checks:
+        style = {"Pass": "green", "Fail": "bold red"}.get(check.verdict, "dim")
+        text.append(f"{check.name} {check.verdict} ", style=style)
+        text.append(f"{check.reason}\n", style="dim")
+    text.rstrip()
+    return text

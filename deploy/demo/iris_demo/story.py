@@ -1,0 +1,164 @@
+"""The run itself: traffic, five releases one after the other, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+
+from iris_demo import cost, counts, judge
+from iris_demo.judge import PROMOTED, ROLLED_BACK, UNDECIDED, Expectation, Report
+from iris_demo.kube import DEPLOYMENTS, RELEASES, Kube, Object, connect
+from iris_demo.load import Load
+from iris_demo.observations import ReleaseSeen
+from iris_demo.result import Operator, Result
+from iris_demo.scenario import interval_seconds, manifest
+from iris_demo.screen import Screen
+from iris_demo.timeline import Tone
+from iris_demo.traffic import Traffic, first_answer, traffic
+from iris_demo.watch import Watcher, following
+
+RELEASE_SECONDS = 180.0
+REMOVAL_SECONDS = 90.0
+OPERATOR_SECONDS = 180.0
+ROUTE_SECONDS = 30.0
+IDLE_SECONDS = 10.0
+# Bounds of the load should the demo itself be stopped from stopping it.
+LONGEST_RUN_SECONDS = 1500.0
+PREDICT_URL = "http://127.0.0.1:30080/v1/predict"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run: the releases in order, requests/s, and whether to go on after a surprise."""
+
+    releases: list[Expectation]
+    rate: float
+    keep_going: bool
+    kubeconfig: Path
+
+
+@dataclass
+class _Turn:
+    """One release's time, Unix seconds."""
+
+    expected: Expectation
+    applied: float
+    settled: float
+    outcome: str
+
+
+class NotReadyError(Exception):
+    """The cluster is not in a state to begin with."""
+
+
+async def run(plan: Plan, screen: Screen) -> Result:
+    """Run the releases and judge them.
+
+    Raises ForeignContextError for another cluster than the local one and NotReadyError when there
+    is nothing to begin with: no operator, or no answer through the Ingress.
+    """
+    first = manifest(plan.releases[0].version)
+    namespace, name = first["metadata"]["namespace"], first["metadata"]["name"]
+    load = Load(
+        url=PREDICT_URL,
+        host=first["spec"]["traffic"]["host"],
+        rate=plan.rate,
+        seconds=LONGEST_RUN_SECONDS,
+        requests=int(LONGEST_RUN_SECONDS * plan.rate),
+    )
+    async with connect(plan.kubeconfig) as kube:
+        await _start_clean(kube, namespace, name, screen)
+        async with following(kube, namespace, name) as watcher:
+            watcher.listen(screen.observation)
+            with screen.running():
+                turns = [await _release(plan.releases[0], kube, watcher, screen)]
+                await _in_time(first_answer(load, ROUTE_SECONDS), f"no answer at {load.url} for {load.host}")
+                async with traffic(load) as running:
+                    running.listen(screen.samples)
+                    screen.say("traffic", f"{plan.rate:g} requests/s to {load.url}, Host {load.host}")
+                    writes = await cost.idle_writes(kube, namespace, IDLE_SECONDS)
+                    turns += await _others(plan, turns[0], kube, watcher, screen)
+                    memory = await cost.operator_memory(kube)
+            return _result(plan, turns, watcher, running, screen, Operator(memory, IDLE_SECONDS, writes))
+
+
+async def _start_clean(kube: Kube, namespace: str, name: str, screen: Screen) -> None:
+    """Wait for the operator and remove what an earlier run left, so that 1.0.0 is a first deployment."""
+    ready = kube.until(DEPLOYMENTS, cost.OPERATOR_NAMESPACE, "iris-operator", _available, OPERATOR_SECONDS)
+    await _in_time(ready, "the operator is not running")
+    if await kube.get(RELEASES, namespace, name) is not None:
+        screen.say("cluster", f"removing the release {name} of an earlier run", Tone.QUIET)
+        await kube.delete(RELEASES, namespace, name)
+        removed = kube.until(RELEASES, namespace, name, lambda found: found is None, REMOVAL_SECONDS)
+        await _in_time(removed, "the release of an earlier run is not going away")
+
+
+async def _in_time(awaited: Awaitable[object], otherwise: str) -> None:
+    try:
+        await awaited
+    except TimeoutError:
+        raise NotReadyError(otherwise) from None
+
+
+def _available(deployment: Object | None) -> bool:
+    return bool((deployment or {}).get("status", {}).get("availableReplicas"))
+
+
+async def _others(plan: Plan, first: _Turn, kube: Kube, watcher: Watcher, screen: Screen) -> list[_Turn]:
+    turns: list[_Turn] = []
+    previous = first
+    for expected in plan.releases[1:]:
+        if previous.outcome != previous.expected.outcome and not plan.keep_going:
+            screen.say("demo", "stopping here; --keep-going would go on", Tone.BAD)
+            break
+        previous = await _release(expected, kube, watcher, screen)
+        turns.append(previous)
+    return turns
+
+
+async def _release(expected: Expectation, kube: Kube, watcher: Watcher, screen: Screen) -> _Turn:
+    version = expected.version
+    screen.say("apply", f"releases/{version}.yaml: {expected.title}; should end {expected.outcome}")
+    applied = time.time()
+    await kube.apply(RELEASES, manifest(version))
+    try:
+        seen = await watcher.until(lambda seen: _decided(seen, version), RELEASE_SECONDS)
+    except TimeoutError:
+        screen.say("result", f"{version} undecided after {RELEASE_SECONDS:.0f} s", Tone.BAD)
+        return _Turn(expected, applied, time.time(), UNDECIDED)
+    outcome = judge.outcome_of(seen.release, version)
+    tone = Tone.GOOD if outcome == expected.outcome else Tone.BAD
+    screen.say(
+        "result", f"{version} {outcome} after {seen.at - applied:.1f} s: {judge.reason_of(seen.release, version)}", tone
+    )
+    return _Turn(expected, applied, seen.at, outcome)
+
+
+def _decided(seen: ReleaseSeen, version: str) -> bool:
+    return judge.outcome_of(seen.release, version) in {PROMOTED, ROLLED_BACK}
+
+
+def _result(
+    plan: Plan, turns: list[_Turn], watcher: Watcher, running: Traffic, screen: Screen, operator: Operator
+) -> Result:
+    samples = running.samples
+    ended = time.time()
+    reports: list[Report] = []
+    # A release answers for every request from its start to the start of the next one.
+    for turn, until in zip(turns, [turn.applied for turn in turns[1:]] + [ended], strict=True):
+        interval = interval_seconds(manifest(turn.expected.version))
+        mine = counts.between(samples, turn.applied, until)
+        reports.append(judge.report(turn.expected, watcher.observations, mine, turn.applied, turn.settled, interval))
+    return Result(
+        started=screen.started,
+        seconds=ended - screen.started,
+        rate=plan.rate,
+        wanted=len(plan.releases),
+        reports=tuple(reports),
+        requests=counts.totals(samples),
+        unexplained=sum(report.unexplained for report in reports),
+        history=tuple(counts.per_second(samples, screen.started)),
+        operator=operator,
+    )

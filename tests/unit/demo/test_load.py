@@ -1,0 +1,149 @@
+"""The generator against a real HTTP server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from iris_demo import counts
+from iris_demo.load import Load, generate, refuse_other_machines
+from iris_demo.samples import Kind, Sample
+from iris_demo.traffic import first_answer, traffic
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_post("/v1/predict", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        yield f"http://{host}:{port}/v1/predict"
+    finally:
+        await runner.cleanup()
+
+
+def load(url: str, rate: float = 100.0, requests: int = 50, timeout: float = 2.0, seconds: float = 5.0) -> Load:
+    return Load(url, "iris.example.com", rate, seconds, requests, timeout)
+
+
+async def run(load: Load) -> list[Sample]:
+    samples: list[Sample] = []
+    sent = await generate(load, asyncio.Event(), samples.append)
+    assert sent == len(samples)
+    return samples
+
+
+async def test_requests_are_distinct_predictions_for_the_host() -> None:
+    bodies: list[str] = []
+    hosts: set[str] = set()
+
+    async def answer(request: web.Request) -> web.Response:
+        bodies.append(await request.text())
+        hosts.add(request.host)
+        return web.json_response({}, headers={"X-Model-Version": "1.0.0"})
+
+    async with serving(answer) as url:
+        samples = await run(load(url))
+    assert counts.totals(samples).ok == 50
+    assert counts.totals(samples).by_version == {"1.0.0": 50}
+    assert hosts == {"iris.example.com"}
+    assert len(set(bodies)) == 50
+
+
+async def test_slow_answers_do_not_slow_the_clock_and_show_as_latency() -> None:
+    waiting = 0
+    most = 0
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        await asyncio.sleep(0.5)
+        waiting -= 1
+        return web.json_response({})
+
+    async with serving(answer) as url:
+        samples = await run(load(url, rate=100.0, requests=40))
+    due = sorted(sample.scheduled for sample in samples)
+    assert due[-1] - due[0] == pytest.approx(0.39)
+    assert most > 30, "the requests did not wait for each other"
+    assert all(sample.latency >= 0.5 for sample in samples)
+
+
+async def test_each_failure_has_its_kind() -> None:
+    count = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal count
+        count += 1
+        match count % 3:
+            case 0:
+                return web.json_response({}, status=500, headers={"X-Model-Version": "3.0.0"})
+            case 1:
+                if request.transport is not None:
+                    request.transport.abort()
+                return web.Response()
+            case _:
+                await asyncio.sleep(1.0)
+                return web.Response()
+
+    async with serving(answer) as url:
+        samples = await run(load(url, rate=50.0, requests=9, timeout=0.3))
+    assert counts.totals(samples).failed == {"connect": 3, "status 500": 3, "timeout": 3}
+    assert {s.version for s in samples if s.kind is Kind.STATUS} == {"3.0.0"}
+
+
+async def test_no_server_is_a_failure_of_every_request() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response()
+
+    async with serving(answer) as url:
+        pass  # its port is free again, and nobody listens there
+    samples = await run(load(url, requests=5))
+    assert [sample.kind for sample in samples] == [Kind.CONNECT] * 5
+
+
+async def test_the_process_counts_everything_and_stops_when_told() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({}, headers={"X-Model-Version": "1.0.0"})
+
+    async with serving(answer) as url:
+        await first_answer(load(url), seconds=5)
+        batches: list[Sample] = []
+        async with traffic(load(url, requests=1000, seconds=30)) as running:
+            running.listen(batches.extend)
+            await running.until(lambda samples: len(samples) >= 30, seconds=20)
+    assert 30 <= len(running.samples) < 1000
+    assert batches == running.samples
+
+
+async def test_the_process_stops_at_its_bounds() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({})
+
+    async with serving(answer) as url, traffic(load(url, requests=10)) as running:
+        await running.until(lambda samples: len(samples) == 10, seconds=20)
+        with pytest.raises(RuntimeError, match="ended"):
+            await running.until(lambda samples: len(samples) > 10, seconds=20)
+
+
+@pytest.mark.parametrize("url", ["http://192.0.2.1/v1/predict", "http://example.com/", "http://0.0.0.0/", "nonsense"])
+def test_load_goes_to_loopback_only(url: str) -> None:
+    with pytest.raises(ValueError, match="loopback only"):
+        refuse_other_machines(url)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, 5000.0])
+def test_a_rate_that_cannot_be_held_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="rate"):
+        load("http://127.0.0.1/", rate=rate)

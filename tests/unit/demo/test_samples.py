@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from iris_demo.samples import Kind, Sample, decode, encode
+
+SAMPLES = [
+    Sample(1000.25, 0.004, Kind.OK, 200, "1.0.0"),
+    Sample(1000.5, 5.0, Kind.TIMEOUT, 0, ""),
+    Sample(1001.0, 0.01, Kind.STATUS, 500, "3.0.0"),
+    Sample(1001.5, 0.001, Kind.CONNECT, 0, ""),
+]
+
+
+def test_samples_survive_the_pipe() -> None:
+    line = encode(SAMPLES)
+    assert "\n" not in line
+    assert decode(line) == SAMPLES
+
+
+@pytest.mark.parametrize("line", ["", "[[1.0, 2.0", '[[1, 2, "no such kind", 200, "1.0.0"]]', "[[1, 2]]"])
+def test_a_line_that_was_cut_off_is_an_error(line: str) -> None:
+    with pytest.raises(ValueError, match="."):
+        decode(line)
