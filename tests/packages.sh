@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the packages of tests/packages.txt that are missing. RUNLEVEL=1 keeps Debian from starting their services.
+# Installs the packages of tests/packages.txt that are missing, without starting their services.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -15,6 +15,14 @@ if ((EUID)); then
   exit 1
 fi
 echo "Installing ${missing[*]}"
-export RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive
-apt-get update --quiet --quiet
-apt-get install --quiet --quiet --yes --no-install-recommends "${missing[@]}"
+policy=/usr/sbin/policy-rc.d
+# Debian starts a server as soon as it is installed. The tests start their own, on ports and data of their own.
+if [[ ! -e $policy ]]; then
+  trap 'rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt_get() { apt-get -o DPkg::Lock::Timeout=600 --quiet --quiet "$@"; }
+apt_get update
+apt_get install --yes --no-install-recommends "${missing[@]}"

@@ -5,10 +5,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from iris_install.errors import InstallError
+from iris_local.paths import Paths, cache_root
 
 
 class Kubectl:
@@ -54,20 +54,12 @@ def find_kubectl(environment: Mapping[str, str] = os.environ) -> str:
         return chosen
     if on_path := shutil.which("kubectl", path=environment.get("PATH")):
         return on_path
-    built = sorted(cache_root(environment).glob("components/**/kubectl"), key=lambda path: path.stat().st_mtime)
-    if built:
-        return str(built[-1])
+    built = Paths(cache_root(environment)).programs / "kubectl"
+    if built.exists():
+        return str(built)
     raise InstallError(
         "kubectl is missing: install it, name it in $KUBECTL, or run `make cluster-up`, which builds one."
     )
-
-
-def cache_root(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the local cluster keeps its builds and its kubeconfig."""
-    if chosen := environment.get("IRIS_CACHE"):
-        return Path(chosen)
-    base = environment.get("XDG_CACHE_HOME") or str(Path(environment.get("HOME", "~")).expanduser() / ".cache")
-    return Path(base) / "iris-release"
 
 
 def connect(environment: Mapping[str, str] = os.environ) -> Kubectl:
@@ -90,7 +82,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Kubectl:
 
 
 def _advice(environment: Mapping[str, str]) -> str:
-    local = cache_root(environment) / "cluster" / "kubeconfig"
+    local = Paths(cache_root(environment)).kubeconfig
     if local.exists():
         return f"For the local cluster: export KUBECONFIG={local}"
     return "Point KUBECONFIG at your cluster, or run `make cluster-up` for one on this machine."

@@ -2,10 +2,17 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 
+from iris_local import components
+from iris_local.paths import Paths, cache_root
+
+_COMPONENTS = {
+    "kube-apiserver": "kubernetes",
+    "kubectl": "kubernetes",
+    "prometheus": "prometheus",
+}
 _DEBIAN_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/usr/lib/postgresql/15/bin")
 
 
@@ -18,15 +25,10 @@ def debian(program: str) -> str:
 
 
 def component(program: str) -> str:
-    """The path of a program that the local cluster's build made."""
-    root = Path(
-        os.environ.get("IRIS_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "iris-release"
-    )
-    built = sorted((root / "components").glob(f"**/{program}"), key=lambda path: path.lstat().st_mtime)
-    if not built:
-        pytest.fail(
-            f"{program} is not built. Run: PYTHONPATH=deploy/local python3 -m iris_local build kubernetes prometheus",
-            pytrace=False,
-        )
-    return str(built[-1])
+    """The path of a program that the local cluster's build makes, built from the sources as they are now."""
+    component = components.get(_COMPONENTS[program])
+    path = components.location(component, Paths(cache_root())) / program
+    if not path.exists():
+        build = f"PYTHONPATH=deploy/local python3 -m iris_local build {component.name}"
+        pytest.fail(f"{program} is not built from the present sources. Run: {build}", pytrace=False)
+    return str(path)
