@@ -22,14 +22,14 @@ ROLLBACK_GRACE_SECONDS = 2.0
 class Expectation:
     """What a release of the demo is made to end as.
 
-    ``because`` are words of which the reason must hold one, so that a release that is taken back
-    for the wrong cause does not count as a success.
+    ``cause`` is the word that the reason must begin with, so that a release that is taken back for
+    the wrong cause does not count as a success.
     """
 
     version: str
     title: str
     outcome: str
-    because: tuple[str, ...] = ()
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Evidence:
     """Seconds from the first bad sign, as each side had it, to weight 0; None where there was none.
 
     ``from_failed_answer`` and ``from_slow_answer`` start at what the client saw of the canary,
-    ``from_fail_verdict`` at the first status that said Fail.
+    ``from_fail_verdict`` at the first status that spoke against it: a check that says Fail, or the rollback
+    itself where the pods gave it away before any check could.
     """
 
     from_failed_answer: float | None = None
@@ -176,8 +177,8 @@ def _problems(
     problems = []
     if outcome != expected.outcome:
         problems.append(f"ended {outcome}, expected {expected.outcome}")
-    elif expected.because and not any(word.lower() in reason.lower() for word in expected.because):
-        problems.append(f"the reason {reason!r} names none of {', '.join(expected.because)}")
+    elif not reason.startswith(expected.cause):
+        problems.append(f"the reason is {reason!r}, expected {expected.cause}")
     if unexplained:
         problems.append(f"{unexplained} requests failed that no bad canary answered")
     limit = interval + ROLLBACK_GRACE_SECONDS

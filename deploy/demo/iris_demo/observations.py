@@ -60,8 +60,8 @@ class Release:
 
     @property
     def judged_bad(self) -> bool:
-        """Whether the status says Fail anywhere."""
-        return self.verdict == "Fail" or bool(self.failing)
+        """Whether the operator has said that the canary is bad: by a check, or by taking it back."""
+        return self.verdict == "Fail" or bool(self.failing) or self.phase == "RollingBack"
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,11 @@ def encode(samples: Sequence[Sample]) -> str:
 
 def decode(line: str) -> list[Sample]:
     """The samples of one line that `encode` wrote; raises ValueError for a line that was cut off."""
-    rows: list[tuple[float, float, str, int, str]] = json.loads(line)
-    return [
-        Sample(float(due), float(latency), Kind(kind), int(status), str(version))
-        for due, latency, kind, status, version in rows
-    ]
+    try:
+        rows: list[tuple[float, float, str, int, str]] = json.loads(line)
+        return [
+            Sample(float(due), float(latency), Kind(kind), int(status), str(version))
+            for due, latency, kind, status, version in rows
+        ]
+    except ValueError as error:
+        raise ValueError(f"not a line of samples: {line[:80]!r}") from error

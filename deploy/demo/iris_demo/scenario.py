@@ -12,9 +12,9 @@ from iris_demo.judge import PROMOTED, ROLLED_BACK, Expectation
 RELEASES = (
     Expectation("1.0.0", "first deployment", PROMOTED),
     Expectation("2.0.0", "a better model", PROMOTED),
-    Expectation("3.0.0", "expects other features", ROLLED_BACK, ("errorRate", "5xx", "error")),
-    Expectation("4.0.0", "far larger and slower", ROLLED_BACK, ("latency", "slow")),
-    Expectation("5.0.0", "crashes at start", ROLLED_BACK, ("crash", "restart", "exit")),
+    Expectation("3.0.0", "expects other features", ROLLED_BACK, "ErrorRate"),
+    Expectation("4.0.0", "far larger and slower", ROLLED_BACK, "Latency"),
+    Expectation("5.0.0", "crashes at start", ROLLED_BACK, "Crash"),
 )
 
 

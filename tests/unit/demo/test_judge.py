@@ -10,7 +10,7 @@ from iris_demo.observations import Check, Observation, Past, Release, ReleaseSee
 from iris_demo.samples import Kind, Sample
 
 GOOD = Expectation("2.0.0", "good", PROMOTED)
-BAD = Expectation("3.0.0", "bad", ROLLED_BACK, ("errorRate",))
+BAD = Expectation("3.0.0", "bad", ROLLED_BACK, "ErrorRate")
 
 PROMOTED_2 = Release(
     wanted="2.0.0",
@@ -34,7 +34,7 @@ ROLLED_BACK_3 = replace(
     phase="RolledBack",
     promoted="False",
     promoted_reason="RolledBack",
-    history=(Past("3.0.0", "RolledBack", "errorRate: 9 of 9 requests failed"), Past("2.0.0", "Promoted", "")),
+    history=(Past("3.0.0", "RolledBack", "ErrorRate: 9 of 9 requests failed"), Past("2.0.0", "Promoted", "")),
 )
 
 
@@ -65,7 +65,7 @@ def test_what_the_operator_has_not_seen_yet_is_undecided() -> None:
 
 
 def test_the_reason_is_the_newest_of_that_version() -> None:
-    assert judge.reason_of(ROLLED_BACK_3, "3.0.0") == "errorRate: 9 of 9 requests failed"
+    assert judge.reason_of(ROLLED_BACK_3, "3.0.0") == "ErrorRate: 9 of 9 requests failed"
     assert judge.reason_of(PROMOTED_2, "2.0.0") == "Promoted"
 
 
@@ -111,13 +111,13 @@ def test_a_late_rollback_is_a_problem() -> None:
 
 
 def test_a_rollback_for_the_wrong_cause_is_a_problem() -> None:
-    wrong = replace(BAD, because=("latency",))
+    wrong = replace(BAD, cause="Latency")
     report = judge.report(wrong, rollback(away=121.0), [], 100.0, 122.0, 5.0)
-    assert "names none of latency" in report.problems[0]
+    assert "expected Latency" in report.problems[0]
 
 
 def test_another_end_than_expected_is_a_problem() -> None:
-    report = judge.report(replace(BAD, outcome=PROMOTED, because=()), rollback(away=121.0), [], 100.0, 122.0, 5.0)
+    report = judge.report(replace(BAD, outcome=PROMOTED, cause=""), rollback(away=121.0), [], 100.0, 122.0, 5.0)
     assert report.problems == ("ended RolledBack, expected Promoted",)
 
 

@@ -15,7 +15,7 @@ from iris_demo.result import Operator, Result, as_json
 
 TOTALS = Totals(10, 8, {"status 500": 2}, {"1.0.0": 8, "3.0.0": 2}, {"3.0.0": 2})
 REPORT = Report(
-    expected=Expectation("3.0.0", "expects other features", ROLLED_BACK, ("errorRate",)),
+    expected=Expectation("3.0.0", "expects other features", ROLLED_BACK, "ErrorRate"),
     outcome=ROLLED_BACK,
     reason="errorRate: 2 of 2",
     seconds=30.04,
