@@ -10,6 +10,8 @@ from typing import Any
 from iris_install.errors import InstallError
 from iris_local.paths import Paths, cache_root
 
+LOCAL_CONTEXT = "iris-local"
+
 
 class Kubectl:
     """kubectl bound to one context: a context switched in another terminal cannot redirect a running installation."""
@@ -49,14 +51,10 @@ class Kubectl:
 
 
 def find_kubectl(environment: Mapping[str, str] = os.environ) -> str:
-    """$KUBECTL, else the one on PATH, else the one that the local cluster's build left in the cache."""
-    if chosen := environment.get("KUBECTL"):
-        return chosen
-    if on_path := shutil.which("kubectl", path=environment.get("PATH")):
-        return on_path
-    built = Paths(cache_root(environment)).programs / "kubectl"
-    if built.exists():
-        return str(built)
+    """$KUBECTL, else the one on PATH, else the one that was built with the local cluster."""
+    found = environment.get("KUBECTL") or shutil.which("kubectl", path=environment.get("PATH")) or _built(environment)
+    if found:
+        return found
     raise InstallError(
         "kubectl is missing: install it, name it in $KUBECTL, or run `make cluster-up`, which builds one."
     )
@@ -73,12 +71,20 @@ def connect(environment: Mapping[str, str] = os.environ) -> Kubectl:
         raise InstallError(
             f"There is no current kube-context, so there is no telling where to install. {_advice(environment)}"
         )
+    if context == LOCAL_CONTEXT:
+        # The one on PATH may be years older than the local cluster; this one is of the same build.
+        binary = environment.get("KUBECTL") or _built(environment) or binary
     kubectl = Kubectl(binary, context, environment)
     try:
         kubectl.text("version", "--request-timeout=10s", "--output=json")
     except InstallError as error:
         raise InstallError(f"The cluster of context {context} does not answer. {error}") from error
     return kubectl
+
+
+def _built(environment: Mapping[str, str]) -> str | None:
+    path = Paths(cache_root(environment)).programs / "kubectl"
+    return str(path) if path.exists() else None
 
 
 def _advice(environment: Mapping[str, str]) -> str:

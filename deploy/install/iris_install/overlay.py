@@ -6,11 +6,10 @@ import tempfile
 from pathlib import Path
 
 from iris_install.errors import InstallError
-from iris_install.kubectl import Kubectl
+from iris_install.kubectl import LOCAL_CONTEXT, Kubectl
 
 ROOT = Path(__file__).resolve().parents[3]
 OVERLAYS = ROOT / "deploy" / "overlays"
-LOCAL_CONTEXT = "iris-local"
 # The name under which the base mentions the operator's image; overlays may have renamed it already.
 _OPERATOR_NAMES = ("iris-operator", "localhost/iris-operator")
 _IMAGE = re.compile(r"(?P<name>[^@\s]+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?")

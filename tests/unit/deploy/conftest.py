@@ -1,0 +1,13 @@
+import pytest
+import yaml
+
+from iris_install import overlay
+from iris_install.kubectl import Kubectl, find_kubectl
+from unit.deploy.manifests import Manifest
+
+
+@pytest.fixture(scope="session", params=["local", "production"])
+def rendered(request: pytest.FixtureRequest) -> list[Manifest]:
+    """Every object of an overlay, as `make deploy` would apply it."""
+    text = overlay.render(Kubectl(find_kubectl()), request.param, "registry.example.com/iris-operator:1.2.3")
+    return [document for document in yaml.safe_load_all(text) if document]

@@ -1,0 +1,155 @@
+import re
+from pathlib import Path
+
+import yaml
+
+from iris_install import credentials
+from iris_local import components
+from unit.deploy.manifests import Manifest, containers, named, workloads
+
+ROOT = Path(__file__).resolve().parents[3]
+NAMESPACES = ("iris-system", "iris")
+Objects = list[Manifest]
+
+
+def test_namespaces_enforce_the_restricted_pod_security_standard(rendered: Objects) -> None:
+    for namespace in NAMESPACES:
+        labels = named(rendered, "Namespace", namespace)["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_everything_lives_in_a_namespace_of_ours_or_defines_one_or_the_resource(rendered: Objects) -> None:
+    strays = [
+        (item["kind"], item["metadata"]["name"])
+        for item in rendered
+        if item["kind"] not in ("Namespace", "CustomResourceDefinition")
+        and item["metadata"].get("namespace") not in NAMESPACES
+    ]
+    assert strays == []
+
+
+def test_pods_run_as_a_numeric_user_that_is_not_root(rendered: Objects) -> None:
+    for name, pod in workloads(rendered):
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"] is True, name
+        assert context["runAsUser"] > 0, name
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
+
+
+def test_containers_have_a_read_only_root_and_no_privileges(rendered: Objects) -> None:
+    for name, container in containers(rendered):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }, name
+
+
+def test_containers_ask_for_cpu_and_memory_and_are_limited(rendered: Objects) -> None:
+    for name, container in containers(rendered):
+        for bound in ("requests", "limits"):
+            assert {"cpu", "memory"} <= container["resources"][bound].keys(), name
+
+
+def test_containers_have_all_three_probes(rendered: Objects) -> None:
+    for name, container in containers(rendered):
+        assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys(), name
+
+
+def test_images_have_a_fixed_tag(rendered: Objects) -> None:
+    for name, container in containers(rendered):
+        _, separator, tag = container["image"].rpartition(":")
+        assert (separator, "/" in tag, tag == "latest") == (":", False, False), f"{name}: {container['image']}"
+
+
+def test_scratch_space_is_bounded(rendered: Objects) -> None:
+    for name, pod in workloads(rendered):
+        for volume in pod.get("volumes", []):
+            if "emptyDir" in volume:
+                assert "sizeLimit" in volume["emptyDir"], f"{name}: {volume['name']}"
+
+
+def test_only_who_talks_to_the_api_gets_a_token_for_it(rendered: Objects) -> None:
+    tokens = {name for name, pod in workloads(rendered) if pod.get("automountServiceAccountToken", True)}
+    assert tokens == {"iris-operator", "prometheus"}
+
+
+def test_services_select_a_workload(rendered: Objects) -> None:
+    pods = [
+        (item["metadata"]["namespace"], item["spec"]["template"]["metadata"]["labels"].items())
+        for item in rendered
+        if item["kind"] in ("Deployment", "StatefulSet")
+    ]
+    for item in rendered:
+        if item["kind"] == "Service":
+            selector = item["spec"]["selector"].items()
+            assert [n for n, labels in pods if n == item["metadata"]["namespace"] and selector <= labels], item
+
+
+def test_the_operator_has_no_rights_outside_its_namespaces(rendered: Objects) -> None:
+    assert not [item for item in rendered if item["kind"] in ("ClusterRole", "ClusterRoleBinding")]
+
+
+def test_no_right_is_given_by_wildcard_and_none_to_secrets(rendered: Objects) -> None:
+    for item in rendered:
+        for rule in item.get("rules", []) if item["kind"] == "Role" else []:
+            words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+            assert not words & {"*", "secrets"}, item["metadata"]
+
+
+def test_the_operator_may_not_change_what_a_release_asks_for(rendered: Objects) -> None:
+    role = named(rendered, "Role", "iris-operator", "iris")
+    (rule,) = (rule for rule in role["rules"] if rule["resources"] == ["irismodelreleases"])
+    assert sorted(rule["verbs"]) == ["get", "list", "patch", "watch"]
+
+
+def test_there_is_never_a_second_operator(rendered: Objects) -> None:
+    spec = named(rendered, "Deployment", "iris-operator")["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+
+
+def test_secrets_are_referred_to_and_never_written_down(rendered: Objects) -> None:
+    assert not [item["metadata"]["name"] for item in rendered if item["kind"] == "Secret"]
+    for name, container in containers(rendered):
+        for variable in container.get("env", []):
+            assert not re.search("PASSWORD|TOKEN|SECRET|_URL$", variable["name"]) or "@" not in variable["value"], name
+
+
+def test_the_stores_read_secrets_that_the_installer_makes(rendered: Objects) -> None:
+    read = {
+        source["secretRef"]["name"] for _, container in containers(rendered) for source in container.get("envFrom", [])
+    }
+    assert read == {credentials.POSTGRES, credentials.REDIS}
+
+
+def test_the_cache_makes_room_before_it_meets_its_memory_limit(rendered: Objects) -> None:
+    (config,) = (item["data"]["redis.conf"] for item in rendered if "redis.conf" in item.get("data", {}))
+    settings = dict(line.split(" ", 1) for line in config.splitlines() if line and not line.startswith("#"))
+    (limit,) = (c["resources"]["limits"]["memory"] for name, c in containers(rendered) if name == "redis/redis")
+    assert settings["maxmemory-policy"] == "allkeys-lru"
+    assert int(settings["maxmemory"].removesuffix("mb")) <= int(limit.removesuffix("Mi")) * 0.75
+
+
+def test_targets_are_labelled_with_what_analysis_compares(rendered: Objects) -> None:
+    (text,) = (item["data"]["inference.yml"] for item in rendered if "inference.yml" in item.get("data", {}))
+    (job,) = yaml.safe_load(text)["scrape_configs"]
+    sources = {rule["target_label"]: rule["source_labels"] for rule in job["relabel_configs"] if "target_label" in rule}
+    assert sources == {
+        "namespace": ["__meta_kubernetes_namespace"],
+        "pod": ["__meta_kubernetes_pod_name"],
+        "release": ["__meta_kubernetes_pod_label_iris_mlrelease_dev_release"],
+        "revision": ["__meta_kubernetes_pod_label_iris_mlrelease_dev_revision"],
+        "version": ["__meta_kubernetes_pod_label_iris_mlrelease_dev_version"],
+    }
+
+
+def test_production_keeps_its_database_on_a_volume() -> None:
+    objects = list(yaml.safe_load_all((ROOT / "deploy/base/stores/postgres.yaml").read_text()))
+    claims = named(objects, "StatefulSet", "postgres")["spec"]["volumeClaimTemplates"]
+    assert [claim["metadata"]["name"] for claim in claims] == ["data"]
+
+
+def test_the_local_overlay_names_the_prometheus_that_is_built() -> None:
+    overlay = yaml.safe_load((ROOT / "deploy/overlays/local/kustomization.yaml").read_text())
+    tags = {image["newName"]: image.get("newTag") for image in overlay["images"]}
+    assert tags["localhost/prometheus"] == f"v{components.get('prometheus').version}"

@@ -1,0 +1,47 @@
+import pytest
+
+from iris_install import overlay
+from iris_install.errors import InstallError
+from iris_install.kubectl import Kubectl, find_kubectl
+
+
+@pytest.mark.parametrize(
+    ("context", "wanted", "chosen"),
+    [
+        ("iris-local", None, "local"),
+        ("arn:aws:eks:cluster", None, "production"),
+        ("kind-iris", "local", "local"),
+        ("iris-local", "production", "production"),
+    ],
+)
+def test_the_overlay_follows_the_context_unless_one_is_asked_for(context: str, wanted: str | None, chosen: str) -> None:
+    assert overlay.choose(context, wanted) == chosen
+
+
+def test_an_unknown_overlay_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(InstallError, match="no overlay staging; there are: local, production"):
+        overlay.choose("iris-local", "staging")
+
+
+@pytest.mark.parametrize("image", ["iris-operator", "registry.example.com:5000/iris-operator", "iris operator:1", ""])
+def test_an_image_without_a_tag_is_refused(image: str) -> None:
+    with pytest.raises(InstallError, match="needs a tag or a digest"):
+        overlay.render(Kubectl(find_kubectl()), "production", image)
+
+
+def test_the_tag_latest_is_refused() -> None:
+    with pytest.raises(InstallError, match="must not be tagged `latest`"):
+        overlay.render(Kubectl(find_kubectl()), "production", "registry.example.com/iris-operator:latest")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "registry.example.com:5000/team/iris-operator:1.2.3",
+        "localhost/iris-operator:5f3a9c",
+        "registry.example.com/iris-operator@sha256:" + "0" * 64,
+    ],
+)
+@pytest.mark.parametrize("name", ["local", "production"])
+def test_the_operator_runs_the_image_that_was_given(name: str, image: str) -> None:
+    assert f"image: {image}\n" in overlay.render(Kubectl(find_kubectl()), name, image)
