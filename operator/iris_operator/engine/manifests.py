@@ -1,0 +1,130 @@
+"""The objects of a release as we want them: pure functions from a release to manifests."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from iris_operator.api import names
+from iris_operator.engine.release import Inputs, Release
+
+_USER = 10001
+# New requests still arrive while the routers learn that a pod goes: it answers them for this long.
+_LEAVE_SECONDS = 5
+_GRACE_SECONDS = 30
+
+
+def deployment(release: Release, inputs: Inputs, role: str, replicas: int, retired_at: datetime | None) -> dict[str, Any]:
+    """The Deployment of one revision. Its role is a label of the Deployment alone: a new role restarts no pod."""
+    ref = inputs.ref
+    selector = {names.LABEL_RELEASE: release.name, names.LABEL_REVISION: ref.revision}
+    identity = {**selector, names.LABEL_VERSION: ref.version, "app.kubernetes.io/name": release.name}
+    annotations = {names.ANNOTATION_INPUTS: inputs.to_text()}
+    if retired_at is not None:
+        annotations[names.ANNOTATION_RETIRED_AT] = retired_at.isoformat()
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": names.workload_name(release.name, ref.revision),
+            "namespace": release.namespace,
+            "labels": {**release.labels, **identity, names.LABEL_ROLE: role},
+            "annotations": annotations,
+            "ownerReferences": [release.owner],
+        },
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 1,
+            "selector": {"matchLabels": selector},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {"labels": {**release.labels, **identity}},
+                "spec": _pod_spec(inputs),
+            },
+        },
+    }
+
+
+def _pod_spec(inputs: Inputs) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(inputs)],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
+    }
+    if inputs.serving.image_pull_secrets:
+        spec["imagePullSecrets"] = inputs.serving.image_pull_secrets
+    return spec
+
+
+def _container(inputs: Inputs) -> dict[str, Any]:
+    serving = inputs.serving
+    container: dict[str, Any] = {
+        "name": names.CONTAINER,
+        "image": inputs.model.image,
+        "imagePullPolicy": "IfNotPresent",
+        "ports": [
+            {"name": names.PORT_HTTP, "containerPort": serving.port, "protocol": "TCP"},
+            {"name": names.PORT_METRICS, "containerPort": names.METRICS_PORT, "protocol": "TCP"},
+        ],
+        "env": [
+            {
+                "name": "IRIS_REVISION",
+                "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{names.LABEL_REVISION}']"}},
+            },
+            {"name": "IRIS_PORT", "value": str(serving.port)},
+            {"name": "IRIS_METRICS_PORT", "value": str(names.METRICS_PORT)},
+            *serving.env,
+        ],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "startupProbe": _probe("/healthz", period=1, failures=120),
+        "readinessProbe": _probe("/readyz", period=2, failures=2),
+        "livenessProbe": _probe("/healthz", period=10, failures=3),
+        "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
+        # A crash at start explains itself in status and event: the last log lines come with the exit code.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a path in the pod, its own emptyDir
+    }
+    if serving.resources:
+        container["resources"] = serving.resources
+    if serving.env_from:
+        container["envFrom"] = serving.env_from
+    return container
+
+
+def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": names.PORT_HTTP},
+        "periodSeconds": period,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }
+
+
+def service(release: Release, name: str, revision: str) -> dict[str, Any]:
+    """A Service that selects exactly one revision."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": name,
+            "namespace": release.namespace,
+            "labels": release.labels,
+            "ownerReferences": [release.owner],
+        },
+        "spec": {
+            "selector": {names.LABEL_RELEASE: release.name, names.LABEL_REVISION: revision},
+            "ports": [{"name": names.PORT_HTTP, "port": 80, "targetPort": names.PORT_HTTP, "protocol": "TCP"}],
+        },
+    }

@@ -1,0 +1,106 @@
+"""The one entrance: from an observation to a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from iris_operator.analysis.check import CheckResult
+from iris_operator.analysis.judge import Judgement
+from iris_operator.api.durations import format_duration, parse_duration
+from iris_operator.api.status import AnalysisStatus, CheckStatus, Evidence, Stage
+from iris_operator.rollout.decision import Decision
+from iris_operator.rollout.deleting import deleting
+from iris_operator.rollout.idle import idle
+from iris_operator.rollout.initializing import initializing
+from iris_operator.rollout.observation import Observation
+from iris_operator.rollout.plan import Plan, seconds_since, steps_of
+from iris_operator.rollout.progressing import progressing
+from iris_operator.rollout.promoting import promoting
+from iris_operator.rollout.report import report
+from iris_operator.rollout.rolling_back import rolling_back
+from iris_operator.rollout.upkeep import retire
+
+_STAGES: Mapping[Stage, Callable[[Plan], Decision]] = {
+    Stage.INITIALIZING: initializing,
+    Stage.IDLE: idle,
+    Stage.PROGRESSING: progressing,
+    Stage.PROMOTING: promoting,
+    Stage.ROLLING_BACK: rolling_back,
+}
+
+
+def decide(observation: Observation, now: datetime) -> Decision:
+    """What to do about a release, seen like this, at this moment.
+
+    Pure: the same observation and moment give the same decision. Total: every stage answers, and every answer has a
+    reason. `now` is timezone-aware.
+    """
+    plan = Plan(observation, now)
+    if observation.judgement is not None:
+        plan.update(analysis=_analysis_status(observation, observation.judgement, now))
+    if observation.deleting:
+        return report(plan, deleting(plan))
+    stage = plan.status.rollout.stage
+    if stage is not Stage.INITIALIZING:
+        retire(plan)
+    return report(plan, _STAGES[stage](plan))
+
+
+def judgement_due(observation: Observation, now: datetime) -> bool:
+    """Is it time to look at the metrics? Only while the canary has a confirmed share and a next step to earn."""
+    rollout = observation.status.rollout
+    if observation.deleting or rollout.stage is not Stage.PROGRESSING or rollout.step_started_at is None:
+        return False
+    if observation.status.step.index >= len(steps_of(observation.spec)):
+        return False
+    analysis = observation.status.analysis
+    judged_at = analysis.judged_at if analysis else None
+    last = max(judged_at, rollout.step_started_at) if judged_at else rollout.step_started_at
+    return now < last or seconds_since(last, now) >= parse_duration(observation.spec.rollout.interval) - 0.05
+
+
+def _analysis_status(observation: Observation, judgement: Judgement, now: datetime) -> AnalysisStatus:
+    before = observation.status.analysis or AnalysisStatus()
+    return AnalysisStatus(
+        verdict=judgement.verdict.value,
+        checks=[_check_status(result) for result in judgement.results],
+        estimated_time_left=_time_left(observation, judgement, now),
+        judged_at=now,
+        judged_through=observation.judged_through or before.judged_through,
+        memory=dict(judgement.memory),
+    )
+
+
+def _check_status(result: CheckResult) -> CheckStatus:
+    evidence = None
+    if result.bounds is not None and result.worse is not None:
+        evidence = Evidence(
+            worse=result.worse,
+            rollback_at=result.bounds.rollback_at,
+            good=result.good if result.good is not None else 1.0,
+            promote_at=result.bounds.promote_at,
+        )
+    return CheckStatus(
+        name=result.name,
+        verdict=result.verdict.value,
+        reason=result.reason,
+        canary=result.canary,
+        stable=result.stable,
+        requests=result.requests,
+        evidence=evidence,
+    )
+
+
+def _time_left(observation: Observation, judgement: Judgement, now: datetime) -> str | None:
+    """A guess for people: this step's missing requests at the rate seen so far, and the dwell times still to come."""
+    rollout = observation.status.rollout
+    seen = max((result.requests for result in judgement.results), default=0)
+    missing = max((result.requests_missing for result in judgement.results), default=0)
+    elapsed = seconds_since(rollout.started_at, now)
+    if missing and not seen:
+        return None
+    waiting = missing * elapsed / seen if missing else 0.0
+    interval = parse_duration(observation.spec.rollout.interval)
+    coming = steps_of(observation.spec)[observation.status.step.index : -1]
+    return format_duration(waiting + sum(max(interval, parse_duration(step.min_duration)) for step in coming))

@@ -1,0 +1,69 @@
+"""What `decide` answers: the next status, the actions that bring the world there, and when to look again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from iris_operator.api.status import ReleaseStatus, RevisionRef
+
+
+@dataclass(frozen=True)
+class ApplyWorkload:
+    """Make the revision's Deployment say this; a revision's pods are only replaced when they differ."""
+
+    ref: RevisionRef
+    role: Literal["stable", "canary", "retired"]
+    replicas: int
+    retired_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class DeleteWorkload:
+    """Remove a revision that is out of the history, or of no use to anybody."""
+
+    revision: str
+
+
+@dataclass(frozen=True)
+class PointService:
+    """Make the stable or the canary Service select a revision."""
+
+    backend: Literal["stable", "canary"]
+    revision: str
+
+
+@dataclass(frozen=True)
+class SetWeight:
+    """Give the canary this share of the requests, in percent, and read it back. Creates the route when missing."""
+
+    weight: int
+
+
+Action = ApplyWorkload | DeleteWorkload | PointService | SetWeight
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A line for a person: an event on the release and a log line."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One pass's outcome.
+
+    The status is the intent: it is stored before the actions run, so that an operator killed in between finds
+    what was meant. `wake_after` is in seconds; 0 means at once. `deleted` releases the finalizer.
+    """
+
+    status: ReleaseStatus
+    reason: str
+    actions: tuple[Action, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    wake_after: float = 300.0
+    deleted: bool = False

@@ -1,0 +1,81 @@
+"""What `decide` is told: the release, its objects in the cluster, and the newest judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from iris_operator.analysis.judge import Judgement
+from iris_operator.api.spec import ReleaseSpec
+from iris_operator.api.status import ReleaseStatus, RevisionRef
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One revision's Deployment and the pods behind it."""
+
+    ref: RevisionRef
+    role: str
+    replicas: int
+    ready: int = 0
+    """Ready pods of the Deployment's newest template."""
+    intact: bool = True
+    """Does it still say what we applied? False after an edit by somebody else."""
+    crash: str = ""
+    """Why a container of it died, in words; empty when none did."""
+    waiting: str = ""
+    """Why its pods are not ready, in words."""
+    retired_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A Service and the endpoints behind it."""
+
+    selects: str | None
+    """Revision in its selector; None when there is no Service."""
+    intact: bool = True
+    ready: Mapping[str, int] = field(default_factory=dict)
+    """Ready endpoints by revision; during a change of the selector the old ones are still listed."""
+
+    def serves(self, revision: str) -> int:
+        """Ready endpoints of a revision; 0 while the selector names another one."""
+        return self.ready.get(revision, 0) if self.selects == revision else 0
+
+    def serves_only(self, revision: str) -> bool:
+        """Has the change of the selector reached the endpoints?"""
+        return self.serves(revision) > 0 and set(self.ready) <= {revision}
+
+
+@dataclass(frozen=True)
+class Route:
+    """The traffic split as it stands in the router's objects."""
+
+    exists: bool
+    weight: int = 0
+    """Share of the canary in percent; 0 without a canary route."""
+    intact: bool = True
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that a decision rests on."""
+
+    spec: ReleaseSpec
+    status: ReleaseStatus
+    generation: int
+    target: RevisionRef
+    """The revision that the spec asks for."""
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    stable: Backend = field(default_factory=lambda: Backend(selects=None))
+    canary: Backend = field(default_factory=lambda: Backend(selects=None))
+    route: Route = field(default_factory=lambda: Route(exists=False))
+    judgement: Judgement | None = None
+    """A judgement made in this very pass; None when it was not time for one."""
+    judged_through: datetime | None = None
+    deleting: bool = False
+    approved: str | None = None
+    """Value of the annotation `approved`: `<revision>/<step>`."""
+    retry: str | None = None
+    """Value of the annotation `retry`."""

@@ -1,0 +1,193 @@
+"""Stage Progressing: the canary takes a share of the traffic and earns the next one, or loses it."""
+
+from __future__ import annotations
+
+from iris_operator.analysis.verdict import Verdict
+from iris_operator.api.durations import format_duration
+from iris_operator.api.spec import Step
+from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
+from iris_operator.rollout.decision import Decision, SetWeight
+from iris_operator.rollout.plan import POLL_SECONDS, Plan, capacity, enter, limit_of, seconds_since, steps_of
+from iris_operator.rollout.rolling_back import begin_rollback
+from iris_operator.rollout.upkeep import keep_service, keep_workload
+
+
+def progressing(plan: Plan) -> Decision:
+    """Reasons to leave come before reasons to go on."""
+    canary = plan.status.canary
+    assert canary is not None, "stage Progressing is entered with a canary"  # noqa: S101 - an invariant of the state machine
+    return _superseded(plan, canary) or _failed(plan, canary) or _advance(plan, canary)
+
+
+def _superseded(plan: Plan, canary: RevisionRef) -> Decision | None:
+    target, stable = plan.o.target, plan.status.stable
+    if target.revision == canary.revision:
+        return None
+    if stable and target.revision == stable.revision:
+        message = f"the spec asks for stable version {stable.version} again; version {canary.version} leaves"
+    else:
+        message = f"version {target.version} replaces version {canary.version} before its promotion"
+    return begin_rollback(plan, Outcome.SUPERSEDED, "Superseded", message)
+
+
+def _failed(plan: Plan, canary: RevisionRef) -> Decision | None:
+    """The canary's pods, then what the checks say of it."""
+    seen = plan.o.workloads.get(canary.revision)
+    if seen and seen.crash:
+        return begin_rollback(plan, Outcome.ROLLED_BACK, "Crash", f"version {canary.version}: {seen.crash}")
+    needed = capacity(plan.o.spec.serving.replicas, plan.o.route.weight)
+    if plan.o.route.weight > 0 and (seen is None or seen.ready < needed):
+        ready, why = (seen.ready, seen.waiting) if seen else (0, "its Deployment is gone")
+        message = f"version {canary.version}: {ready} of {needed} pods ready at weight {plan.o.route.weight}"
+        return begin_rollback(plan, Outcome.ROLLED_BACK, "NotReady", f"{message}. {why}".rstrip(". "))
+    judgement = plan.o.judgement
+    if judgement and judgement.verdict is Verdict.FAIL:
+        failed = next(result for result in judgement.results if result.verdict is Verdict.FAIL)
+        reason = failed.name[0].upper() + failed.name[1:]
+        return begin_rollback(plan, Outcome.ROLLED_BACK, reason, f"version {canary.version}: {failed.reason}")
+    return None
+
+
+def _advance(plan: Plan, canary: RevisionRef) -> Decision:
+    steps, index = steps_of(plan.o.spec), min(plan.status.step.index, len(steps_of(plan.o.spec)))
+    plan.update(step=StepStatus(index=index, count=len(steps)))
+    intended = steps[index - 1].weight if index else 0
+    if plan.status.rollout.step_started_at is not None:
+        # Steps edited in mid-rollout never raise a weight that was not earned.
+        intended = min(intended, plan.status.rollout.confirmed_weight)
+    following = steps[index] if index < len(steps) else None
+    plan.wake(limit_of(plan.o.spec.rollout.interval))
+    replicas = plan.o.spec.serving.replicas
+    stable = plan.status.stable
+    if stable:
+        keep_workload(plan, stable, "stable", replicas)
+        keep_service(plan, "stable", stable.revision)
+    # Capacity goes ahead of the weight: pods for the next share are up before it is asked for.
+    wanted = capacity(replicas, following.weight if following else 100)
+    seen = plan.o.workloads.get(canary.revision)
+    if not keep_workload(plan, canary, "canary", wanted) and seen and not seen.intact:
+        _soak_again(plan)
+    if not keep_service(plan, "canary", canary.revision):
+        plan.wake(POLL_SECONDS)
+        return plan.done("CanaryStarting", f"version {canary.version} gets its own Service")
+    if plan.o.route.weight != intended or (index and not plan.o.route.intact):
+        return _shift(plan, canary, intended)
+    if index and plan.status.rollout.step_started_at is None:
+        return _confirm(plan, canary, intended)
+    if following is None:
+        return _finish_last_step(plan, steps[-1])
+    return _earn(plan, canary, index, following)
+
+
+def _shift(plan: Plan, canary: RevisionRef, intended: int) -> Decision:
+    """Make the route say what the status intends: a step just begun, one interrupted, or one edited by hand."""
+    needed = capacity(plan.o.spec.serving.replicas, intended)
+    if intended > plan.o.route.weight and plan.o.canary.serves(canary.revision) < needed:
+        plan.wake(POLL_SECONDS)
+        return plan.done("WaitingForEndpoints", f"weight {intended} waits for {needed} ready endpoints of the canary")
+    if plan.status.rollout.step_started_at is not None:
+        plan.tell("RouteRepaired", f"the route was changed by somebody else; weight {intended} again", warning=True)
+    plan.act(SetWeight(intended))
+    plan.wake(0)
+    return plan.done("Shifting", f"weight {plan.o.route.weight} -> {intended}")
+
+
+def _confirm(plan: Plan, canary: RevisionRef, weight: int) -> Decision:
+    plan.rollout(step_started_at=plan.now, hold_since=plan.now, confirmed_weight=weight)
+    plan.tell("WeightShifted", f"version {canary.version} gets {weight} % of the traffic")
+    return plan.done("WeightShifted", f"version {canary.version} gets {weight} % of the traffic")
+
+
+def _soak_again(plan: Plan) -> None:
+    """After an edit by hand what was seen is no evidence about this revision: judge it from the start."""
+    plan.update(analysis=None)
+    if plan.status.rollout.step_started_at is not None:
+        plan.rollout(step_started_at=plan.now, hold_since=plan.now)
+
+
+def _finish_last_step(plan: Plan, last: Step) -> Decision:
+    """All traffic is on the canary. Stable has no requests left to compare with: only the dwell time is left."""
+    left = limit_of(last.min_duration) - seconds_since(plan.status.rollout.step_started_at, plan.now)
+    if left > 0:
+        plan.wake(left)
+        return plan.done("Soaking", f"at weight 100 for another {format_duration(left)}")
+    if plan.o.spec.paused:
+        return plan.done("Paused", "spec.paused is true; promotion waits")
+    enter(plan, Stage.PROMOTING)
+    return plan.done("Promoting", "the canary carries all traffic")
+
+
+def _earn(plan: Plan, canary: RevisionRef, index: int, following: Step) -> Decision:
+    """The next step needs ready pods, the dwell time, a fresh Pass (once there is traffic) and, where asked, a person."""
+    if plan.o.spec.paused:
+        return plan.done("Paused", f"spec.paused is true; holding at step {index}")
+    if plan.status.rollout.reason == "Paused":
+        plan.rollout(hold_since=plan.now)
+    waiting = _await_capacity(plan, canary, following) or _await_evidence(plan, canary, index)
+    unapproved = following.approval and plan.o.approved != f"{canary.revision}/{index + 1}"
+    if unapproved and (waiting is None or _cleared(plan, index)):
+        plan.rollout(hold_since=plan.now)
+        return plan.done("AwaitingApproval", f"step {index + 1} (weight {following.weight}) waits for a person's approval")
+    if waiting:
+        return waiting
+    plan.update(step=StepStatus(index=index + 1, count=plan.status.step.count))
+    plan.rollout(step_started_at=None, hold_since=None, waiting_since=None)
+    plan.act(SetWeight(following.weight))
+    plan.wake(0)
+    return plan.done("StepStarted", f"step {index + 1}: weight {following.weight}")
+
+
+def _await_capacity(plan: Plan, canary: RevisionRef, following: Step) -> Decision | None:
+    needed = capacity(plan.o.spec.serving.replicas, following.weight)
+    seen = plan.o.workloads.get(canary.revision)
+    serving = plan.o.canary.serves(canary.revision)
+    if seen and seen.ready >= needed and serving >= needed:
+        plan.rollout(waiting_since=None)
+        return None
+    if plan.status.rollout.waiting_since is None:
+        plan.rollout(waiting_since=plan.now)
+    waited = seconds_since(plan.status.rollout.waiting_since, plan.now)
+    why = f": {seen.waiting}" if seen and seen.waiting else ""
+    text = f"{seen.ready if seen else 0} of {needed} canary pods ready for weight {following.weight}{why}"
+    if waited > limit_of(plan.o.spec.rollout.ready_timeout):
+        message = f"version {canary.version}: {text}; waited {format_duration(waited)}"
+        return begin_rollback(plan, Outcome.ROLLED_BACK, "ReadyTimeout", message)
+    plan.wake(POLL_SECONDS)
+    return plan.done("WaitingForPods", text)
+
+
+def _dwell_left(plan: Plan, index: int) -> float:
+    dwell = limit_of(plan.o.spec.rollout.steps[index - 1].min_duration)
+    return dwell - seconds_since(plan.status.rollout.step_started_at, plan.now)
+
+
+def _cleared(plan: Plan, index: int) -> bool:
+    """Was the newest judgement of this step a Pass, with the dwell time over?"""
+    analysis, started = plan.status.analysis, plan.status.rollout.step_started_at
+    if not index or not analysis or not analysis.judged_at or not started:
+        return False
+    return analysis.verdict == Verdict.PASS and analysis.judged_at > started and _dwell_left(plan, index) <= 0
+
+
+def _await_evidence(plan: Plan, canary: RevisionRef, index: int) -> Decision | None:
+    """A hold that outlasts its limit gives the traffic back; a timeout never promotes."""
+    if index == 0:
+        return None  # no share yet, so no evidence either
+    left, judgement = _dwell_left(plan, index), plan.o.judgement
+    if judgement and judgement.verdict is Verdict.PASS and left <= 0:
+        return None
+    held = seconds_since(plan.status.rollout.hold_since, plan.now)
+    words = _words(plan)
+    if held > limit_of(plan.o.spec.rollout.hold_timeout):
+        message = f"version {canary.version}: no decision in {format_duration(held)} at step {index}. {words}"
+        return begin_rollback(plan, Outcome.ROLLED_BACK, "HoldTimeout", message)
+    if left > 0:
+        plan.wake(left)
+        return plan.done("Soaking", f"step {index} lasts another {format_duration(left)}. {words}".rstrip())
+    return plan.done("Holding", words or f"step {index} waits for its first judgement")
+
+
+def _words(plan: Plan) -> str:
+    analysis = plan.status.analysis
+    waiting = [f"{check.name} {check.verdict}: {check.reason}" for check in analysis.checks if check.verdict != "Pass"] if analysis else []
+    return "; ".join(waiting)

@@ -1,0 +1,118 @@
+"""What people and `kubectl wait` read: phase, weight and conditions, derived from the state and from what is seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from iris_operator.api.status import ConditionStatus, Phase, ReleaseStatus, Stage
+from iris_operator.rollout.decision import Decision
+from iris_operator.rollout.plan import Plan
+
+_PAUSED_REASONS = {"Paused", "AwaitingApproval"}
+_FAILED_STARTS = {"ReadyTimeout", "Crashing"}
+
+ConditionType = Literal["Ready", "Progressing", "Promoted", "Degraded"]
+
+
+@dataclass(frozen=True)
+class _Condition:
+    type: ConditionType
+    true: bool
+    reason: str
+    message: str
+
+
+def report(plan: Plan, decision: Decision) -> Decision:
+    """Complete a decision's status."""
+    rollout = decision.status.rollout
+    phase = _phase(plan, decision.status)
+    step = decision.status.step
+    status = decision.status.model_copy(
+        update={
+            "observed_generation": plan.o.generation,
+            "phase": phase,
+            "weight": plan.o.route.weight,
+            "step_text": f"{step.index}/{step.count}" if step.count else "",
+        }
+    )
+    conditions = _conditions(plan, status, phase, rollout.message or rollout.reason)
+    return replace(decision, status=_with_conditions(status, conditions, plan.o.generation, plan.now))
+
+
+def degraded(status: ReleaseStatus, generation: int, reason: str, message: str, now: datetime) -> ReleaseStatus:
+    """The status of a release whose pass could not be made: nothing moves, and it says why.
+
+    The durable state stays as it was, so that the next pass that succeeds goes on from there.
+    """
+    changed = status.model_copy(update={"phase": Phase.DEGRADED, "observed_generation": generation})
+    promoted = next((c for c in status.conditions if c.type == "Promoted"), None)
+    stale = promoted is None or promoted.observed_generation != generation
+    conditions = [_Condition("Degraded", True, reason, message)]
+    if stale:
+        conditions.append(_Condition("Promoted", False, "Progressing", message))
+    return _with_conditions(changed, conditions, generation, now)
+
+
+def _phase(plan: Plan, status: ReleaseStatus) -> Phase:
+    stage, reason = status.rollout.stage, status.rollout.reason
+    if stage is Stage.INITIALIZING:
+        return Phase.DEGRADED if reason in _FAILED_STARTS else Phase.INITIALIZING
+    if stage is Stage.PROMOTING:
+        return Phase.PROMOTING
+    if stage is Stage.ROLLING_BACK:
+        return Phase.ROLLING_BACK
+    if reason in _PAUSED_REASONS:
+        return Phase.PAUSED
+    if stage is Stage.PROGRESSING:
+        return Phase.PROGRESSING
+    if not _stable_ready(plan, status):
+        return Phase.DEGRADED
+    if status.rejected is None:
+        return Phase.STABLE
+    return Phase.PAUSED if status.rejected.keeps_pods else Phase.ROLLED_BACK
+
+
+def _stable_ready(plan: Plan, status: ReleaseStatus) -> bool:
+    if status.stable is None:
+        return False
+    workload = plan.o.workloads.get(status.stable.revision)
+    return workload is not None and workload.ready > 0
+
+
+def _conditions(plan: Plan, status: ReleaseStatus, phase: Phase, message: str) -> list[_Condition]:
+    ready = _stable_ready(plan, status)
+    stable = f"version {status.stable.version}" if status.stable else "no version yet"
+    promoted = (
+        status.rollout.stage is Stage.IDLE
+        and status.stable is not None
+        and status.stable.revision == plan.o.target.revision
+    )
+    progressing = status.rollout.stage is not Stage.IDLE
+    refused = {Phase.ROLLED_BACK: "RolledBack", Phase.ROLLING_BACK: "RolledBack", Phase.PAUSED: "Paused"}
+    if status.rejected and status.rollout.stage is Stage.IDLE and phase is Phase.DEGRADED:
+        refused[Phase.DEGRADED] = "RolledBack"
+    return [
+        _Condition("Ready", ready, "Serving" if ready else "NoReadyPods", f"{stable} serves" if ready else f"{stable}: no pod is ready"),
+        _Condition("Progressing", progressing, status.rollout.stage.value, message),
+        _Condition("Promoted", promoted, "Promoted" if promoted else refused.get(phase, "Progressing"), message),
+        _Condition("Degraded", phase is Phase.DEGRADED, status.rollout.reason if phase is Phase.DEGRADED else "AsExpected", message if phase is Phase.DEGRADED else ""),
+    ]
+
+
+def _with_conditions(status: ReleaseStatus, wanted: list[_Condition], generation: int, now: datetime) -> ReleaseStatus:
+    before = {condition.type: condition for condition in status.conditions}
+    after: dict[str, ConditionStatus] = dict(before)
+    for condition in wanted:
+        old = before.get(condition.type)
+        value: Literal["True", "False"] = "True" if condition.true else "False"
+        after[condition.type] = ConditionStatus(
+            type=condition.type,
+            status=value,
+            reason=condition.reason,
+            message=condition.message,
+            last_transition_time=old.last_transition_time if old and old.status == value else now,
+            observed_generation=generation,
+        )
+    return status.model_copy(update={"conditions": list(after.values())})
