@@ -42,16 +42,15 @@ render: ## Print what `make deploy` would apply
 	$(INSTALL) render $(if $(OVERLAY),--overlay $(OVERLAY))
 
 ##@ Test
-.PHONY: test test-fast test-unit test-integration test-e2e
+.PHONY: test test-fast test-integration test-e2e
 test: packages venv ## Everything, on a machine that may have nothing: installs, builds, judges, runs real servers and a real cluster
-	@$(TIMED) lint types imports test-fast test-integration test-e2e
+	@$(TIMED) lint types imports components test-fast test-integration test-e2e
 test-fast: venv ## The tests that need no server: under a minute
 	$(PYTEST) tests --ignore=tests/integration --ignore=tests/e2e $(ARGS)
-test-integration: packages venv ## Against a real kube-apiserver with etcd, PostgreSQL, Redis and Prometheus
-	$(LOCAL) build kubernetes prometheus
+test-integration: packages venv components ## Against a real kube-apiserver with etcd, PostgreSQL, Redis and Prometheus
 	$(PYTEST) tests/integration --timeout=300 $(ARGS)
 test-e2e: packages venv ## Scenarios on the real cluster; brings it up and takes it down unless it was up before
-	bash tests/e2e/run.sh $(ARGS)
+	bash tests/with_cluster.sh $(PYTEST) tests/e2e --timeout=900 $(ARGS)
 
 ##@ Judge
 .PHONY: lint types imports format
@@ -75,10 +74,12 @@ locks: venv ## Resolve every requirements.in again, to the newest versions that 
 	bash tests/lock.sh
 
 ##@ Prepare
-.PHONY: venv packages
+.PHONY: venv packages components
 venv: $(VENV)/.installed ## The development environment in .venv, from hashes
 packages: ## The Debian packages that the tests need (installs only what is missing; starts no service)
 	@bash tests/packages.sh
+components: ## The Kubernetes and the Prometheus that the tests run, from their Go modules (10 minutes the first time)
+	@$(LOCAL) build kubernetes prometheus
 
 $(VENV)/.installed: tests/requirements.txt tests/bootstrap.txt
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'
