@@ -1,0 +1,34 @@
+"""The releases of the scenarios: the demo's, with steps that take seconds and a name of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iris_demo.scenario import manifest
+
+INTERVAL_SECONDS = 2.0
+# What an operator has, after the first Fail, to take the traffic away: one interval and two seconds.
+ROLLBACK_SECONDS = INTERVAL_SECONDS + 2.0
+STEPS = (20, 60, 100)
+
+ROLLOUT = {
+    "steps": [{"weight": weight, "minDuration": "3s"} for weight in STEPS[:-1]] + [{"weight": STEPS[-1]}],
+    "interval": "2s",
+    "readyTimeout": "60s",
+    "scaleDownDelay": "5s",
+    "historyLimit": 2,
+}
+# Wide enough to be passed with a few dozen requests: how sharp the checks are is tested elsewhere.
+ANALYSIS = {"checks": {"errorRate": {"tolerance": 0.05}, "latency": {"minRequests": 30}}}
+
+
+def release(name: str, version: str, image_version: str = "") -> dict[str, Any]:
+    """A release of ``version``; ``image_version`` is the model in it when that is another one."""
+    made = manifest("1.0.0")
+    made["metadata"]["name"] = name
+    spec = made["spec"]
+    spec["model"] |= {"version": version, "image": f"localhost/iris-inference:{image_version or version}"}
+    spec["serving"]["replicas"] = 1
+    spec["traffic"]["host"] = f"{name}.example.com"
+    spec["rollout"], spec["analysis"] = ROLLOUT, ANALYSIS
+    return made

@@ -1,0 +1,121 @@
+"""One release on the real cluster with everything that watches it, from its first apply to its removal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from e2e.invariants import violations
+from e2e.recorder import Recorder, recording
+from e2e.releases import ROLLBACK_SECONDS
+from iris_demo.kube import DEPLOYMENTS, INGRESSES, PODS, RELEASES, SERVICES, Kube, Resource, connect
+from iris_demo.load import Load
+from iris_demo.observations import Observation, ReleaseSeen, RouteSeen
+from iris_demo.story import PREDICT_URL
+from iris_demo.timeline import Timeline
+from iris_demo.traffic import Traffic, first_answer, traffic
+from iris_demo.watch import Watcher, following
+
+NAMESPACE = "iris"
+RATE = 40.0
+LONGEST_SECONDS = 300.0
+REMOVAL_SECONDS = 90.0
+RELEASE_LABEL = "iris.mlrelease.dev/release"
+
+
+@dataclass
+class Scenario:
+    """What given, when and then work on."""
+
+    kube: Kube
+    name: str
+    kubeconfig: Path
+    watcher: Watcher
+    recorder: Recorder
+    stack: AsyncExitStack
+    running: Traffic | None = None
+    applied: float = field(default_factory=time.time)
+
+    @property
+    def load(self) -> Load:
+        """The scenario's background load."""
+        return Load(PREDICT_URL, f"{self.name}.example.com", RATE, LONGEST_SECONDS, int(RATE * LONGEST_SECONDS))
+
+    async def start_traffic(self) -> None:
+        """Wait for the route and then load it until the end of the scenario."""
+        await first_answer(self.load, seconds=30)
+        self.running = await self.stack.enter_async_context(traffic(self.load))
+
+    async def traffic_ended(self) -> Traffic:
+        """The load, stopped, with every answer counted."""
+        if self.running is None:
+            raise RuntimeError("this scenario has no traffic: begin with given.traffic()")
+        await self.running.stop()
+        return self.running
+
+    def seen(self) -> list[ReleaseSeen]:
+        """The statuses since the last apply."""
+        return [s for s in self.watcher.observations if isinstance(s, ReleaseSeen) and s.at >= self.applied]
+
+    def weights(self) -> list[RouteSeen]:
+        """The changes of the route's weight since the last apply."""
+        changes, weight = [], 0
+        for seen in self.watcher.observations:
+            if isinstance(seen, RouteSeen) and seen.weight != weight:
+                weight = seen.weight
+                if seen.at >= self.applied:
+                    changes.append(seen)
+        return changes
+
+
+@asynccontextmanager
+async def scenario(kubeconfig: Path, name: str) -> AsyncIterator[Scenario]:
+    """A clean place for a release called ``name``; its invariants are checked at the end.
+
+    Whatever happens, the release and its pods are gone afterwards.
+    """
+    async with connect(kubeconfig) as kube:
+        await remove(kube, name)
+        try:
+            async with (
+                following(kube, NAMESPACE, name) as watcher,
+                recording(kube, NAMESPACE, name) as recorder,
+                AsyncExitStack() as stack,
+            ):
+                watcher.listen(_Narrator().tell)
+                yield Scenario(kube, name, kubeconfig, watcher, recorder, stack)
+            broken = violations(recorder.entries, name, ROLLBACK_SECONDS)
+            assert not broken, "\n".join(broken)
+            assert recorder.entries, "nothing was recorded, so nothing was checked"
+        finally:
+            await remove(kube, name)
+
+
+async def remove(kube: Kube, name: str) -> None:
+    """Delete the release and wait until none of its objects is left."""
+    await kube.delete(RELEASES, NAMESPACE, name)
+    await kube.until(RELEASES, NAMESPACE, name, lambda found: found is None, REMOVAL_SECONDS)
+    for resource in (INGRESSES, SERVICES, DEPLOYMENTS, PODS):
+        await all_gone(kube, resource, name)
+
+
+async def all_gone(kube: Kube, resource: Resource, name: str) -> None:
+    """Wait until the garbage collector has taken every object of that kind that belonged to the release."""
+    mine = await kube.list(resource, NAMESPACE, labelSelector=f"{RELEASE_LABEL}={name}")
+    for item in mine:
+        await kube.until(resource, NAMESPACE, item["metadata"]["name"], lambda found: found is None, REMOVAL_SECONDS)
+
+
+class _Narrator:
+    """Prints the timeline; pytest shows it for a scenario that failed."""
+
+    def __init__(self) -> None:
+        self._timeline, self._started = Timeline(), time.time()
+
+    def tell(self, seen: Observation) -> None:
+        for line in self._timeline.add(seen):
+            # What pytest captures is what it shows of a scenario that failed.
+            print(f"{line.at - self._started:7.2f} s  {line.subject:<8} {line.text}")  # noqa: T201 - see above

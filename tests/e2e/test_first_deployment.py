@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from e2e.given_when_then import Given, Then, When
+
+
+async def test_first_deployment_skips_the_steps(given: Given, when: When, then: Then) -> None:
+    await when.apply("1.0.0")
+    release = await then.phase_becomes("Stable")
+    await given.traffic()
+
+    assert (release.stable, release.canary, release.weight) == ("1.0.0", "", 0)
+    assert (release.promoted, release.history[0].outcome) == ("True", "Promoted")
+    then.weights_were()
+    await then.answered(100)
+    await then.no_request_failed()

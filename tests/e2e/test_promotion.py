@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from e2e.given_when_then import Given, Then, When
+
+OF_OTHER_TOOLS = {
+    "cert-manager.io/cluster-issuer": "letsencrypt",
+    "external-dns.alpha.kubernetes.io/ttl": "60",
+    "nginx.ingress.kubernetes.io/proxy-body-size": "8m",
+}
+
+
+async def test_promotion_loses_no_request(given: Given, when: When, then: Then) -> None:
+    await given.a_stable_release("1.0.0")
+    await given.traffic()
+
+    await when.apply("2.0.0")
+    release = await then.is_promoted("2.0.0")
+
+    assert (release.phase, release.canary, release.weight) == ("Stable", "", 0)
+    then.weights_were(20, 60, 100, 0)
+    await then.answered(100)
+    await then.no_request_failed()
+    await then.were_served_by("1.0.0", "2.0.0")
+
+
+async def test_promotion_reads_well_in_kubectl(given: Given, when: When, then: Then) -> None:
+    await given.a_stable_release("1.0.0")
+    await given.traffic()
+
+    await when.apply("2.0.0")
+    waited = await then.kubectl("wait", "--for=condition=Promoted=False", then.resource, "--timeout=60s")
+    waited += await then.kubectl("wait", "--for=condition=Promoted", then.resource, "--timeout=120s")
+    assert waited.count("condition met") == 2
+
+    heading, row = (await then.kubectl("get", then.resource)).splitlines()
+    assert heading.split() == ["NAME", "PHASE", "STABLE", "CANARY", "WEIGHT", "STEP", "VERDICT", "AGE"]
+    assert row.split()[1:3] == ["Stable", "2.0.0"]
+    described = await then.kubectl("describe", then.resource)
+    for word in ("ReleaseStarted", "WeightShifted", "Promoted", "version 2.0.0 serves all traffic"):
+        assert word in described
+    await then.no_request_failed()
+
+
+async def test_annotations_of_other_tools_survive_a_promotion(given: Given, when: When, then: Then) -> None:
+    await given.a_stable_release("1.0.0")
+    await given.traffic()
+    await when.annotate_ingress(OF_OTHER_TOOLS)
+
+    await when.apply("2.0.0")
+    await then.is_promoted("2.0.0")
+
+    await then.ingress_annotations_include(OF_OTHER_TOOLS)
+    await then.no_request_failed()
