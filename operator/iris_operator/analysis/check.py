@@ -42,9 +42,12 @@ Memory = Mapping[str, Any]
 class Check(Protocol):
     """A judge of one aspect. Pure: the same input gives the same word."""
 
-    def judge(self, interval: Interval, memory: Memory, next_weight: float, bounds: Bounds) -> tuple[CheckResult, Memory]:
+    def judge(
+        self, interval: Interval, memory: Memory, next_weight: float, bounds: Bounds
+    ) -> tuple[CheckResult, Memory]:
         """Take one more interval into account.
 
-        `next_weight` is the share (0 to 1] that the canary would get next. Returns the word and the memory for the next interval.
+        `next_weight` is the share (0 to 1] that the canary would get next. Returns the word, and the memory for the
+        next interval.
         """
         ...

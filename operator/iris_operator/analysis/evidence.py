@@ -39,7 +39,8 @@ def log_rate_ratio(canary: Arm, stable: Arm, omega: float, rho: float) -> float:
 
     With omega > rho it tests H0: p_c <= rho * p_s, with omega < rho it tests H0: p_c >= rho * p_s. Conditional on the
     number of events, which revision had each is a coin whose bias does not depend on the shared rate: an incident
-    that hits both says nothing. Source: Lindon & Malek, "Anytime-Valid Inference for Multinomial Count Data", NeurIPS 2022.
+    that hits both says nothing.
+    Source: Lindon & Malek, "Anytime-Valid Inference for Multinomial Count Data", NeurIPS 2022.
 
     Returns 0 (an e-value of 1) when either revision had no request.
     """

@@ -7,6 +7,7 @@ and a default on every nested object, or the defaults inside it are never applie
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import yaml
@@ -60,24 +61,31 @@ def _structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str
     node = {key: value for key, value in schema.items() if key in _KEPT or key.startswith("x-kubernetes-")}
     if "const" in schema:
         node["enum"] = [schema["const"]]
-    for bound in ("Minimum", "Maximum"):  # OpenAPI v3.0 writes an exclusive bound as a flag
-        limit = node.pop(f"exclusive{bound}", None)
-        if limit is not None:
-            node[bound.lower()], node[f"exclusive{bound}"] = limit, True
-    if node.get("x-kubernetes-preserve-unknown-fields"):
-        node.pop("additionalProperties", None)
-    elif isinstance(node.get("additionalProperties"), dict):
-        node["additionalProperties"] = _structural(node["additionalProperties"], definitions)
-    elif "additionalProperties" in node:
-        del node["additionalProperties"]
+    _write_exclusive_bounds(node)
+    _convert_map(node, definitions)
     if "properties" in node:
         node["properties"] = {name: _structural(child, definitions) for name, child in node["properties"].items()}
-        if "required" not in node and "default" not in node and not schema.get("x-root"):
-            node["default"] = {}
+        if "required" not in node and not schema.get("x-root"):
+            node.setdefault("default", {})
     if "items" in node:
         node["items"] = _structural(node["items"], definitions)
         node["items"].pop("default", None)
     return node
+
+
+def _write_exclusive_bounds(node: dict[str, Any]) -> None:
+    """OpenAPI v3.0 writes an exclusive bound as a flag beside the bound."""
+    for bound in ("Minimum", "Maximum"):
+        limit = node.pop(f"exclusive{bound}", None)
+        if limit is not None:
+            node[bound.lower()], node[f"exclusive{bound}"] = limit, True
+
+
+def _convert_map(node: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """A map keeps the schema of its values; a Kubernetes object that is handed on has none."""
+    values = node.pop("additionalProperties", None)
+    if isinstance(values, dict) and not node.get("x-kubernetes-preserve-unknown-fields"):
+        node["additionalProperties"] = _structural(values, definitions)
 
 
 def _drop_defaults(node: dict[str, Any]) -> dict[str, Any]:
@@ -87,16 +95,13 @@ def _drop_defaults(node: dict[str, Any]) -> dict[str, Any]:
     for child in node.get("properties", {}).values():
         _drop_defaults(child)
     if "items" in node:
-        required = [key for key in node["items"].get("x-kubernetes-list-map-keys", [])]
         _drop_defaults(node["items"])
-        for key in required:
-            node["items"].setdefault("required", []).append(key)
     if "x-kubernetes-list-map-keys" in node:
         node["items"]["required"] = list(node["x-kubernetes-list-map-keys"])
     return node
 
 
-def _schema_of(model: type[ReleaseSpec] | type[ReleaseStatus], mode: str) -> dict[str, Any]:
+def _schema_of(model: type[ReleaseSpec | ReleaseStatus], mode: str) -> dict[str, Any]:
     schema = model.model_json_schema(by_alias=True, mode="validation" if mode == "spec" else "serialization")
     return _structural({**schema, "x-root": True}, schema.get("$defs", {}))
 
@@ -133,7 +138,7 @@ def custom_resource_definition() -> dict[str, Any]:
                     "schema": {
                         "openAPIV3Schema": {
                             "type": "object",
-                            "description": "A machine-learning model that is served, and the safe way to its next version.",
+                            "description": "A model that is served, and the safe way to its next version.",
                             "required": ["spec"],
                             "properties": {
                                 "apiVersion": {"type": "string"},
@@ -162,4 +167,4 @@ def render() -> str:
 
 
 if __name__ == "__main__":
-    print(render(), end="")
+    sys.stdout.write(render())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -26,9 +27,7 @@ Duration = Annotated[
     str,
     Field(
         max_length=32,
-        json_schema_extra=_rule(
-            f"self.matches('{DURATION_PATTERN}')", "must be a duration such as 30s, 5m or 1h30m"
-        ),
+        json_schema_extra=_rule(f"self.matches('{DURATION_PATTERN}')", "must be a duration such as 30s, 5m or 1h30m"),
     ),
 ]
 # A nested object of Kubernetes itself, handed on to the pod as it is; the API server checks it there.
@@ -55,7 +54,7 @@ class Model(ApiModel):
             CEL: [
                 {
                     "rule": r"self.matches('^[^@\\s]+(@sha256:[a-f0-9]{64}|:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$')",
-                    "message": "must name a digest (@sha256:...) or a fixed tag; an image without a tag can change under a running release",
+                    "message": "must name a digest (@sha256:...) or a fixed tag; without one the image can change unseen",
                 },
                 {
                     "rule": "!self.endsWith(':latest')",
@@ -155,7 +154,7 @@ class Rollout(ApiModel):
     @classmethod
     def _rising(cls, steps: list[Step]) -> list[Step]:
         weights = [step.weight for step in steps]
-        if any(later <= earlier for earlier, later in zip(weights, weights[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(weights)):
             raise ValueError(f"steps must rise, got weights {weights}")
         return steps
 

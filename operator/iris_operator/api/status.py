@@ -100,7 +100,8 @@ class AnalysisStatus(ApiModel):
 
     verdict: str = "NoData"
     checks: list[CheckStatus] = Field(
-        default_factory=list, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     estimated_time_left: str | None = None
     judged_at: datetime | None = Field(default=None, description="When the newest judgement was made.")
@@ -154,7 +155,8 @@ class ReleaseStatus(ApiModel):
     canary: RevisionRef | None = None
     rejected: Rejected | None = None
     conditions: list[ConditionStatus] = Field(
-        default_factory=list, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     analysis: AnalysisStatus | None = None
     rollout: RolloutStatus = Field(default_factory=RolloutStatus)

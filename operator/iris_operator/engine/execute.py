@@ -38,8 +38,8 @@ class Executor:
                 made_of = inputs.get(ref.revision)
                 if made_of is None:
                     raise UnknownRevision(
-                        f"what revision {ref.revision} is made of is not known: the annotation {names.ANNOTATION_INPUTS} of its "
-                        f"Deployment was changed. Apply version {ref.version} again, or delete the Deployment"
+                        f"what revision {ref.revision} is made of is not known: the annotation {names.ANNOTATION_INPUTS} "
+                        f"of its Deployment was changed. Apply version {ref.version} again, or delete the Deployment"
                     )
                 await self._objects.apply(deployment(release, made_of, role, replicas, retired_at))
             case DeleteWorkload(revision):
@@ -47,7 +47,10 @@ class Executor:
                     {
                         "apiVersion": "apps/v1",
                         "kind": "Deployment",
-                        "metadata": {"name": names.workload_name(release.name, revision), "namespace": release.namespace},
+                        "metadata": {
+                            "name": names.workload_name(release.name, revision),
+                            "namespace": release.namespace,
+                        },
                     }
                 )
             case PointService("stable", revision):

@@ -35,12 +35,16 @@ class Judging:
         canary, stable, started = status.canary, status.stable, status.rollout.step_started_at
         memory = status.analysis.memory if status.analysis else {}
         if canary is None or stable is None or started is None:
-            return Judged(unjudged(Verdict.NO_DATA, "there are no two revisions to compare", memory, spec.analysis), None)
+            return Judged(
+                unjudged(Verdict.NO_DATA, "there are no two revisions to compare", memory, spec.analysis), None
+            )
         # Dated back by the lag, like the end: the first scrape of a step is the baseline of its counts.
         since = (status.analysis.judged_through if status.analysis else None) or started
         until = now - self._lag
         if until <= since:
-            return Judged(unjudged(Verdict.HOLD, "the first requests have not been scraped yet", memory, spec.analysis), since)
+            return Judged(
+                unjudged(Verdict.HOLD, "the first requests have not been scraped yet", memory, spec.analysis), since
+            )
         try:
             counts = await self._metrics.counts(
                 release.namespace, release.name, (canary.revision, stable.revision), since, until

@@ -14,7 +14,9 @@ _LEAVE_SECONDS = 5
 _GRACE_SECONDS = 30
 
 
-def deployment(release: Release, inputs: Inputs, role: str, replicas: int, retired_at: datetime | None) -> dict[str, Any]:
+def deployment(
+    release: Release, inputs: Inputs, role: str, replicas: int, retired_at: datetime | None
+) -> dict[str, Any]:
     """The Deployment of one revision. Its role is a label of the Deployment alone: a new role restarts no pod."""
     ref = inputs.ref
     selector = {names.LABEL_RELEASE: release.name, names.LABEL_REVISION: ref.revision}

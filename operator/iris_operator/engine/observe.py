@@ -61,9 +61,7 @@ def kept_inputs(children: Children) -> dict[str, Inputs]:
     return found
 
 
-def _workload(
-    release: Release, item: Json, pods: Collection[Json], inputs: Mapping[str, Inputs]
-) -> Workload | None:
+def _workload(release: Release, item: Json, pods: Collection[Json], inputs: Mapping[str, Inputs]) -> Workload | None:
     revision = _label(item, names.LABEL_REVISION)
     if not revision:
         return None
@@ -72,7 +70,9 @@ def _workload(
     retired_at = _moment(item["metadata"].get("annotations", {}).get(names.ANNOTATION_RETIRED_AT))
     made_of = inputs.get(revision)
     intact = made_of is not None and says(item, deployment(release, made_of, role, replicas, retired_at))
-    ref = made_of.ref if made_of else RevisionRef(revision=revision, version=_label(item, names.LABEL_VERSION), image="")
+    ref = (
+        made_of.ref if made_of else RevisionRef(revision=revision, version=_label(item, names.LABEL_VERSION), image="")
+    )
     mine = [pod for pod in pods if _label(pod, names.LABEL_REVISION) == revision and not _leaving(pod)]
     return Workload(
         ref=ref,

@@ -81,7 +81,7 @@ class Watched(Protocol):
 
 
 class Router(Protocol):
-    """One way to split traffic. To add one: a file in `adapters/routers`, a line in its registry, a value in the API."""
+    """One way to split traffic. To add one: a file in `adapters/routers`, a line in its registry, a value in `api`."""
 
     async def read(self, release: Release) -> Route:
         """The split as it stands, read live."""

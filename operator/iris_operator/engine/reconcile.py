@@ -34,6 +34,13 @@ log = logging.getLogger(__name__)
 # After a pass that could not be made: soon enough to be of use, seldom enough not to add to the trouble.
 RETRY_SECONDS = 5.0
 
+_REASONS: Mapping[type[Exception], str] = {
+    BrokenRelease: "InvalidSpec",
+    Forbidden: "MissingRights",
+    Unverified: "Unverified",
+    UnknownRevision: "UnknownRevision",
+}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -76,12 +83,8 @@ class Reconciler:
         except Unavailable as error:
             log.warning("the API server is not available: %s", error, extra=_where(namespace, name))
             return Outcome(error.retry_after)
-        except BrokenRelease as error:
-            return await self._degrade(body, "InvalidSpec", str(error))
-        except Forbidden as error:
-            return await self._degrade(body, "MissingRights", str(error))
-        except (Unverified, UnknownRevision) as error:
-            return await self._degrade(body, type(error).__name__, str(error))
+        except tuple(_REASONS) as error:
+            return await self._degrade(body, _REASONS[type(error)], str(error))
         except Exception as error:
             log.exception("a pass failed", extra=_where(namespace, name))
             return await self._degrade(body, "InternalError", f"{type(error).__name__}: {error}")
@@ -102,8 +105,11 @@ class Reconciler:
         await self._store(body, release.status, decision.status)
         target = Inputs.of(release.spec)
         inputs = {**kept_inputs(children), target.ref.revision: target}
-        await Executor(ports.objects, router).run(release, inputs, decision.actions)
-        await self._tell(release, decision)
+        try:
+            await Executor(ports.objects, router).run(release, inputs, decision.actions)
+        finally:
+            # The intent is stored, so it will be carried out: people hear of it also when this attempt failed.
+            await self._tell(release, decision)
         return Outcome(decision.wake_after, finished=decision.deleted)
 
     async def _store(self, body: Json, before: ReleaseStatus, after: ReleaseStatus) -> None:
@@ -137,10 +143,19 @@ class Reconciler:
             before = _readable_status(fresh)
             after = degraded(before, fresh["metadata"]["generation"], reason, message, self._ports.clock())
             if after != before:
-                log.error("%s: %s", reason, message, extra={**_where(metadata["namespace"], metadata["name"]), "reason": reason})
+                log.error(
+                    "%s: %s",
+                    reason,
+                    message,
+                    extra={**_where(metadata["namespace"], metadata["name"]), "reason": reason},
+                )
                 await self._ports.store.write_status(fresh, after.to_json())
         except (Conflict, Forbidden, Unavailable) as error:
-            log.warning("could not say that the release is degraded: %s", error, extra=_where(metadata["namespace"], metadata["name"]))
+            log.warning(
+                "could not say that the release is degraded: %s",
+                error,
+                extra=_where(metadata["namespace"], metadata["name"]),
+            )
         # A release that is being deleted and cannot be understood has nothing that we could take apart in order.
         broken_and_going = reason == "InvalidSpec" and "deletionTimestamp" in metadata
         return Outcome(RETRY_SECONDS, finished=broken_and_going)
@@ -155,5 +170,3 @@ def _readable_status(body: Json) -> ReleaseStatus:
 
 def _where(namespace: str, name: str) -> dict[str, str]:
     return {"namespace": namespace, "release": name}
-
-

@@ -45,7 +45,9 @@ def _wait_for_pods(plan: Plan) -> Decision:
     waited = seconds_since(plan.status.rollout.waiting_since, plan.now)
     text = f"{ready} of {replicas} pods of version {target.version} are ready" + (f": {why}" if why else "")
     if waited > limit_of(plan.o.spec.rollout.ready_timeout):
-        return plan.done("ReadyTimeout", f"{text}; waited {format_duration(waited)}. Fix the version and apply it again")
+        return plan.done(
+            "ReadyTimeout", f"{text}; waited {format_duration(waited)}. Fix the version and apply it again"
+        )
     if seen and seen.crash:
         return plan.done("Crashing", text)
     return plan.done("WaitingForPods", text)

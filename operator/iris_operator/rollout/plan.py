@@ -12,6 +12,9 @@ from iris_operator.api.status import HistoryEntry, Outcome, ReleaseStatus, Revis
 from iris_operator.rollout.decision import Action, Decision, Notice
 from iris_operator.rollout.observation import Observation
 
+# Percent; promotion begins when the canary has them all.
+ALL_TRAFFIC = 100
+
 # Seconds between the router's object and the last request on the old way: Traefik needed 0.6 s, a keep-alive
 # connection one answer more.
 DRAIN_SECONDS = 3.0
@@ -24,7 +27,7 @@ RESYNC_SECONDS = 300.0
 def steps_of(spec: ReleaseSpec) -> list[Step]:
     """The steps with the last one at 100: promotion needs all of the traffic on the canary."""
     steps = list(spec.rollout.steps)
-    return steps if steps[-1].weight == 100 else [*steps, Step(weight=100)]
+    return steps if steps[-1].weight == ALL_TRAFFIC else [*steps, Step(weight=ALL_TRAFFIC)]
 
 
 def capacity(replicas: int, weight: int) -> int:

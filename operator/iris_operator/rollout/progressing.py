@@ -118,7 +118,7 @@ def _finish_last_step(plan: Plan, last: Step) -> Decision:
 
 
 def _earn(plan: Plan, canary: RevisionRef, index: int, following: Step) -> Decision:
-    """The next step needs ready pods, the dwell time, a fresh Pass (once there is traffic) and, where asked, a person."""
+    """The next step needs ready pods, the dwell time, a fresh Pass once there is traffic, and a person where asked."""
     if plan.o.spec.paused:
         return plan.done("Paused", f"spec.paused is true; holding at step {index}")
     if plan.status.rollout.reason == "Paused":
@@ -127,7 +127,9 @@ def _earn(plan: Plan, canary: RevisionRef, index: int, following: Step) -> Decis
     unapproved = following.approval and plan.o.approved != f"{canary.revision}/{index + 1}"
     if unapproved and (waiting is None or _cleared(plan, index)):
         plan.rollout(hold_since=plan.now)
-        return plan.done("AwaitingApproval", f"step {index + 1} (weight {following.weight}) waits for a person's approval")
+        return plan.done(
+            "AwaitingApproval", f"step {index + 1} (weight {following.weight}) waits for a person's approval"
+        )
     if waiting:
         return waiting
     plan.update(step=StepStatus(index=index + 1, count=plan.status.step.count))
@@ -189,5 +191,9 @@ def _await_evidence(plan: Plan, canary: RevisionRef, index: int) -> Decision | N
 
 def _words(plan: Plan) -> str:
     analysis = plan.status.analysis
-    waiting = [f"{check.name} {check.verdict}: {check.reason}" for check in analysis.checks if check.verdict != "Pass"] if analysis else []
+    waiting = (
+        [f"{check.name} {check.verdict}: {check.reason}" for check in analysis.checks if check.verdict != "Pass"]
+        if analysis
+        else []
+    )
     return "; ".join(waiting)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
 from iris_operator.rollout.decision import ApplyWorkload, Decision, SetWeight
-from iris_operator.rollout.plan import DRAIN_SECONDS, POLL_SECONDS, Plan, enter, remember, seconds_since
+from iris_operator.rollout.plan import ALL_TRAFFIC, DRAIN_SECONDS, POLL_SECONDS, Plan, enter, remember, seconds_since
 from iris_operator.rollout.rolling_back import begin_rollback
 from iris_operator.rollout.upkeep import keep_service, keep_workload
 
@@ -23,8 +23,8 @@ def promoting(plan: Plan) -> Decision:
         return begin_rollback(plan, Outcome.ROLLED_BACK, "Crash", f"version {canary.version} during promotion: {why}")
     keep_workload(plan, canary, "canary", replicas)
     switched = plan.o.stable.selects == canary.revision
-    if not switched and plan.o.route.weight != 100:
-        plan.act(SetWeight(100))
+    if not switched and plan.o.route.weight != ALL_TRAFFIC:
+        plan.act(SetWeight(ALL_TRAFFIC))
         plan.wake(0)
         return plan.done("Promoting", "weight 100 again before the switch")
     if not keep_service(plan, "stable", canary.revision):
@@ -57,7 +57,14 @@ def _swap_roles(plan: Plan, canary: RevisionRef) -> Decision:
     if before and before.revision in plan.o.workloads:
         plan.act(ApplyWorkload(before, "retired", plan.o.workloads[before.revision].replicas, plan.now))
     remember(plan, canary, Outcome.PROMOTED, "all checks passed")
-    plan.update(stable=canary, canary=None, rejected=None, step=StepStatus(index=plan.status.step.count, count=plan.status.step.count))
+    plan.update(
+        stable=canary,
+        canary=None,
+        rejected=None,
+        step=StepStatus(index=plan.status.step.count, count=plan.status.step.count),
+    )
     enter(plan, Stage.IDLE)
-    plan.tell("Promoted", f"version {canary.version} serves all traffic" + (f", after {before.version}" if before else ""))
+    plan.tell(
+        "Promoted", f"version {canary.version} serves all traffic" + (f", after {before.version}" if before else "")
+    )
     return plan.done("Promoted", f"version {canary.version} serves all traffic")

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from iris_operator.api.status import ConditionStatus, Phase, ReleaseStatus, Stage
+from iris_operator.api.status import ConditionStatus, Outcome, Phase, ReleaseStatus, Stage
 from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.plan import Plan
 
 _PAUSED_REASONS = {"Paused", "AwaitingApproval"}
 _FAILED_STARTS = {"ReadyTimeout", "Crashing"}
+_BY_STAGE = {Stage.PROMOTING: Phase.PROMOTING, Stage.ROLLING_BACK: Phase.ROLLING_BACK}
 
 ConditionType = Literal["Ready", "Progressing", "Promoted", "Degraded"]
 
@@ -59,14 +60,14 @@ def _phase(plan: Plan, status: ReleaseStatus) -> Phase:
     stage, reason = status.rollout.stage, status.rollout.reason
     if stage is Stage.INITIALIZING:
         return Phase.DEGRADED if reason in _FAILED_STARTS else Phase.INITIALIZING
-    if stage is Stage.PROMOTING:
-        return Phase.PROMOTING
-    if stage is Stage.ROLLING_BACK:
-        return Phase.ROLLING_BACK
+    if stage in _BY_STAGE:
+        return _BY_STAGE[stage]
     if reason in _PAUSED_REASONS:
         return Phase.PAUSED
-    if stage is Stage.PROGRESSING:
-        return Phase.PROGRESSING
+    return Phase.PROGRESSING if stage is Stage.PROGRESSING else _idle_phase(plan, status)
+
+
+def _idle_phase(plan: Plan, status: ReleaseStatus) -> Phase:
     if not _stable_ready(plan, status):
         return Phase.DEGRADED
     if status.rejected is None:
@@ -90,20 +91,37 @@ def _conditions(plan: Plan, status: ReleaseStatus, phase: Phase, message: str) -
         and status.stable.revision == plan.o.target.revision
     )
     progressing = status.rollout.stage is not Stage.IDLE
-    refused = {Phase.ROLLED_BACK: "RolledBack", Phase.ROLLING_BACK: "RolledBack", Phase.PAUSED: "Paused"}
-    if status.rejected and status.rollout.stage is Stage.IDLE and phase is Phase.DEGRADED:
-        refused[Phase.DEGRADED] = "RolledBack"
     return [
-        _Condition("Ready", ready, "Serving" if ready else "NoReadyPods", f"{stable} serves" if ready else f"{stable}: no pod is ready"),
+        _Condition(
+            "Ready",
+            ready,
+            "Serving" if ready else "NoReadyPods",
+            f"{stable} serves" if ready else f"{stable}: no pod is ready",
+        ),
         _Condition("Progressing", progressing, status.rollout.stage.value, message),
-        _Condition("Promoted", promoted, "Promoted" if promoted else refused.get(phase, "Progressing"), message),
-        _Condition("Degraded", phase is Phase.DEGRADED, status.rollout.reason if phase is Phase.DEGRADED else "AsExpected", message if phase is Phase.DEGRADED else ""),
+        _Condition("Promoted", promoted, "Promoted" if promoted else _why_not(status, phase), message),
+        _Condition(
+            "Degraded",
+            phase is Phase.DEGRADED,
+            status.rollout.reason if phase is Phase.DEGRADED else "AsExpected",
+            message if phase is Phase.DEGRADED else "",
+        ),
     ]
+
+
+def _why_not(status: ReleaseStatus, phase: Phase) -> str:
+    """The contract's three reasons for Promoted=False."""
+    leaving = status.rollout.stage is Stage.ROLLING_BACK and status.rollout.outcome is Outcome.ROLLED_BACK
+    if phase is Phase.PAUSED:
+        return "Paused"
+    if leaving or (status.rollout.stage is Stage.IDLE and status.rejected is not None):
+        return "RolledBack"
+    return "Progressing"
 
 
 def _with_conditions(status: ReleaseStatus, wanted: list[_Condition], generation: int, now: datetime) -> ReleaseStatus:
     before = {condition.type: condition for condition in status.conditions}
-    after: dict[str, ConditionStatus] = dict(before)
+    after = dict(before)
     for condition in wanted:
         old = before.get(condition.type)
         value: Literal["True", "False"] = "True" if condition.true else "False"

@@ -13,7 +13,9 @@ def begin_rollback(plan: Plan, outcome: Outcome, reason: str, message: str) -> D
     plan.actions.clear()
     enter(plan, Stage.ROLLING_BACK)
     plan.rollout(outcome=outcome)
-    plan.tell("RollingBack" if outcome is Outcome.ROLLED_BACK else reason, message, warning=outcome is Outcome.ROLLED_BACK)
+    plan.tell(
+        "RollingBack" if outcome is Outcome.ROLLED_BACK else reason, message, warning=outcome is Outcome.ROLLED_BACK
+    )
     if _may_withdraw(plan):
         _withdraw(plan)
     return plan.done(reason, message)
@@ -31,7 +33,9 @@ def rolling_back(plan: Plan) -> Decision:
             _withdraw(plan)
             plan.wake(0)
         else:
-            plan.tell("StableUnavailable", "stable has no ready pod; the canary keeps the traffic until it has", warning=True)
+            plan.tell(
+                "StableUnavailable", "stable has no ready pod; the canary keeps the traffic until it has", warning=True
+            )
         return plan.done(kept.reason, kept.message)
     if kept.settled_at is None:
         plan.rollout(settled_at=plan.now)

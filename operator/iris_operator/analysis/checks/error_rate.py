@@ -31,7 +31,9 @@ class ErrorRate:
     def __init__(self, settings: ErrorRateCheck) -> None:
         self._settings = settings
 
-    def judge(self, interval: Interval, memory: Memory, next_weight: float, bounds: Bounds) -> tuple[CheckResult, Memory]:
+    def judge(
+        self, interval: Interval, memory: Memory, next_weight: float, bounds: Bounds
+    ) -> tuple[CheckResult, Memory]:
         """See `Check.judge`."""
         if interval.canary is None or interval.stable is None:
             missing = "canary" if interval.canary is None else "stable"

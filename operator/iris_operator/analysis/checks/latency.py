@@ -26,15 +26,25 @@ class Latency:
         self._floor = parse_duration(settings.floor)
         self._grid = [settings.margin * omega for omega in WORSE_GRID]
 
-    def judge(self, interval: Interval, memory: Memory, next_weight: float, bounds: Bounds) -> tuple[CheckResult, Memory]:
+    def judge(
+        self,
+        interval: Interval,
+        memory: Memory,
+        next_weight: float,  # noqa: ARG002 - part of the Protocol
+        bounds: Bounds,
+    ) -> tuple[CheckResult, Memory]:
         """See `Check.judge`; the next weight plays no part here."""
         if interval.canary is None or interval.stable is None:
             missing = "canary" if interval.canary is None else "stable"
             return CheckResult(NAME, Verdict.NO_DATA, f"Prometheus has no latencies of the {missing} revision"), memory
         limits = _shared_bounds(interval.canary, interval.stable, self._floor)
         if not limits:
-            return CheckResult(NAME, Verdict.NO_DATA, f"no histogram bound at or above the floor {self._settings.floor}"), memory
-        rows = {bound: self._row(bound, interval.canary, interval.stable, memory.get(str(bound), {})) for bound in limits}
+            return CheckResult(
+                NAME, Verdict.NO_DATA, f"no histogram bound at or above the floor {self._settings.floor}"
+            ), memory
+        rows = {
+            bound: self._row(bound, interval.canary, interval.stable, memory.get(str(bound), {})) for bound in limits
+        }
         log_worse = log_mean_exp([value for row in rows.values() for value in row["worse"]])
         verdict, reason, bound = self._word(rows, log_worse, bounds)
         canary, stable = _seen(rows[bound], "canary"), _seen(rows[bound], "stable")
@@ -51,18 +61,28 @@ class Latency:
         )
         return result, {str(bound): row for bound, row in rows.items()}
 
-    def _row(self, bound: float, canary: RequestCounts, stable: RequestCounts, earlier: Memory) -> dict[str, list[float]]:
-        arms = {"canary": Arm(canary.slower_than(bound), canary.timed), "stable": Arm(stable.slower_than(bound), stable.timed)}
+    def _row(
+        self, bound: float, canary: RequestCounts, stable: RequestCounts, earlier: Memory
+    ) -> dict[str, list[float]]:
+        arms = {
+            "canary": Arm(canary.slower_than(bound), canary.timed),
+            "stable": Arm(stable.slower_than(bound), stable.timed),
+        }
         worse = earlier.get("worse") or [0.0] * len(self._grid)
         return {
-            **{name: [old + new for old, new in zip(earlier.get(name) or [0, 0], (arm.events, arm.total), strict=True)] for name, arm in arms.items()},
+            **{
+                name: [old + new for old, new in zip(earlier.get(name) or [0, 0], (arm.events, arm.total), strict=True)]
+                for name, arm in arms.items()
+            },
             "worse": [
                 round(old + log_rate_ratio(arms["canary"], arms["stable"], omega, self._settings.margin), 6)
                 for old, omega in zip(worse, self._grid, strict=True)
             ],
         }
 
-    def _word(self, rows: dict[float, dict[str, list[float]]], log_worse: float, bounds: Bounds) -> tuple[Verdict, str, float]:
+    def _word(
+        self, rows: dict[float, dict[str, list[float]]], log_worse: float, bounds: Bounds
+    ) -> tuple[Verdict, str, float]:
         telling = max(rows, key=lambda bound: self._excess(rows[bound]))
         canary, stable = _seen(rows[telling], "canary"), _seen(rows[telling], "stable")
         seen = f"{_text(canary)} of the canary's requests took over {telling * 1000:g} ms, {_text(stable)} of stable's"

@@ -1,0 +1,1 @@
+"""The API server: reading releases, writing objects, telling people."""

@@ -1,0 +1,31 @@
+"""Start the operator: settings, logs, handlers, then Kopf's loop."""
+
+from __future__ import annotations
+
+import sys
+
+import kopf
+
+from iris_operator import handlers
+from iris_operator.application import Application
+from iris_operator.settings import WrongSettingError, from_environment
+from iris_operator.telemetry import configure_logging
+
+
+def main() -> int:
+    """Run until a signal comes. Exit code 2: a setting is wrong."""
+    try:
+        settings = from_environment()
+    except WrongSettingError as error:
+        print(f"iris-operator cannot start: {error}", file=sys.stderr)  # noqa: T201 - before logging is configured
+        return 2
+    configure_logging(settings.log_level)
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, Application(settings))
+    kopf.run(
+        registry=registry,
+        namespaces=settings.namespaces,
+        standalone=True,
+        liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
+    )
+    return 0

@@ -1,0 +1,70 @@
+"""The operator's settings, from the environment. A wrong one stops the start with its name and reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+Number = TypeVar("Number", int, float)
+
+
+class WrongSettingError(Exception):
+    """A variable of the environment that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings. Seconds where not said otherwise."""
+
+    namespaces: tuple[str, ...]
+    prometheus_url: str
+    log_level: str = "INFO"
+    health_port: int = 8080
+    metrics_port: int = 9100
+    # Two scrapes and their delay: what an interval counted is surely there.
+    metrics_lag: float = 4.0
+    metrics_timeout: float = 5.0
+    # How far back a counter's baseline is looked for, and how old its newest sample may be.
+    metrics_look_back: float = 60.0
+    metrics_max_age: float = 30.0
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings in `IRIS_*` variables.
+
+    Raises:
+        WrongSettingError: one is missing or unusable; the message names it.
+    """
+    env = os.environ if environment is None else environment
+    namespaces = tuple(part.strip() for part in env.get("IRIS_NAMESPACES", "").split(",") if part.strip())
+    if not namespaces:
+        raise WrongSettingError("IRIS_NAMESPACES is empty: name the namespaces to watch, separated by commas")
+    url = env.get("IRIS_PROMETHEUS_URL", "")
+    if not url.startswith(("http://", "https://")):
+        raise WrongSettingError(f"IRIS_PROMETHEUS_URL must be an http(s) address of Prometheus, got {url!r}")
+    level = env.get("IRIS_LOG_LEVEL", "INFO").upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise WrongSettingError(f"IRIS_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, got {level!r}")
+    return Settings(
+        namespaces=namespaces,
+        prometheus_url=url,
+        log_level=level,
+        health_port=_number(env, "IRIS_HEALTH_PORT", Settings.health_port, int),
+        metrics_port=_number(env, "IRIS_METRICS_PORT", Settings.metrics_port, int),
+        metrics_lag=_number(env, "IRIS_METRICS_LAG_SECONDS", Settings.metrics_lag, float),
+        metrics_timeout=_number(env, "IRIS_METRICS_TIMEOUT_SECONDS", Settings.metrics_timeout, float),
+        metrics_look_back=_number(env, "IRIS_METRICS_LOOK_BACK_SECONDS", Settings.metrics_look_back, float),
+        metrics_max_age=_number(env, "IRIS_METRICS_MAX_AGE_SECONDS", Settings.metrics_max_age, float),
+    )
+
+
+def _number(env: Mapping[str, str], name: str, default: Number, kind: Callable[[str], Number]) -> Number:
+    try:
+        value = kind(env[name]) if name in env else default
+    except ValueError as error:
+        raise WrongSettingError(f"{name} must be a number, got {env[name]!r}") from error
+    if value <= 0:
+        raise WrongSettingError(f"{name} must be above 0, got {value}")
+    return value

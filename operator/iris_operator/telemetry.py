@@ -1,0 +1,51 @@
+"""What the operator says about itself: JSON log lines and Prometheus metrics."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
+from pythonjsonlogger.json import JsonFormatter
+
+_QUIET = ("aiohttp.access", "urllib3", "asyncio")
+
+
+def configure_logging(level: str) -> None:
+    """One JSON object a line on standard output, for the log store; stack traces are a field."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        JsonFormatter(
+            "{asctime}{levelname}{name}{message}",
+            style="{",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+            datefmt="%Y-%m-%dT%H:%M:%S%z",
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Kopf tells of every handler it calls; what a pass decided is told by us.
+    logging.getLogger("kopf").setLevel(max(logging.getLevelName(level), logging.WARNING))
+
+
+class Telemetry:
+    """The operator's own metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.passes = Counter(
+            "iris_operator_passes", "Passes over a release, by result.", ["result"], registry=self.registry
+        )
+        for result in ("done", "failed"):
+            self.passes.labels(result)
+        self.pass_seconds = Histogram(
+            "iris_operator_pass_duration_seconds", "Duration of one pass over one release.", registry=self.registry
+        )
+
+    def serve(self, port: int) -> None:
+        """Serve /metrics on all addresses of the pod."""
+        start_http_server(port, registry=self.registry)
