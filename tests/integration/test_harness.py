@@ -113,7 +113,7 @@ def test_prometheus_scrapes_what_it_is_given(start_prometheus: StartPrometheus, 
 
 
 def test_the_api_server_keeps_objects(kube_apiserver: KubeApiserver) -> None:
-    kube_apiserver.request("POST", "/api/v1/namespaces", {"metadata": {"name": "kept"}})
+    kube_apiserver.create_namespace("kept")
 
     assert kube_apiserver.request("GET", "/api/v1/namespaces/kept")["metadata"]["name"] == "kept"
 
@@ -130,7 +130,7 @@ def test_the_kubeconfig_serves_kubectl(kube_apiserver: KubeApiserver) -> None:
 
 
 def test_a_service_account_has_no_rights_of_its_own(kube_apiserver: KubeApiserver) -> None:
-    kube_apiserver.request("POST", "/api/v1/namespaces", {"metadata": {"name": "powerless"}})
+    kube_apiserver.create_namespace("powerless")
     kube_apiserver.request("POST", "/api/v1/namespaces/powerless/serviceaccounts", {"metadata": {"name": "nobody"}})
     kubeconfig = kube_apiserver.kubeconfig_for("powerless", "nobody")
 
@@ -142,8 +142,7 @@ def test_a_service_account_has_no_rights_of_its_own(kube_apiserver: KubeApiserve
 
 
 def test_a_pod_that_asks_for_root_is_refused_where_pod_security_is_restricted(kube_apiserver: KubeApiserver) -> None:
-    restricted = {"name": "restricted", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
-    kube_apiserver.request("POST", "/api/v1/namespaces", {"metadata": restricted})
+    kube_apiserver.create_namespace("restricted", {"pod-security.kubernetes.io/enforce": "restricted"})
     pod = {"metadata": {"name": "root"}, "spec": {"containers": [{"name": "root", "image": "root:1"}]}}
 
     with pytest.raises(urllib.error.HTTPError) as refused:

@@ -55,6 +55,11 @@ class KubeApiserver:
         self.server.stop()
         self.etcd.stop()
 
+    def create_namespace(self, name: str, labels: Mapping[str, str] | None = None) -> None:
+        """Makes a namespace with the service account that pods have by default, which a controller would make."""
+        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": dict(labels or {})}})
+        self.request("POST", f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "default"}})
+
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
         """Writes a kubeconfig that has the rights of a service account, which must exist, for an hour."""
         asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
