@@ -7,8 +7,6 @@ local_cluster() { PYTHONPATH=deploy/local python3 -m iris_local "$@"; }
 if ! local_cluster status >/dev/null 2>&1; then
   trap 'local_cluster down' EXIT
 fi
-local_cluster up
-local_cluster images
-KUBECONFIG=$(local_cluster kubeconfig)
-export KUBECONFIG
+local_cluster up --images
+eval "$(local_cluster kubeconfig)"
 "$@"

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 
 from iris_install import credentials, overlay, rollout
 from iris_install.errors import InstallError
-from iris_install.kubectl import Kubectl, connect, find_kubectl
+from iris_install.kubectl import LOCAL_CONTEXT, Kubectl, connect, find_kubectl
+from iris_local import catalog
+from iris_local.cluster import Cluster
+from iris_local.errors import LocalClusterError
+from iris_local.paths import Paths, cache_root
+from iris_local.progress import Progress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +28,10 @@ def _deploy(options: argparse.Namespace) -> None:
     kubectl = connect()
     name = overlay.choose(kubectl.context or "", options.overlay)
     print(f"Installing overlay {name} into context {kubectl.context}.", flush=True)
-    rendered = overlay.render(kubectl, name, options.operator_image or _built_image())
+    local = kubectl.context == LOCAL_CONTEXT
+    rendered = overlay.render(kubectl, name, _operator_image(options, local=local))
+    if local and not options.operator_image:
+        _build_operator()
     _make_secrets(kubectl)
     # Forced: what an earlier hand changed in these objects is set back, as the checkout is their source.
     applied = kubectl.text(
@@ -39,7 +47,14 @@ def _render(options: argparse.Namespace) -> None:
     # No cluster is asked anything here, so that what would be applied can be read without one.
     kubectl = Kubectl(find_kubectl())
     name = overlay.choose("", options.overlay)
-    print(overlay.render(kubectl, name, options.operator_image or _built_image()), end="")
+    print(overlay.render(kubectl, name, _operator_image(options, local=name == "local")), end="")
+
+
+def _build_operator() -> None:
+    try:
+        Cluster(Paths(cache_root()), Progress()).load_images([catalog.operator_image()])
+    except LocalClusterError as error:
+        raise InstallError(str(error)) from error
 
 
 def _secrets(_: argparse.Namespace) -> None:
@@ -53,9 +68,15 @@ def _make_secrets(kubectl: Kubectl) -> None:
         print(f"Secret {credentials.NAMESPACE}/{name}: {outcome}", flush=True)
 
 
-def _built_image() -> str:
+def _operator_image(options: argparse.Namespace, *, local: bool) -> str:
+    if options.operator_image:
+        chosen: str = options.operator_image
+        return chosen
+    if local:
+        return catalog.operator_image().name
     raise InstallError(
-        "Which operator? Set OPERATOR_IMAGE=registry.example.com/iris-operator:1.2.3 (built from Dockerfile.operator)."
+        "Which operator? Build Dockerfile.operator, push it to your registry, "
+        "and set OPERATOR_IMAGE, as in registry.example.com/iris-operator:1.2.3."
     )
 
 
@@ -67,7 +88,11 @@ def _parser() -> argparse.ArgumentParser:
 
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--overlay", help="local or production; by default what fits the current context")
-    shared.add_argument("--operator-image", default=os.environ.get("OPERATOR_IMAGE"), help="default: $OPERATOR_IMAGE")
+    shared.add_argument(
+        "--operator-image",
+        default=os.environ.get("OPERATOR_IMAGE"),
+        help="default: $OPERATOR_IMAGE; on the local cluster, the one built from this checkout",
+    )
 
     deploy = commands.add_parser(
         "deploy", parents=[shared], help="install into the current kube-context and wait until it runs"

@@ -2,7 +2,7 @@ import pytest
 
 from iris_install import overlay
 from iris_install.errors import InstallError
-from iris_install.kubectl import Kubectl, find_kubectl
+from iris_install.kubectl import Kubectl
 
 
 @pytest.mark.parametrize(
@@ -24,14 +24,14 @@ def test_an_unknown_overlay_is_refused_with_those_that_exist() -> None:
 
 
 @pytest.mark.parametrize("image", ["iris-operator", "registry.example.com:5000/iris-operator", "iris operator:1", ""])
-def test_an_image_without_a_tag_is_refused(image: str) -> None:
+def test_an_image_without_a_tag_is_refused(kubectl: Kubectl, image: str) -> None:
     with pytest.raises(InstallError, match="needs a tag or a digest"):
-        overlay.render(Kubectl(find_kubectl()), "production", image)
+        overlay.render(kubectl, "production", image)
 
 
-def test_the_tag_latest_is_refused() -> None:
+def test_the_tag_latest_is_refused(kubectl: Kubectl) -> None:
     with pytest.raises(InstallError, match="must not be tagged `latest`"):
-        overlay.render(Kubectl(find_kubectl()), "production", "registry.example.com/iris-operator:latest")
+        overlay.render(kubectl, "production", "registry.example.com/iris-operator:latest")
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,5 @@ def test_the_tag_latest_is_refused() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["local", "production"])
-def test_the_operator_runs_the_image_that_was_given(name: str, image: str) -> None:
-    assert f"image: {image}\n" in overlay.render(Kubectl(find_kubectl()), name, image)
+def test_the_operator_runs_the_image_that_was_given(kubectl: Kubectl, name: str, image: str) -> None:
+    assert f"image: {image}\n" in overlay.render(kubectl, name, image)
