@@ -1,0 +1,3 @@
+module iris.mlrelease.dev/local/pause
+
+go 1.26.0

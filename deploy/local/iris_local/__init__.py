@@ -1,0 +1,1 @@
+"""A real Kubernetes on one machine, without a container engine or a registry. Standard library only."""

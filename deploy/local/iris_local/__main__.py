@@ -1,0 +1,3 @@
+from iris_local.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,63 @@
+"""Which images there are: those that the cluster itself needs, and those of this project."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from iris_local import components, node
+from iris_local.images import Image, program_image, store_image
+from iris_local.paths import CHECKOUT
+
+OPERATOR = "localhost/iris-operator"
+INFERENCE = "localhost/iris-inference"
+# The model versions of the demo and of the end-to-end tests. What each is like is the business of its recipe, which
+# has the same name.
+MODELS = ("1.0.0", "2.0.0", "3.0.0", "4.0.0", "5.0.0")
+
+
+def program_images(builds: Mapping[str, Path]) -> list[Image]:
+    """The images that hold one program, given the folder of each component's build."""
+    names = {
+        "pause": node.PAUSE_IMAGE,
+        "coredns": f"localhost/coredns:{components.get('coredns').version}",
+        "traefik": f"localhost/traefik:{components.get('traefik').version}",
+        "prometheus": f"localhost/prometheus:v{components.get('prometheus').version}",
+    }
+    return [program_image(names[component], build) for component, build in builds.items() if component in names]
+
+
+def store_images() -> list[Image]:
+    """PostgreSQL and Redis."""
+    return [store_image("localhost/postgres:15", expected=40), store_image("localhost/redis:7", expected=20)]
+
+
+def operator_image() -> Image:
+    """The operator; its tag says from which sources it was built, so that a changed one is rolled out."""
+    containerfile = CHECKOUT / "Dockerfile.operator"
+    inputs = (CHECKOUT / "operator" / "requirements.txt", CHECKOUT / "operator" / "iris_operator")
+    untagged = Image(OPERATOR, containerfile, CHECKOUT, 60, inputs, fetches_over_tls=True)
+    return replace(untagged, name=f"{OPERATOR}:{untagged.key}")
+
+
+def inference_images() -> list[Image]:
+    """The prediction service, once for each model version."""
+    containerfile = CHECKOUT / "Dockerfile.inference"
+    inputs = (CHECKOUT / "inference",)
+    return [
+        Image(
+            f"{INFERENCE}:{version}",
+            containerfile,
+            CHECKOUT,
+            # The first one installs what the others share.
+            expected=90 if version == MODELS[0] else 15,
+            inputs=inputs,
+            arguments=(("MODEL_RECIPE", version), ("MODEL_VERSION", version)),
+            fetches_over_tls=True,
+        )
+        for version in MODELS
+    ]
+
+
+def project_images() -> list[Image]:
+    """Everything that this project builds."""
+    return [operator_image(), *inference_images()]

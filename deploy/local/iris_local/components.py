@@ -1,0 +1,228 @@
+"""Builds the programs that Debian does not have from their Go modules, once for each state of their inputs."""
+
+import fnmatch
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from iris_local import packages
+from iris_local.commands import run
+from iris_local.errors import LocalClusterError
+from iris_local.paths import LOCAL, Paths
+from iris_local.progress import Progress
+
+_MODULES = LOCAL / "components"
+_KUBERNETES = "1.36.3"
+
+
+@dataclass(frozen=True)
+class Graft:
+    """A copy of a module that is laid under files of ours, which take the place of its own.
+
+    A `replace` in go.mod points at the result: it is the only way to change single packages of a module.
+    """
+
+    folder: str
+    module: str
+    version: str
+    checksum: str
+    leave_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Component:
+    """One Go build. `expected` is its time in seconds on two cores with an empty build cache."""
+
+    name: str
+    version: str
+    expected: float
+    module: str = ""
+    package: str = "."
+    tags: str = ""
+    stamps: tuple[tuple[str, str], ...] = ()
+    links: tuple[str, ...] = ()
+    grafts: tuple[Graft, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The folder with its go.mod in this checkout."""
+        return _MODULES / (self.module or self.name)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The arguments of `go build` that shape the result."""
+        linker = " ".join(["-s -w", *(f"-X {variable}={value}" for variable, value in self.stamps)])
+        return ("-trimpath", "-tags", self.tags, "-ldflags", linker)
+
+
+COMPONENTS: Mapping[str, Component] = {
+    component.name: component
+    for component in (
+        Component(
+            "kubernetes",
+            _KUBERNETES,
+            expected=330,
+            stamps=(
+                ("k8s.io/component-base/version.gitVersion", f"v{_KUBERNETES}"),
+                ("k8s.io/component-base/version.gitMajor", _KUBERNETES.split(".")[0]),
+                ("k8s.io/component-base/version.gitMinor", _KUBERNETES.split(".")[1]),
+                ("k8s.io/client-go/pkg/version.gitVersion", f"v{_KUBERNETES}"),
+            ),
+            links=(
+                "kube-apiserver",
+                "kube-controller-manager",
+                "kube-scheduler",
+                "kubelet",
+                "kube-proxy",
+                "kubectl",
+            ),
+        ),
+        Component("pause", "1", expected=5),
+        Component("coredns", "1.14.7", expected=60),
+        Component(
+            "traefik",
+            "3.7.13",
+            expected=200,
+            package="github.com/traefik/traefik/v3/cmd/traefik",
+            stamps=(("github.com/traefik/traefik/v3/pkg/version.Version", "3.7.13"),),
+            grafts=(
+                Graft(
+                    folder="lego",
+                    module="github.com/go-acme/lego/v5",
+                    version="v5.4.1",
+                    checksum="h1:Jt6xAP9xQrJ3SLLGgxejfDDd3pzdrmuLCWe4oTqHHQc=",
+                    leave_out=("cmd/*", "e2e/*", "providers/*", "*_test.go"),
+                ),
+            ),
+        ),
+        Component(
+            "prometheus",
+            "3.13.5",
+            expected=200,
+            package="github.com/prometheus/prometheus/cmd/prometheus",
+            # The clients of every cloud's service discovery are most of a full build.
+            tags="remove_all_sd,enable_kubernetes_sd",
+            stamps=(("github.com/prometheus/common/version.Version", "3.13.5"),),
+        ),
+        Component(
+            "promtool",
+            "3.13.5",
+            expected=60,
+            module="prometheus",
+            package="github.com/prometheus/prometheus/cmd/promtool",
+            tags="remove_all_sd,enable_kubernetes_sd",
+            stamps=(("github.com/prometheus/common/version.Version", "3.13.5"),),
+        ),
+    )
+}
+# In the order in which the cluster needs them. promtool is for people and tests.
+CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus")
+
+
+def get(name: str) -> Component:
+    """The component of that name.
+
+    Raises:
+        LocalClusterError: there is none; the text lists them.
+    """
+    if name not in COMPONENTS:
+        raise LocalClusterError(f"There is no component {name}; there are: {', '.join(COMPONENTS)}.")
+    return COMPONENTS[name]
+
+
+def location(component: Component, paths: Paths) -> Path:
+    """The folder that holds the component's program once it is built from the files as they are now."""
+    return paths.components / f"{component.name}-{key(component, _go_version())}"
+
+
+def ensure(component: Component, paths: Paths, progress: Progress) -> Path:
+    """Builds a component unless it is there already; returns the folder with its program, named like the component.
+
+    Raises:
+        LocalClusterError: Go is missing or the build failed.
+    """
+    target = location(component, paths)
+    if not target.exists():
+        with progress.step(f"build {component.name} {component.version}", expected=component.expected):
+            _build(component, paths, target)
+    return target
+
+
+def key(component: Component, go_version: str) -> str:
+    """A hash of everything that shapes the program: our files, the flags and the compiler."""
+    digest = hashlib.sha256("\0".join([go_version, component.package, *component.flags]).encode())
+    for graft in component.grafts:
+        digest.update(repr(graft).encode())
+    for path in _sources(component.folder):
+        digest.update(f"\0{path.relative_to(component.folder)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _sources(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _build(component: Component, paths: Paths, target: Path) -> None:
+    place = paths.workshop / component.name
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(component.folder, place)
+    for graft in component.grafts:
+        _lay_under(graft, place)
+    output = paths.workshop / f"{component.name}.out"
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir()
+    run(
+        # The cluster that is started meanwhile, and its user, come first.
+        ["nice", "-n", "5", "go", "build", *component.flags, "-o", output / component.name, component.package],
+        cwd=place,
+        environment=_go_environment(),
+        log=paths.workshop / f"{component.name}.log",
+    )
+    for link in component.links:
+        (output / link).symlink_to(component.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The last act, in one step: a folder of the final name is always a whole build.
+    output.rename(target)
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _lay_under(graft: Graft, place: Path) -> None:
+    """Copies a module beside our files, except what those replace.
+
+    Outside of a module `go mod download` checks the copy against the public checksum database; the checksum that
+    we compare with makes the build independent of that database's answer.
+    """
+    wanted = f"{graft.module}@{graft.version}"
+    told = json.loads(run(["go", "mod", "download", "-json", wanted], cwd=place.parent, environment=_go_environment()))
+    if told["Sum"] != graft.checksum:
+        raise LocalClusterError(f"{wanted} has the checksum {told['Sum']}, not {graft.checksum}: it was changed.")
+    source = Path(told["Dir"])
+    for path in _sources(source):
+        inside = path.relative_to(source)
+        copy = place / graft.folder / inside
+        if copy.exists() or any(fnmatch.fnmatch(str(inside), pattern) for pattern in graft.leave_out):
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        # The module cache is read-only; plain contents are not.
+        shutil.copyfile(path, copy)
+
+
+def _go_environment() -> dict[str, str]:
+    return {
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "-mod=readonly -buildvcs=false",
+        "GOWORK": "off",
+        # Fewer collections: half a minute of a cold Kubernetes build, for about 1 GiB of memory.
+        "GOGC": os.environ.get("GOGC", "400"),
+    }
+
+
+def _go_version() -> str:
+    if shutil.which("go", path=packages.PATH) is None:
+        raise LocalClusterError("Go is missing: install Go 1.26 or later, the local cluster is built from Go modules.")
+    return run(["go", "env", "GOVERSION", "GOOS", "GOARCH"], environment={"GOWORK": "off"})

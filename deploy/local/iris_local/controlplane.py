@@ -1,0 +1,183 @@
+"""etcd and kube-apiserver: the local cluster's own, or a pair on free loopback ports for a test.
+
+with controlplane.start(folder, programs) as plane:
+    subprocess.run([programs / "kubectl", "--kubeconfig", plane.kubeconfig, "get", "namespaces"])
+"""
+
+import http.client
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from iris_local import kubeconfig, packages, pki
+from iris_local.processes import Supervisor
+
+_LOOPBACK = "127.0.0.1"
+# On two cores that compile or serve a demo at the same time, a start takes many times the usual 8 s.
+_PATIENCE = 180.0
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the two servers listen. Everything is refused to those without a certificate of the cluster."""
+
+    host: str
+    port: int
+    etcd_port: int
+    etcd_peer_port: int
+    service_range: str
+    service_host: str
+
+    @property
+    def url(self) -> str:
+        """The API server's address."""
+        return f"https://{self.host}:{self.port}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that the API server's certificate has to hold."""
+        service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+        hosts = dict.fromkeys([_LOOPBACK, self.host, self.service_host])
+        return (*(f"DNS:{name}" for name in service), *(f"IP:{host}" for host in hosts))
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """A running API server with its store."""
+
+    kubeconfig: Path
+    url: str
+    pki: Path
+    supervisor: Supervisor
+
+    def stop(self) -> None:
+        """Ends both processes; their files stay."""
+        self.supervisor.stop(self.supervisor.all())
+
+
+@contextmanager
+def start(folder: Path, programs: Path) -> Iterator[ControlPlane]:
+    """Runs etcd and kube-apiserver on free loopback ports for as long as the block lasts.
+
+    Args:
+        folder: an empty folder for keys, data, logs and the kubeconfig (`folder/kubeconfig`, context `iris-local`).
+        programs: the folder of the component `kubernetes`, from `components.ensure`.
+
+    Raises:
+        LocalClusterError: one of the two did not start; the text quotes its log.
+    """
+    root = folder.absolute()
+    ports = _free_ports(3)
+    addresses = Addresses(_LOOPBACK, *ports, service_range="10.0.0.0/24", service_host="10.0.0.1")
+    certificates = root / "pki"
+    pki.ensure(certificates, pki.identities(addresses.names, "none", _LOOPBACK))
+    supervisor = Supervisor(root, root / "logs")
+    plane = ControlPlane(root / "kubeconfig", addresses.url, certificates, supervisor)
+    try:
+        ensure(supervisor, addresses, certificates, root / "etcd", programs)
+        kubeconfig.write(plane.kubeconfig, addresses.url, certificates, "admin")
+        yield plane
+    finally:
+        plane.stop()
+
+
+def ensure(supervisor: Supervisor, addresses: Addresses, certificates: Path, data: Path, programs: Path) -> None:
+    """Starts what does not run yet and waits until the API server is ready."""
+    supervisor.ensure("etcd", etcd_command(packages.find("etcd"), addresses, certificates, data))
+    # The API server tries again until etcd answers: there is nothing to wait for in between.
+    supervisor.ensure(
+        "kube-apiserver",
+        apiserver_command(programs / "kube-apiserver", addresses, certificates),
+        inputs=sorted(certificates.glob("*.crt")),
+    )
+    probe = Probe(addresses, certificates)
+    supervisor.wait("kube-apiserver", probe.ready, _PATIENCE)
+
+
+class Probe:
+    """Asks an API server whether it is ready."""
+
+    def __init__(self, addresses: Addresses, certificates: Path) -> None:
+        self._addresses = addresses
+        self._certificates = certificates
+
+    def ready(self) -> bool:
+        """True when /readyz says so; False too when nobody answers."""
+        context = ssl.create_default_context(cafile=str(self._certificates / "ca.crt"))
+        context.load_cert_chain(self._certificates / "admin.crt", self._certificates / "admin.key")
+        connection = http.client.HTTPSConnection(self._addresses.host, self._addresses.port, timeout=5, context=context)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def etcd_command(program: Path, addresses: Addresses, certificates: Path, data: Path) -> list[str]:
+    """The arguments of etcd: one member, on loopback, for holders of a certificate that its own authority signed."""
+    client = f"https://{_LOOPBACK}:{addresses.etcd_port}"
+    # Nobody is meant to be a peer, but etcd insists on an address for them.
+    peer = f"http://{_LOOPBACK}:{addresses.etcd_peer_port}"
+    return [
+        str(program),
+        f"--data-dir={data}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=default={peer}",
+        f"--cert-file={certificates / 'etcd.crt'}",
+        f"--key-file={certificates / 'etcd.key'}",
+        "--client-cert-auth",
+        f"--trusted-ca-file={certificates / 'etcd-ca.crt'}",
+        # The API server's caches learn from these messages that they are up to date.
+        "--experimental-watch-progress-notify-interval=5s",
+        "--logger=zap",
+        "--log-level=warn",
+    ]
+
+
+def apiserver_command(program: Path, addresses: Addresses, certificates: Path) -> list[str]:
+    """The arguments of kube-apiserver."""
+    own = {name: certificates / name for name in ("apiserver", "apiserver-kubelet-client", "etcd-client")}
+    return [
+        str(program),
+        f"--bind-address={addresses.host}",
+        f"--advertise-address={addresses.host}",
+        f"--secure-port={addresses.port}",
+        f"--etcd-servers=https://{_LOOPBACK}:{addresses.etcd_port}",
+        f"--etcd-cafile={certificates / 'etcd-ca.crt'}",
+        f"--etcd-certfile={own['etcd-client']}.crt",
+        f"--etcd-keyfile={own['etcd-client']}.key",
+        f"--client-ca-file={certificates / 'ca.crt'}",
+        f"--tls-cert-file={own['apiserver']}.crt",
+        f"--tls-private-key-file={own['apiserver']}.key",
+        f"--kubelet-certificate-authority={certificates / 'ca.crt'}",
+        f"--kubelet-client-certificate={own['apiserver-kubelet-client']}.crt",
+        f"--kubelet-client-key={own['apiserver-kubelet-client']}.key",
+        # The node's name is in no DNS.
+        "--kubelet-preferred-address-types=InternalIP",
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        f"--service-account-key-file={certificates / 'service-accounts.pub'}",
+        f"--service-account-signing-key-file={certificates / 'service-accounts.key'}",
+        f"--service-cluster-ip-range={addresses.service_range}",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--anonymous-auth=false",
+        "--profiling=false",
+    ]
+
+
+def _free_ports(count: int) -> Sequence[int]:
+    """Ports of the loopback interface that nobody listens on at this moment."""
+    sockets = [socket.create_server((_LOOPBACK, 0)) for _ in range(count)]
+    try:
+        return [listener.getsockname()[1] for listener in sockets]
+    finally:
+        for listener in sockets:
+            listener.close()

@@ -1,0 +1,193 @@
+"""Builds container images with buildah, once for each state of their inputs, into a storage of our own."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from iris_local import packages
+from iris_local.commands import run
+from iris_local.containers import Runtime
+from iris_local.paths import LOCAL, Paths
+from iris_local.progress import Progress
+
+BASE = "localhost/python:3.11-slim-bookworm"
+_BASE_PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates"
+_CERTIFICATES = Path("/etc/ssl/certs")
+_IGNORED = ("__pycache__", ".venv", ".mypy_cache", ".ruff_cache")
+_KEY_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image to build: `inputs` are the files and folders that shape it, `expected` its time in seconds."""
+
+    name: str
+    containerfile: Path
+    context: Path
+    expected: float
+    inputs: tuple[Path, ...]
+    arguments: tuple[tuple[str, str], ...] = ()
+    build: str = ""
+    on_base: bool = True
+    fetches_over_tls: bool = False
+
+    @property
+    def key(self) -> str:
+        """A hash of everything that shapes the image."""
+        digest = hashlib.sha256(repr((self.arguments, self.build, _BASE_PACKAGES if self.on_base else "")).encode())
+        digest.update(self.containerfile.read_bytes())
+        for path in self.inputs:
+            digest.update(tree_hash(path).encode())
+        return digest.hexdigest()[:_KEY_LENGTH]
+
+    @property
+    def keyed_name(self) -> str:
+        """The second name of the image, which says from which inputs it was made."""
+        return keyed(self.name, self.key)
+
+
+def keyed(name: str, key: str) -> str:
+    """The name under which an image of these inputs is stored."""
+    return f"{name}.inputs-{key}"
+
+
+def superseded(names: Iterable[str], current: str) -> list[str]:
+    """The keyed names of the same image that are made from other inputs than the current one."""
+    stem = current.rpartition(".inputs-")[0] + ".inputs-"
+    return sorted(name for name in set(names) if name.startswith(stem) and name != current)
+
+
+def tree_hash(path: Path) -> str:
+    """A hash of a file, or of the names and contents of all files in a folder; caches of tools do not count."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    for file in files:
+        inside = file.relative_to(path)
+        if not any(part in _IGNORED for part in inside.parts):
+            digest.update(f"{inside}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def program_image(name: str, build: Path, *, expected: float = 4) -> Image:
+    """An image that holds one static program; `build` is the folder of its component's build.
+
+    That folder is named after its inputs, so its contents need not be read.
+    """
+    component = build.name.rpartition("-")[0]
+    containerfile = LOCAL / "images" / component / "Containerfile"
+    return Image(name, containerfile, build, expected, inputs=(), build=build.name, on_base=False)
+
+
+def store_image(name: str, *, expected: float) -> Image:
+    """PostgreSQL or Redis, from Debian's packages on our base image; `name` is `localhost/<folder>:<tag>`."""
+    folder = LOCAL / "images" / name.rpartition("/")[2].partition(":")[0]
+    return Image(name, folder / "Containerfile", folder, expected, inputs=(folder,))
+
+
+@dataclass
+class Store:
+    """Buildah's storage below the cache root, and the way from there into containerd."""
+
+    paths: Paths
+    progress: Progress
+    _known: dict[str, str] | None = field(default=None, init=False)
+
+    def buildah(self, *arguments: str | Path, log: Path | None = None) -> str:
+        """Runs buildah on our storage."""
+        return run([*self.command, *arguments], log=log)
+
+    @property
+    def command(self) -> list[str | Path]:
+        """The start of every buildah command line."""
+        storage = ["--root", self.paths.buildah / "storage", "--runroot", self.paths.buildah / "run"]
+        return [packages.find("buildah"), *storage, "--storage-driver", "overlay"]
+
+    def names(self) -> dict[str, str]:
+        """The id of every stored image, by name."""
+        listed = json.loads(self.buildah("images", "--json", "--no-trunc") or "[]") or []
+        return {name: image["id"] for image in listed for name in image.get("names") or []}
+
+    def has(self, image: Image) -> bool:
+        """Whether the image was built from the inputs as they are now."""
+        names = self.names()
+        return image.keyed_name in names and names[image.keyed_name] == names.get(image.name)
+
+    def ensure_base(self) -> None:
+        """Makes the base image, a small Debian with Python, unless it is there."""
+        current = keyed(BASE, hashlib.sha256(_BASE_PACKAGES.encode()).hexdigest()[:_KEY_LENGTH])
+        names = self.names()
+        if current in names and names[current] == names.get(BASE):
+            return
+        with self.progress.step(f"make the base image {BASE}", expected=60):
+            archive = self.paths.workshop / "base.tar"
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            run(
+                [packages.find("mmdebstrap"), "--variant=minbase", f"--include={_BASE_PACKAGES}"]
+                + ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"]
+                + ["--dpkgopt=path-exclude=/usr/share/locale/*", "bookworm", archive],
+                log=self.paths.workshop / "base.log",
+            )
+            container = self.buildah("from", "scratch").strip()
+            self.buildah("add", "--quiet", container, archive, "/")
+            self.buildah("config", "--cmd", "python3", "--env", "LANG=C.UTF-8", container)
+            self.buildah("commit", "--quiet", "--rm", container, current)
+            self.buildah("tag", current, BASE)
+            archive.unlink()
+        self._drop_superseded(current)
+
+    def ensure(self, image: Image) -> None:
+        """Builds an image unless it was built from the same inputs."""
+        if self.has(image):
+            return
+        arguments = [f"--build-arg={name}={value}" for name, value in image.arguments]
+        base = [f"--build-arg=PYTHON_IMAGE={BASE}"] if image.on_base else []
+        trusts = image.fetches_over_tls and _CERTIFICATES.exists()
+        # A machine behind a proxy that re-signs TLS trusts it through its own certificates.
+        certificates = ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"] if trusts else []
+        with self.progress.step(f"build the image {image.name}", expected=image.expected):
+            self.buildah(
+                "bud",
+                "--isolation=chroot",
+                "--network=host",
+                "--layers",
+                "--pull-never",
+                *certificates,
+                *base,
+                *arguments,
+                f"--tag={image.keyed_name}",
+                f"--tag={image.name}",
+                "--file",
+                image.containerfile,
+                image.context,
+                log=self.paths.workshop / f"image-{image.name.replace('/', '-').replace(':', '-')}.log",
+            )
+        self._drop_superseded(image.keyed_name)
+
+    def load(self, images: Sequence[Image], runtime: Runtime) -> None:
+        """Brings images into containerd, those excepted that it holds already in this form."""
+        there = runtime.images()
+        for image in images:
+            if image.keyed_name in there and there[image.keyed_name] == there.get(image.name):
+                continue
+            archive = self.paths.workshop / "image.tar"
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            with self.progress.step(f"load the image {image.name}", expected=5):
+                archive.unlink(missing_ok=True)
+                # Packing layers would cost more than the disk that it saves for a moment.
+                self.buildah(
+                    "push",
+                    "--quiet",
+                    "--disable-compression",
+                    image.keyed_name,
+                    f"oci-archive:{archive}:{image.keyed_name}",
+                )
+                runtime.load(archive, [image.keyed_name, image.name])
+            archive.unlink()
+            runtime.forget(superseded(there, image.keyed_name))
+
+    def _drop_superseded(self, current: str) -> None:
+        old = superseded(self.names(), current)
+        if old:
+            self.buildah("rmi", "--force", *old)

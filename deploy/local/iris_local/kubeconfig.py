@@ -1,0 +1,55 @@
+"""Kubeconfig files. They are written as JSON, which is YAML."""
+
+import json
+import os
+from pathlib import Path
+
+from iris_local.errors import LocalClusterError
+
+CONTEXT = "iris-local"
+
+
+def write(path: Path, server: str, pki: Path, identity: str) -> None:
+    """Writes a kubeconfig, readable by its owner only, that names the certificates' files of one identity."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {"name": CONTEXT, "cluster": {"server": server, "certificate-authority": str(pki / "ca.crt")}},
+        ],
+        "users": [
+            {
+                "name": identity,
+                "user": {
+                    "client-certificate": str(pki / f"{identity}.crt"),
+                    "client-key": str(pki / f"{identity}.key"),
+                },
+            }
+        ],
+        "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": identity}}],
+        "current-context": CONTEXT,
+    }
+    text = json.dumps(content, indent=2) + "\n"
+    if path.exists() and path.read_text() == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".draft")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as sink:
+        sink.write(text)
+    draft.rename(path)
+
+
+def require_own(path: Path) -> None:
+    """Refuses a kubeconfig that does not lead to the local cluster.
+
+    Raises:
+        LocalClusterError: the file is missing, unreadable, or its current context has another name.
+    """
+    try:
+        context = json.loads(path.read_text()).get("current-context")
+    except FileNotFoundError:
+        raise LocalClusterError("The local cluster is not up: run `make cluster-up`.") from None
+    except ValueError:
+        raise LocalClusterError(f"{path} was not written by the local cluster; it is left alone.") from None
+    if context != CONTEXT:
+        raise LocalClusterError(f"{path} leads to {context!r}, not to {CONTEXT!r}; it is left alone.")

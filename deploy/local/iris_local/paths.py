@@ -1,0 +1,80 @@
+"""Where everything lies. All that the local cluster writes is below one folder, the cache root."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+LOCAL = Path(__file__).resolve().parents[1]
+CHECKOUT = LOCAL.parents[1]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The folders of one cache root."""
+
+    root: Path
+
+    @property
+    def components(self) -> Path:
+        """Finished Go builds, one folder for each hash of what went in."""
+        return self.root / "components"
+
+    @property
+    def workshop(self) -> Path:
+        """Scratch space of builds; may be deleted whenever none runs."""
+        return self.root / "workshop"
+
+    @property
+    def programs(self) -> Path:
+        """Links to the programs for people, such as kubectl."""
+        return self.root / "bin"
+
+    @property
+    def buildah(self) -> Path:
+        """Buildah's own storage, apart from the one that the machine may have."""
+        return self.root / "buildah"
+
+    @property
+    def containerd(self) -> Path:
+        """What containerd keeps between runs: the imported images."""
+        return self.root / "containerd"
+
+    @property
+    def cluster(self) -> Path:
+        """The state of the running cluster; `down` deletes it."""
+        return self.root / "cluster"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig of the running cluster."""
+        return self.cluster / "kubeconfig"
+
+    @property
+    def logs(self) -> Path:
+        """One file for each process of the cluster."""
+        return self.cluster / "logs"
+
+    @property
+    def pki(self) -> Path:
+        """Keys and certificates of the running cluster."""
+        return self.cluster / "pki"
+
+    @property
+    def containerd_socket(self) -> Path:
+        """Where the cluster's containerd listens."""
+        return self.cluster / "containerd.sock"
+
+    @property
+    def containerd_state(self) -> Path:
+        """Mounts and bundles of running containers."""
+        return self.cluster / "containerd"
+
+
+def cache_root(environment: Mapping[str, str] = os.environ) -> Path:
+    """`$IRIS_CACHE`, else `iris-release` in the user's cache folder; always absolute."""
+    if chosen := environment.get("IRIS_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    home = Path(environment["HOME"]) if environment.get("HOME") else Path.home()
+    base = Path(environment["XDG_CACHE_HOME"]) if environment.get("XDG_CACHE_HOME") else home / ".cache"
+    return base.absolute() / "iris-release"

@@ -1,0 +1,100 @@
+"""The cluster's own certificate authorities and what they sign, made with openssl at every fresh start."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from iris_local import packages
+from iris_local.commands import run
+
+_DAYS = "365"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A certificate: who it names, which authority signs it, and for which addresses a server may show it."""
+
+    name: str
+    subject: str
+    authority: str = "ca"
+    addresses: tuple[str, ...] = ()
+
+
+def identities(server_addresses: Sequence[str], node: str, node_address: str) -> list[Identity]:
+    """Everybody who takes part. Groups (O) decide on rights: they are those that Kubernetes defines."""
+    return [
+        Identity("etcd", "/CN=etcd", "etcd-ca", ("IP:127.0.0.1",)),
+        Identity("etcd-client", "/CN=kube-apiserver", "etcd-ca"),
+        Identity("apiserver", "/CN=kube-apiserver", addresses=tuple(server_addresses)),
+        Identity("apiserver-kubelet-client", "/O=system:masters/CN=kube-apiserver"),
+        Identity("admin", "/O=system:masters/CN=iris-local-admin"),
+        Identity("controller-manager", "/CN=system:kube-controller-manager"),
+        Identity("scheduler", "/CN=system:kube-scheduler"),
+        Identity("proxy", "/CN=system:kube-proxy"),
+        Identity("kubelet", f"/O=system:nodes/CN=system:node:{node}"),
+        Identity("kubelet-server", f"/CN={node}", addresses=(f"DNS:{node}", f"IP:{node_address}")),
+    ]
+
+
+def ensure(folder: Path, wanted: Sequence[Identity]) -> None:
+    """Writes authorities, certificates and the key pair that signs service account tokens, unless they are there.
+
+    Files are `<name>.crt` and `<name>.key`, and `service-accounts.key` with `service-accounts.pub`; only their owner
+    may read the folder.
+    """
+    if folder.exists():
+        return
+    draft = folder.with_name(folder.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True, mode=0o700)
+    for authority in sorted({identity.authority for identity in wanted}):
+        _authority(draft, authority)
+    for identity in wanted:
+        _sign(draft, identity)
+    openssl = packages.find("openssl")
+    key = draft / "service-accounts.key"
+    run([openssl, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key])
+    run([openssl, "pkey", "-in", key, "-pubout", "-out", draft / "service-accounts.pub"])
+    draft.rename(folder)
+
+
+def _authority(folder: Path, name: str) -> None:
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    run(
+        [packages.find("openssl"), "req", "-x509", *new_key, "-keyout", folder / f"{name}.key"]
+        + ["-out", folder / f"{name}.crt", "-days", _DAYS, "-subj", f"/CN=iris-local-{name}"]
+        + ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
+    )
+
+
+def _sign(folder: Path, identity: Identity) -> None:
+    openssl = packages.find("openssl")
+    request = folder / f"{identity.name}.csr"
+    extensions = folder / f"{identity.name}.ext"
+    extensions.write_text(extension_file(identity))
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    run(
+        [openssl, "req", "-new", *new_key, "-keyout", folder / f"{identity.name}.key", "-out", request]
+        + ["-subj", identity.subject]
+    )
+    signer = folder / identity.authority
+    run(
+        [openssl, "x509", "-req", "-in", request, "-CA", f"{signer}.crt", "-CAkey", f"{signer}.key", "-CAcreateserial"]
+        + ["-out", folder / f"{identity.name}.crt", "-days", _DAYS, "-extfile", extensions]
+    )
+    request.unlink()
+    extensions.unlink()
+
+
+def extension_file(identity: Identity) -> str:
+    """What openssl shall put into the certificate beside the subject."""
+    lines = [
+        "basicConstraints=critical,CA:FALSE",
+        "keyUsage=critical,digitalSignature,keyEncipherment",
+        # etcd's gateway calls etcd itself with the server's certificate.
+        f"extendedKeyUsage={'serverAuth,clientAuth' if identity.addresses else 'clientAuth'}",
+    ]
+    if identity.addresses:
+        lines.append(f"subjectAltName={','.join(identity.addresses)}")
+    return "\n".join(lines) + "\n"
