@@ -54,7 +54,7 @@ class Model(ApiModel):
             CEL: [
                 {
                     "rule": r"self.matches('^[^@\\s]+(@sha256:[a-f0-9]{64}|:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$')",
-                    "message": "must name a digest (@sha256:...) or a fixed tag; without one the image can change unseen",
+                    "message": "must name a digest (@sha256:...) or a fixed tag; else the image can change unseen",
                 },
                 {
                     "rule": "!self.endsWith(':latest')",

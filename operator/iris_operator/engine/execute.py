@@ -38,7 +38,7 @@ class Executor:
                 made_of = inputs.get(ref.revision)
                 if made_of is None:
                     raise UnknownRevision(
-                        f"what revision {ref.revision} is made of is not known: the annotation {names.ANNOTATION_INPUTS} "
+                        f"what revision {ref.revision} is made of is unknown: the annotation {names.ANNOTATION_INPUTS} "
                         f"of its Deployment was changed. Apply version {ref.version} again, or delete the Deployment"
                     )
                 await self._objects.apply(deployment(release, made_of, role, replicas, retired_at))

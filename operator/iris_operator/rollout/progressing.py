@@ -35,7 +35,9 @@ def _failed(plan: Plan, canary: RevisionRef) -> Decision | None:
     seen = plan.o.workloads.get(canary.revision)
     if seen and seen.crash:
         return begin_rollback(plan, Outcome.ROLLED_BACK, "Crash", f"version {canary.version}: {seen.crash}")
-    needed = capacity(plan.o.spec.serving.replicas, plan.o.route.weight)
+    # A weight raised by hand is put back below; it is no reason to find pods missing.
+    due = min(plan.o.route.weight, max(1, plan.status.rollout.confirmed_weight))
+    needed = capacity(plan.o.spec.serving.replicas, due)
     if plan.o.route.weight > 0 and (seen is None or seen.ready < needed):
         ready, why = (seen.ready, seen.waiting) if seen else (0, "its Deployment is gone")
         message = f"version {canary.version}: {ready} of {needed} pods ready at weight {plan.o.route.weight}"

@@ -1,0 +1,201 @@
+"""An API server in memory: versions, conflicts, apply, and the controllers that turn Deployments into pods.
+
+Enough of one to run whole releases in virtual time; the integration tests hold it against the real one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from iris_operator.api import names
+from iris_operator.engine.ports import Children, Conflict, Json
+
+Object = dict[str, Any]
+Key = tuple[str, str, str]
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Image:
+    """How the pods of an image behave."""
+
+    ready_after: float = 2.0
+    crash: str = ""
+    error_share: float = 0.0
+    slow_share: float = 0.0
+
+
+class Killed(BaseException):
+    """The operator dies here; a BaseException, so that nothing of the operator can catch it."""
+
+
+@dataclass
+class ApiServer:
+    """Implements what adapters need of `KubernetesApi`, and `engine.ports.Watched`."""
+
+    images: Mapping[str, Image] = field(default_factory=dict)
+    now: datetime = START
+    objects: dict[Key, Object] = field(default_factory=dict)
+    events: list[tuple[str, str]] = field(default_factory=list)
+    weights: list[int] = field(default_factory=list)
+    writes: int = 0
+    before_write: Callable[[int, str], None] = lambda number, what: None
+    after_write: Callable[[int, str], None] = lambda number, what: None
+    _born: dict[str, datetime] = field(default_factory=dict)
+    _version: int = 0
+
+    # -- what the adapters call
+
+    async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Json | None:
+        assert api_version
+        return copy.deepcopy(self.objects.get((kind, namespace, name)))
+
+    async def apply(self, manifest: Json, *, subresource: str = "") -> Json:
+        with self._write(f"apply {manifest['kind']} {subresource}"):
+            key = self._key(manifest)
+            stored = self.objects.get(key)
+            wanted = manifest["metadata"].get("resourceVersion")
+            if subresource and stored is None:
+                raise Conflict("gone")
+            if wanted and stored and stored["metadata"]["resourceVersion"] != wanted:
+                raise Conflict("the object has been modified")
+            merged = copy.deepcopy(stored) if stored else {"metadata": {}}
+            if subresource == "status":
+                merged["status"] = copy.deepcopy(manifest["status"])
+            else:
+                _merge(merged, manifest)
+            self._save(key, merged, spec_changed=not stored or merged.get("spec") != stored.get("spec"))
+            return copy.deepcopy(self.objects[key])
+
+    async def create(self, manifest: Json) -> Json:
+        self.events.append((manifest["reason"], manifest["message"]))
+        return manifest
+
+    async def delete(self, manifest: Json) -> None:
+        with self._write(f"delete {manifest['kind']}"):
+            self.objects.pop(self._key(manifest), None)
+
+    def children(self, namespace: str, release: str) -> Children:
+        def of(kind: str) -> tuple[Object, ...]:
+            return tuple(
+                copy.deepcopy(item)
+                for (itemkind, ns, _), item in self.objects.items()
+                if itemkind == kind and ns == namespace and item["metadata"]["labels"].get(names.LABEL_RELEASE) == release
+            )
+
+        return Children(
+            deployments=of("Deployment"), services=of("Service"), pods=of("Pod"), endpoint_slices=of("EndpointSlice")
+        )
+
+    # -- what a user does
+
+    def user_applies(self, manifest: Object) -> None:
+        key = self._key(manifest)
+        stored = copy.deepcopy(self.objects.get(key) or {"metadata": {"uid": "uid-1"}})
+        stored.update({k: v for k, v in manifest.items() if k != "metadata"})
+        stored["metadata"].update(manifest["metadata"])
+        self._save(key, stored, spec_changed=True)
+
+    # -- what the controllers do
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass and the controllers work."""
+        self.now += timedelta(seconds=seconds)
+        for key in [key for key in self.objects if key[0] in ("Pod", "EndpointSlice")]:
+            del self.objects[key]
+        for (kind, namespace, _), item in list(self.objects.items()):
+            if kind == "Deployment":
+                self._run_pods(namespace, item)
+        for (kind, namespace, name), item in list(self.objects.items()):
+            if kind == "Service":
+                self._list_endpoints(namespace, name, item)
+
+    def _run_pods(self, namespace: str, deployment: Object) -> None:
+        template = deployment["spec"]["template"]
+        image = self.images.get(template["spec"]["containers"][0]["image"], Image())
+        for number in range(deployment["spec"]["replicas"]):
+            name = f"{deployment['metadata']['name']}-{number}"
+            born = self._born.setdefault(name, self.now)
+            age = (self.now - born).total_seconds()
+            ready = age >= image.ready_after and not image.crash
+            status: Object = {"conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}
+            if image.crash:
+                ended = {"terminated": {"exitCode": 1, "message": image.crash}}
+                status["containerStatuses"] = [{"name": "inference", "state": {}, "lastState": ended}]
+            labels = dict(template["metadata"]["labels"])
+            pod = {"kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": labels}, "status": status}
+            self.objects["Pod", namespace, name] = pod
+        for name in [n for n in self._born if n.startswith(deployment["metadata"]["name"] + "-")]:
+            if int(name.rsplit("-", 1)[1]) >= deployment["spec"]["replicas"]:
+                del self._born[name]
+
+    def _list_endpoints(self, namespace: str, name: str, service: Object) -> None:
+        selector = service["spec"]["selector"]
+        endpoints = [
+            {
+                "conditions": {"ready": pod["status"]["conditions"][0]["status"] == "True"},
+                "targetRef": {"name": pod["metadata"]["name"]},
+            }
+            for (kind, ns, _), pod in self.objects.items()
+            if kind == "Pod" and ns == namespace and selector.items() <= pod["metadata"]["labels"].items()
+        ]
+        labels = {**service["metadata"]["labels"], "kubernetes.io/service-name": name}
+        metadata = {"name": f"{name}-slice", "namespace": namespace, "labels": labels}
+        self.objects["EndpointSlice", namespace, f"{name}-slice"] = {"metadata": metadata, "endpoints": endpoints}
+
+    # -- inside
+
+    def _write(self, what: str) -> _Write:
+        self.writes += 1
+        return _Write(self, self.writes, what)
+
+    def _key(self, manifest: Json) -> Key:
+        return manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+
+    def _save(self, key: Key, item: Object, *, spec_changed: bool) -> None:
+        self._version += 1
+        metadata = item["metadata"]
+        metadata["resourceVersion"] = str(self._version)
+        metadata["generation"] = metadata.get("generation", 0) + int(spec_changed)
+        metadata.setdefault("labels", {})
+        self.objects[key] = item
+        if key[0] == "Ingress" and key[2].endswith("-canary"):
+            weight = int(metadata["annotations"]["nginx.ingress.kubernetes.io/canary-weight"])
+            if not self.weights or self.weights[-1] != weight:
+                self.weights.append(weight)
+
+
+@dataclass
+class _Write:
+    server: ApiServer
+    number: int
+    what: str
+
+    def __enter__(self) -> None:
+        self.server.before_write(self.number, self.what)
+
+    def __exit__(self, *exc: object) -> None:
+        if exc[0] is None:
+            self.server.after_write(self.number, self.what)
+
+
+def _merge(into: Object, manifest: Json) -> None:
+    for key, value in manifest.items():
+        if isinstance(value, Mapping) and key not in ("selector", "annotations"):
+            _merge(into.setdefault(key, {}), value)
+        elif key == "annotations":
+            kept = {k: v for k, v in into.get(key, {}).items() if not k.startswith(names.GROUP)}
+            into[key] = {**kept, **copy.deepcopy(dict(value))}
+        else:
+            into[key] = copy.deepcopy(value)
+
+
+def pods_of(server: ApiServer, version: str) -> Iterator[Object]:
+    """The pods of a version, for assertions."""
+    for (kind, _, _), item in server.objects.items():
+        if kind == "Pod" and item["metadata"]["labels"][names.LABEL_VERSION] == version:
+            yield item

@@ -1,0 +1,192 @@
+"""A release in virtual time: the real engine and the real Ingress router on the API server in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+from iris_operator.adapters.events import KubernetesEvents
+from iris_operator.adapters.kubernetes.api import KubernetesApi
+from iris_operator.adapters.kubernetes.objects import ReleaseObjects
+from iris_operator.adapters.kubernetes.releases import Releases
+from iris_operator.adapters.routers.registry import build_routers
+from iris_operator.analysis.counts import RequestCounts
+from iris_operator.api import names
+from iris_operator.api.status import ReleaseStatus
+from iris_operator.engine.ports import MetricsUnavailable
+from iris_operator.engine.reconcile import Outcome, Ports, Reconciler
+
+from unit.operator.api_server import START, ApiServer, Image
+
+# One event loop for all passes: making one takes longer than a pass.
+RUNNER = asyncio.Runner()
+RATE = 100.0
+BOUNDS = (0.005, 0.025, 0.1, 0.5)
+
+
+def manifest(version: str, **changes: Any) -> dict[str, Any]:
+    """A release resource as a user writes it; `changes` replace whole blocks of the spec."""
+    spec: dict[str, Any] = {
+        "model": {"name": "iris", "version": version, "image": f"registry.example.com/iris:{version}"},
+        "serving": {"replicas": 4},
+        "traffic": {"host": "iris.example.com"},
+        "rollout": {"steps": [{"weight": 10, "minDuration": "10s"}, {"weight": 50}, {"weight": 100}], "interval": "5s"},
+    }
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {"name": "iris", "namespace": "iris"},
+        "spec": {**spec, **changes},
+    }
+
+
+@dataclass
+class Traffic:
+    """Counts as Prometheus would have them: what each revision answered at the weights that were set."""
+
+    server: ApiServer
+    rate: float = RATE
+    down: str = ""
+    shares: list[tuple[datetime, float]] = field(default_factory=lambda: [(START, 0.0)])
+
+    async def counts(
+        self, namespace: str, release: str, revisions: Collection[str], since: datetime, until: datetime
+    ) -> Mapping[str, RequestCounts]:
+        """See `Metrics.counts`."""
+        assert (namespace, release) == ("iris", "iris")
+        if self.down:
+            raise MetricsUnavailable(self.down)
+        requests = self.rate * (until - since).total_seconds()
+        share = self.shares[-1][1]
+        canary, stable = revisions
+        return {canary: self._answers(canary, requests * share), stable: self._answers(stable, requests * (1 - share))}
+
+    def _answers(self, revision: str, requests: float) -> RequestCounts:
+        deployment = self.server.objects["Deployment", "iris", names.workload_name("iris", revision)]
+        image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+        behaviour = self.server.images.get(image, Image())
+        total = round(requests)
+        errors, slow = round(total * behaviour.error_share), round(total * behaviour.slow_share)
+        at_most = {bound: total - slow for bound in BOUNDS} | {float("inf"): total}
+        return RequestCounts(by_code={"200": total - errors, "500": errors}, at_most=at_most, timed=total)
+
+
+class Simulation:
+    """Applies, passes, time: in this order, as often as asked."""
+
+    def __init__(self, **images: Image) -> None:
+        behaviour = {f"registry.example.com/iris:{version}": image for version, image in _versions(images).items()}
+        self.server = ApiServer(images=behaviour)
+        self.traffic = Traffic(self.server)
+        self.reconciler = self.start_operator()
+
+    def start_operator(self) -> Reconciler:
+        """A new operator process: it knows nothing but what is stored."""
+        api = cast("KubernetesApi", self.server)
+        self.reconciler = Reconciler(
+            Ports(
+                store=Releases(api),
+                objects=ReleaseObjects(api),
+                watched=self.server,
+                routers=build_routers(api),
+                metrics=self.traffic,
+                audience=KubernetesEvents(api, lambda: self.server.now),
+                clock=lambda: self.server.now,
+                lag_seconds=2.0,
+            )
+        )
+        return self.reconciler
+
+    def apply(self, version: str, **changes: Any) -> None:
+        """What `kubectl apply` does."""
+        self.server.user_applies(manifest(version, **changes))
+
+    def step(self) -> Outcome:
+        """One pass, then the time until the next one, a second at most."""
+        outcome = RUNNER.run(self.reconciler.run("iris", "iris"))
+        self.traffic.shares.append((self.server.now, self.weight / 100))
+        self.server.advance(min(outcome.wake_after, 1.0))
+        return outcome
+
+    def run(self, until: Callable[[ReleaseStatus], bool], seconds: float = 600) -> ReleaseStatus:
+        """Passes until the status is as awaited; fails when that takes longer than so many virtual seconds."""
+        deadline, passes = self.server.now.timestamp() + seconds, 0
+        while self.server.now.timestamp() < deadline:
+            self.step()
+            passes += 1
+            assert passes < 10 * seconds, "the operator is spinning"
+            if until(self.status):
+                return self.status
+        raise AssertionError(f"not reached in {seconds} s: {self.status.phase} {self.status.rollout}")
+
+    def run_for(self, seconds: float) -> ReleaseStatus:
+        """Passes for so many virtual seconds."""
+        deadline = self.server.now.timestamp() + seconds
+        while self.server.now.timestamp() < deadline:
+            self.step()
+        return self.status
+
+    @property
+    def status(self) -> ReleaseStatus:
+        """The stored status."""
+        return ReleaseStatus.model_validate(self.server.objects[names.KIND, "iris", "iris"].get("status") or {})
+
+    @property
+    def weight(self) -> int:
+        """The canary's share as the route has it."""
+        ingress = self.server.objects.get(("Ingress", "iris", "iris-canary"))
+        if ingress is None:
+            return 0
+        return int(ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"])
+
+    def served_by_stable_service(self) -> str:
+        """Version behind the stable Service."""
+        revision = self.server.objects["Service", "iris", "iris-stable"]["spec"]["selector"][names.LABEL_REVISION]
+        deployment = self.server.objects["Deployment", "iris", names.workload_name("iris", revision)]
+        return str(deployment["metadata"]["labels"][names.LABEL_VERSION])
+
+    def picture(self) -> dict[str, Any]:
+        """The end state, for comparing two runs: what serves what, without times and versions of objects."""
+        status = self.status
+        deployments = {
+            item["metadata"]["labels"][names.LABEL_VERSION]: (
+                item["metadata"]["labels"][names.LABEL_ROLE],
+                item["spec"]["replicas"],
+            )
+            for (kind, _, _), item in copy.deepcopy(self.server.objects).items()
+            if kind == "Deployment"
+        }
+        return {
+            "phase": status.phase,
+            "stable": status.stable.version if status.stable else None,
+            "canary": status.canary,
+            "rejected": status.rejected.version if status.rejected else None,
+            "history": [(entry.version, entry.outcome) for entry in status.history],
+            "weight": self.weight,
+            "serves": self.served_by_stable_service(),
+            "deployments": deployments,
+        }
+
+
+def _versions(images: Mapping[str, Image]) -> dict[str, Image]:
+    """`v2_0_0=Image()` as a keyword names the version 2.0.0."""
+    return {name.removeprefix("v").replace("_", "."): image for name, image in images.items()}
+
+
+def serving(version: str) -> Callable[[ReleaseStatus], bool]:
+    """Until: stable is this version and nothing is going on."""
+    return lambda status: bool(status.phase == "Stable" and status.stable and status.stable.version == version)
+
+
+def phase(name: str) -> Callable[[ReleaseStatus], bool]:
+    """Until: the phase is this one."""
+    return lambda status: status.phase == name
+
+
+def at_weight(weight: int) -> Callable[[ReleaseStatus], bool]:
+    """Until: this weight is confirmed and the step has begun."""
+    return lambda status: status.weight == weight and status.rollout.step_started_at is not None
