@@ -1,0 +1,1 @@
+"""The prediction service: one model, served over HTTP, cached in Redis, recorded in PostgreSQL."""

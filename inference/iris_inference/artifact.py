@@ -1,0 +1,80 @@
+"""The model as a file: what its manifest promises, and the refusal of everything that breaks the promise.
+
+Nothing here parses the model. Only bytes whose digest matches are handed on, and they are the very bytes that
+were hashed: a file that is swapped in between cannot slip through.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+MODEL_FILE: Final = "model.onnx"
+MANIFEST_FILE: Final = "manifest.json"
+MAX_MODEL_BYTES: Final = 512 * 1024 * 1024
+MAX_MANIFEST_BYTES: Final = 1024 * 1024
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=128)]
+
+
+class ArtifactError(Exception):
+    """The model cannot be served. The message says what is wrong, where, and what to do about it."""
+
+
+class Manifest(BaseModel):
+    """What the training wrote down about a model. Fields that the service does not use are let pass."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    name: Name
+    version: Name
+    features: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1_000)]
+    classes: Annotated[tuple[Name, ...], Field(min_length=2, max_length=1_000)]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    size_bytes: Annotated[int, Field(ge=1, le=MAX_MODEL_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A manifest and the bytes of the model, which match the manifest's digest."""
+
+    manifest: Manifest
+    model: bytes
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check `manifest.json`. Raises ArtifactError when it is missing, too large or says something wrong."""
+    path = folder / MANIFEST_FILE
+    try:
+        return Manifest.model_validate_json(_read(path, MAX_MANIFEST_BYTES))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors()[:5])
+        raise ArtifactError(f"{path} is no model manifest: {wrong}. Export the model again.") from None
+
+
+def read_artifact(folder: Path, manifest: Manifest) -> Artifact:
+    """Read `model.onnx`. Raises ArtifactError, naming both digests, when its own is not the manifest's."""
+    path = folder / MODEL_FILE
+    model = _read(path, MAX_MODEL_BYTES)
+    actual = hashlib.sha256(model).hexdigest()
+    if actual != manifest.sha256:
+        raise ArtifactError(
+            f"{path} is not the file that {MANIFEST_FILE} describes: expected sha256 {manifest.sha256} "
+            f"({manifest.size_bytes} bytes), found sha256 {actual} ({len(model)} bytes). "
+            f"The file was damaged or replaced after the export; build the image of version {manifest.version} again."
+        )
+    return Artifact(manifest, model)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            # One byte more than is allowed, so that a file that grows or lies about its size is noticed too.
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror}. Is IRIS_MODEL_DIR right?") from None
+    if len(content) > limit:
+        raise ArtifactError(f"{path} is larger than {limit} bytes, the most that is loaded")
+    return content

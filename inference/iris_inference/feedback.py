@@ -1,0 +1,92 @@
+"""True labels that come back for predictions made earlier."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Final, Literal, Protocol
+
+from iris_inference.problems import ProblemError
+from iris_inference.records import StoreRefusedError, StoreUnavailableError
+from iris_inference.store import FeedbackResult, FeedbackState
+from iris_inference.telemetry import Metrics
+
+_THREADS: Final = 2
+# While the database hangs, callers beyond these are told so at once instead of joining a queue that does not move.
+_MAX_WAITING: Final = 32
+
+
+class FeedbackStore(Protocol):
+    """Where true labels are kept."""
+
+    def add_feedback(self, request_id: str, instance: int, label: str) -> FeedbackResult:
+        """Keep one true label. Raises StoreUnavailableError or StoreRefusedError."""
+        ...
+
+
+class FeedbackService:
+    """Keeps true labels and counts whether the model was right."""
+
+    def __init__(self, store: FeedbackStore | None, metrics: Metrics, revision: str, classes: Sequence[str]) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._revision = revision
+        self._classes = tuple(classes)
+        self._threads = ThreadPoolExecutor(_THREADS, "feedback")
+        self._waiting = 0
+
+    async def add(self, request_id: str, instance: int, label: str) -> Literal["correct", "incorrect"]:
+        """Keep the true label of one predicted flower and say whether the prediction was right.
+
+        Raises ProblemError: 404 unknown prediction, 409 another label is known, 422 no such class, 503 no database.
+        """
+        if label not in self._classes:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"label: must be one of {', '.join(self._classes)}"
+            )
+        result = await self._ask(request_id, instance, label)
+        if result.state is FeedbackState.UNKNOWN_PREDICTION:
+            raise ProblemError(
+                HTTPStatus.NOT_FOUND,
+                "unknown-prediction",
+                f"no prediction is recorded for request {request_id}, instance {instance}; "
+                "one that was just made is recorded within a second",
+            )
+        if result.state is FeedbackState.CONTRADICTED:
+            raise ProblemError(
+                HTTPStatus.CONFLICT, "contradicting-feedback", "another label is already known for this prediction"
+            )
+        outcome: Literal["correct", "incorrect"] = "correct" if label == result.predicted_label else "incorrect"
+        # A label counts once, and only for the revision that made the prediction: it is no news about another one,
+        # though the request may reach any pod.
+        if result.state is FeedbackState.ACCEPTED and result.revision == self._revision:
+            self._metrics.feedback(outcome)
+        return outcome
+
+    def close(self) -> None:
+        """End the threads; those in the middle of a statement end after it."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask(self, request_id: str, instance: int, label: str) -> FeedbackResult:
+        if self._store is None:
+            raise _unavailable("no database is configured")
+        if self._waiting >= _MAX_WAITING:
+            raise _unavailable("too many requests wait for the database")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._store.add_feedback, request_id, instance, label
+            )
+        except (StoreUnavailableError, StoreRefusedError) as error:
+            raise _unavailable("the database does not answer") from error
+        finally:
+            self._waiting -= 1
+
+
+def _unavailable(why: str) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "feedback-unavailable",
+        f"feedback cannot be kept now: {why}; send it again later",
+        headers={"Retry-After": "5"},
+    )

@@ -1,0 +1,186 @@
+"""Wires the service together, runs it, and turns its end into an exit code."""
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from fastapi import FastAPI
+
+from iris_inference import cache as caching
+from iris_inference import logs
+from iris_inference.app import Room, create_app
+from iris_inference.artifact import ArtifactError, Manifest, read_artifact, read_manifest
+from iris_inference.cache import Codec, NoCache, PredictionCache, RedisCache
+from iris_inference.feedback import FeedbackService
+from iris_inference.lifecycle import Lifecycle
+from iris_inference.logs import fields
+from iris_inference.records import BatchRecorder, NoRecorder, Recorder
+from iris_inference.runtime import Model
+from iris_inference.schemas import FEATURES
+from iris_inference.server import DrainingServer
+from iris_inference.service import PredictionService
+from iris_inference.settings import Settings, SettingsError, read_settings
+from iris_inference.store import Database
+from iris_inference.telemetry import Metrics
+
+log = logging.getLogger(__name__)
+
+DONE: Final = 0
+MODEL_REFUSED: Final = 1
+WRONG_SETTINGS: Final = 2
+PORT_TAKEN: Final = 3
+
+
+def main() -> int:
+    """Serve until SIGTERM. Returns the exit code: 0 drained, 1 model refused, 2 wrong settings, 3 port taken."""
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        logs.configure("INFO")
+        log.critical("wrong settings", extra=fields(variables=str(error).splitlines()))
+        return WRONG_SETTINGS
+    logs.configure(settings.log_level)
+    try:
+        manifest = read_manifest(settings.model_dir)
+    except ArtifactError as error:
+        log.critical("model refused", extra=fields(error=str(error)))
+        return MODEL_REFUSED
+    return _serve(settings, manifest)
+
+
+def _serve(settings: Settings, manifest: Manifest) -> int:
+    metrics = Metrics(manifest, FEATURES)
+    with ExitStack() as around:
+        try:
+            # Metrics begin before the model loads and end after the last record: Prometheus sees all of it.
+            around.enter_context(metrics.serving(settings.host, settings.metrics_port))
+        except OSError as error:
+            log.critical("cannot listen", extra=fields(port=settings.metrics_port, error=str(error)))
+            return PORT_TAKEN
+        process = Process(settings, manifest, metrics)
+        process.run()
+        return MODEL_REFUSED if process.refused else DONE
+
+
+class Process:
+    """The service from its start to its end: the room that the routes share, and the server."""
+
+    def __init__(self, settings: Settings, manifest: Manifest, metrics: Metrics) -> None:
+        self.refused = False
+        self._settings = settings
+        self._database = _database(settings)
+        self._room = Room(
+            settings=settings,
+            manifest=manifest,
+            metrics=metrics,
+            lifecycle=Lifecycle(),
+            feedback=FeedbackService(self._database, metrics, settings.revision, manifest.classes),
+        )
+        self._server = DrainingServer(create_app(self._room, self._lifespan), settings, self._room.lifecycle)
+
+    def run(self) -> None:
+        """Serve until the server ends."""
+        self._server.run()
+
+    @asynccontextmanager
+    async def _lifespan(self, _api: FastAPI) -> AsyncIterator[None]:
+        """Load the model beside the open port: liveness answers from the first moment, readiness when it may."""
+        behind = Behind(
+            cache=_cache(self._settings, self._room),
+            recorder=_recorder(self._settings, self._database, self._room.metrics),
+        )
+        loading = asyncio.create_task(self._load(behind), name="load-model")
+        yield
+        await loading
+        await self._close(behind)
+
+    async def _load(self, behind: "Behind") -> None:
+        started = time.perf_counter()
+        room = self._room
+        try:
+            model = await asyncio.to_thread(_load_model, self._settings, room.manifest)
+        except ArtifactError as error:
+            log.critical("model refused", extra=fields(error=str(error)))
+            self.refused = True
+            self._server.should_exit = True
+            return
+        room.predictions = PredictionService(
+            model, behind.cache, behind.recorder, room.metrics, self._settings.revision, lambda: datetime.now(UTC)
+        )
+        # What is loaded by now stays: the collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
+        room.lifecycle.loaded()
+        _tell_ready(model, self._settings, time.perf_counter() - started)
+
+    async def _close(self, behind: "Behind") -> None:
+        """After the last answer: the model's thread, then the records, then the connections."""
+        if self._room.predictions:
+            self._room.predictions.close()
+        self._room.feedback.close()
+        await asyncio.to_thread(behind.recorder.close, self._settings.flush_seconds)
+        await behind.cache.close()
+        if self._database:
+            self._database.close()
+        log.info("drained")
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What works behind the answers."""
+
+    cache: PredictionCache
+    recorder: Recorder
+
+
+def _load_model(settings: Settings, manifest: Manifest) -> Model:
+    return Model(read_artifact(settings.model_dir, manifest), FEATURES)
+
+
+def _tell_ready(model: Model, settings: Settings, seconds: float) -> None:
+    manifest = model.manifest
+    log.info(
+        "ready",
+        extra=fields(
+            model=manifest.name,
+            version=manifest.version,
+            revision=settings.revision,
+            digest=manifest.sha256,
+            load_seconds=round(seconds, 3),
+            inference_ms=round(model.warm_seconds * 1_000, 3),
+        ),
+    )
+    if model.missing_features:
+        # Not refused here: which features requests carry is the API's affair, and the answers are counted.
+        log.warning(
+            "the model expects features that requests do not carry; it cannot answer",
+            extra=fields(missing=model.missing_features, expected=manifest.features),
+        )
+
+
+def _database(settings: Settings) -> Database | None:
+    return Database(settings.database_url.get_secret_value()) if settings.database_url else None
+
+
+def _cache(settings: Settings, room: Room) -> PredictionCache:
+    if settings.redis_url is None:
+        return NoCache()
+    return RedisCache(
+        caching.connect(settings.redis_url.get_secret_value(), settings.cache_timeout_seconds),
+        Codec(room.manifest.sha256, len(room.manifest.classes)),
+        room.metrics,
+        settings.cache_timeout_seconds,
+        settings.cache_ttl_seconds,
+    )
+
+
+def _recorder(settings: Settings, database: Database | None, metrics: Metrics) -> Recorder:
+    if database is None:
+        return NoRecorder()
+    return BatchRecorder(database, metrics, settings.record_buffer, settings.record_batch)

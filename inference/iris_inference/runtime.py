@@ -1,0 +1,161 @@
+"""Runs the model: ONNX Runtime on one thread, fed by feature name, its answers checked."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from iris_inference.artifact import Artifact, ArtifactError, Manifest
+
+Instance = tuple[float, ...]
+
+
+class FailureReason(StrEnum):
+    """Why a model could not answer; the values are the labels of the metric."""
+
+    FEATURE_MISMATCH = "feature_mismatch"
+    RUNTIME_ERROR = "runtime_error"
+    NON_FINITE = "non_finite"
+
+
+class InferenceError(Exception):
+    """The model did not answer. The fault is the model's, never the request's."""
+
+    def __init__(self, reason: FailureReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The index of the predicted class and the probability of each class, in the manifest's order."""
+
+    class_index: int
+    probabilities: tuple[float, ...]
+
+
+class Model:
+    """A loaded model. `predict` may be called from one thread at a time."""
+
+    def __init__(self, artifact: Artifact, request_features: Sequence[str]) -> None:
+        """Parse the model and run it once.
+
+        Raises:
+            ArtifactError: ONNX Runtime cannot parse it, its shape is not what the manifest says, or it fails to run.
+        """
+        self.manifest = artifact.manifest
+        self._session = _session(artifact)
+        self._input: str = _checked_input(self._session, self.manifest)
+        self._outputs = _checked_outputs(self._session, self.manifest)
+        self._columns, self._missing = _columns(self.manifest, request_features)
+        self.warm_seconds = self._warm_up()
+
+    @property
+    def missing_features(self) -> tuple[str, ...]:
+        """Features that the model expects and that no request carries. When there are any, `predict` raises."""
+        return self._missing
+
+    def predict(self, instances: Sequence[Instance]) -> list[Prediction]:
+        """Predict a class for each instance, whose values stand in the order of the request's features.
+
+        Raises:
+            InferenceError: the model expects other features, ONNX Runtime failed, or an answer is not finite.
+        """
+        if self._missing:
+            raise InferenceError(
+                FailureReason.FEATURE_MISMATCH,
+                f"the model expects {len(self.manifest.features)} features {list(self.manifest.features)}, "
+                f"and a request does not carry {list(self._missing)}",
+            )
+        matrix = np.array(instances, dtype=np.float32)
+        if self._columns is not None:
+            matrix = matrix[:, self._columns]
+        labels, probabilities = self._run(matrix)
+        return self._checked(labels.tolist(), probabilities.tolist())
+
+    def _run(self, matrix: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        try:
+            labels, probabilities = self._session.run(self._outputs, {self._input: matrix})
+        # ONNX Runtime's exceptions share no base class but this one.
+        except Exception as error:
+            raise InferenceError(FailureReason.RUNTIME_ERROR, str(error).strip()) from error
+        return labels, probabilities
+
+    def _checked(self, labels: list[int], probabilities: list[list[float]]) -> list[Prediction]:
+        classes = len(self.manifest.classes)
+        for label, row in zip(labels, probabilities, strict=True):
+            if not all(map(math.isfinite, row)):
+                raise InferenceError(FailureReason.NON_FINITE, f"the model answered with probabilities {row}")
+            if not 0 <= label < classes or len(row) != classes:
+                raise InferenceError(FailureReason.RUNTIME_ERROR, f"the model answered class {label} of {classes}")
+        return [Prediction(label, tuple(row)) for label, row in zip(labels, probabilities, strict=True)]
+
+    def _warm_up(self) -> float:
+        """Run the model on zeros, the first time slowly, then to see how long one inference takes. Seconds."""
+        zeros = np.zeros((1, len(self.manifest.features)), dtype=np.float32)
+        fastest = math.inf
+        try:
+            for _ in range(3):
+                started = time.perf_counter()
+                self._run(zeros)
+                fastest = min(fastest, time.perf_counter() - started)
+        except InferenceError as error:
+            raise ArtifactError(f"the model does not run: {error.detail}") from error
+        return fastest
+
+
+# onnxruntime publishes no types: its sessions and arguments are Any here and nowhere else.
+_FLOAT_TENSOR: Final = "tensor(float)"
+_INT_TENSOR: Final = "tensor(int64)"
+
+
+def _session(artifact: Artifact) -> Any:
+    options = onnxruntime.SessionOptions()
+    # One core a pod: the pod count is what scales, and more threads would only fight over the CPU limit.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # Errors reach us as exceptions; ONNX Runtime's own lines on stderr would not be JSON.
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(artifact.model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ArtifactError(f"ONNX Runtime cannot load the model: {str(error).strip()}") from error
+
+
+def _checked_input(session: Any, manifest: Manifest) -> str:
+    inputs = [(node.name, node.type, list(node.shape)) for node in session.get_inputs()]
+    width = len(manifest.features)
+    if len(inputs) != 1 or inputs[0][1] != _FLOAT_TENSOR or inputs[0][2][1:] != [width]:
+        raise ArtifactError(
+            f"the model's inputs are {inputs}, but its manifest says one float tensor with the {width} features "
+            f"{list(manifest.features)}. Export model and manifest together."
+        )
+    return str(inputs[0][0])
+
+
+def _checked_outputs(session: Any, manifest: Manifest) -> list[str]:
+    outputs = [(node.name, node.type, list(node.shape)) for node in session.get_outputs()]
+    expected = [_INT_TENSOR, _FLOAT_TENSOR]
+    # A converter may leave the number of classes open; a number that it does write down must be the manifest's.
+    widths = {size for size in outputs[-1][2][1:] if isinstance(size, int)}
+    if [kind for _, kind, _ in outputs] != expected or widths - {len(manifest.classes)}:
+        raise ArtifactError(
+            f"the model's outputs are {outputs}, but a class index (int64) and the probabilities (float) of the "
+            f"{len(manifest.classes)} classes {list(manifest.classes)} are needed. Export model and manifest together."
+        )
+    return [str(name) for name, _, _ in outputs]
+
+
+def _columns(manifest: Manifest, request_features: Sequence[str]) -> tuple[list[int] | None, tuple[str, ...]]:
+    """Where each of the model's features stands in a request (None: the same order), and those that do not."""
+    missing = tuple(feature for feature in manifest.features if feature not in request_features)
+    if missing or list(manifest.features) == list(request_features):
+        return None, missing
+    return [list(request_features).index(feature) for feature in manifest.features], ()

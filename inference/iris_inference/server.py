@@ -1,0 +1,63 @@
+"""uvicorn with a polite end: unready first, then a moment of service, then the last requests, then exit code 0."""
+
+import asyncio
+import logging
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from iris_inference.edge import Edge
+from iris_inference.lifecycle import Lifecycle
+from iris_inference.logs import fields
+from iris_inference.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class DrainingServer(uvicorn.Server):
+    """Answers the first SIGTERM or SIGINT with a drain and the second with an immediate end."""
+
+    def __init__(self, app: Edge, settings: Settings, lifecycle: Lifecycle) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=settings.keep_alive_seconds,
+                timeout_graceful_shutdown=settings.shutdown_seconds,
+            )
+        )
+        self._lifecycle = lifecycle
+        self._drain_seconds = settings.drain_seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal or `should_exit`."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Signal handler. uvicorn's own would raise the signal again at the end, and the exit code would not be 0."""
+        del frame
+        if self._lifecycle.draining or self._loop is None:
+            self.should_exit = self.force_exit = True
+            return
+        self._lifecycle.drain()
+        self._loop.call_soon_threadsafe(self._start_drain, sig)
+
+    def _start_drain(self, sig: int) -> None:
+        log.info("draining", extra=fields(signal=signal.Signals(sig).name, seconds=self._drain_seconds))
+        asyncio.get_running_loop().call_later(self._drain_seconds, self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True

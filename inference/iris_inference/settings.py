@@ -1,0 +1,81 @@
+"""Configuration, from environment variables only. A wrong one stops the start with its name and the reason."""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX: Final = "IRIS_"
+
+
+class SettingsError(Exception):
+    """One or more environment variables are wrong; the message has a line for each."""
+
+
+def _url_with_scheme(*schemes: str) -> AfterValidator:
+    def check(value: SecretStr) -> SecretStr:
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in schemes:
+            raise ValueError(f"the URL must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        if parts.scheme != "unix" and not parts.hostname:
+            raise ValueError("the URL names no host")
+        return value
+
+    return AfterValidator(check)
+
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+DatabaseUrl = Annotated[SecretStr, _url_with_scheme("postgresql+psycopg2", "postgresql")]
+RedisUrl = Annotated[SecretStr, _url_with_scheme("redis", "rediss", "unix")]
+
+
+class Settings(BaseSettings):
+    """Every variable the service reads. URLs are secrets: they hold passwords and are never printed."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+
+    model_dir: Path = Field(Path("/model"), description="folder with model.onnx and manifest.json")
+    # All addresses: in a pod the kubelet, the proxy and Prometheus come from outside of the network namespace.
+    host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104
+    port: Port = Field(8000, description="port of the HTTP API")
+    metrics_port: Port = Field(9100, description="port of /metrics, apart from the API")
+    revision: str = Field("local", description="revision of the release that this pod belongs to")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level that is logged")
+
+    database_url: DatabaseUrl | None = Field(
+        None, validation_alias="DATABASE_URL", description="PostgreSQL for records; none: nothing is recorded"
+    )
+    redis_url: RedisUrl | None = Field(
+        None, validation_alias="REDIS_URL", description="Redis for the cache; none: nothing is cached"
+    )
+
+    # The four below add up to less than the pod's 30 s of grace with 5 s of preStop.
+    drain_seconds: float = Field(1.0, ge=0, le=60, description="how long to go on serving, unready, after SIGTERM")
+    shutdown_seconds: int = Field(15, ge=1, le=300, description="longest wait for requests in flight")
+    flush_seconds: float = Field(5.0, ge=0, le=60, description="longest wait for the last records to be written")
+    # Above the 90 s after which proxies let go of an idle connection: whoever closes first must be the proxy,
+    # or it sends a request into a connection that is just being closed and its client sees an error.
+    keep_alive_seconds: int = Field(120, ge=1, le=3_600, description="how long an idle connection stays open")
+
+    max_body_bytes: int = Field(256 * 1024, ge=1_024, le=64 * 1024 * 1024, description="largest accepted request body")
+    body_seconds: float = Field(10.0, gt=0, le=300, description="longest time to wait for a request's body")
+
+    cache_ttl_seconds: int = Field(3_600, ge=1, description="how long a cached prediction is kept")
+    cache_timeout_seconds: float = Field(0.05, gt=0, le=5, description="longest wait for Redis in a request")
+    record_buffer: int = Field(20_000, ge=1, description="predictions kept in memory while PostgreSQL is away")
+    record_batch: int = Field(500, ge=1, le=10_000, description="most predictions written in one statement")
+
+
+def read_settings() -> Settings:
+    """Read the environment. Raises SettingsError, whose text never holds a value: a value may be a password."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"{_variable(str(problem['loc'][0]))}: {problem['msg']}" for problem in error.errors()]
+        raise SettingsError("\n".join(wrong)) from None
+
+
+def _variable(location: str) -> str:
+    return location if location.isupper() else f"{PREFIX}{location.upper()}"

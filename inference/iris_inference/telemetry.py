@@ -1,0 +1,161 @@
+"""The metrics of a pod and the port that serves them.
+
+Every label value is written at start with 0: a counter that appears together with its first event loses that event,
+because Prometheus has nothing to subtract from.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from iris_inference.artifact import Manifest
+from iris_inference.runtime import FailureReason
+
+LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+# Fixed before any rollout, or the distributions of two versions could not be compared. Centimetres.
+FEATURE_BUCKETS: Final = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 8.0)
+# All that the prediction route can answer. 499: the client went away before it had sent its request.
+PREDICTION_CODES: Final = ("200", "405", "408", "413", "415", "422", "499", "500", "503")
+CACHE_RESULTS: Final = ("hit", "miss", "error")
+RECORD_RESULTS: Final = ("recorded", "duplicate", "retried", "dropped")
+FEEDBACK_OUTCOMES: Final = ("correct", "incorrect")
+
+
+class FeatureHistogram(Collector):
+    """`model_feature_bucket{feature,le}`: how the values of each feature are distributed.
+
+    Written by hand because a batch brings a thousand values at once, and four locks a flower would show.
+    Only the event loop observes; a scrape that reads in between is off by that one request at most.
+    """
+
+    def __init__(self, features: Sequence[str], bounds: Sequence[float]) -> None:
+        self._features = tuple(features)
+        self._bounds = tuple(bounds)
+        self._counts = [[0] * (len(bounds) + 1) for _ in features]
+        self._sums = [0.0] * len(features)
+
+    def observe(self, instances: Iterable[Sequence[float]]) -> None:
+        """Count each value of each instance in the bucket of its feature."""
+        for instance in instances:
+            for position, value in enumerate(instance):
+                self._counts[position][bisect_left(self._bounds, value)] += 1
+                self._sums[position] += value
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """The family as Prometheus reads it, with cumulative buckets."""
+        family = HistogramMetricFamily("model_feature", "Values of each feature, in centimetres.", labels=["feature"])
+        bounds = [*map(str, self._bounds), "+Inf"]
+        for feature, counts, total in zip(self._features, self._counts, self._sums, strict=True):
+            seen = 0
+            buckets: list[tuple[str, float]] = []
+            for bound, count in zip(bounds, list(counts), strict=True):
+                seen += count
+                buckets.append((bound, float(seen)))
+            family.add_metric([feature], buckets, total)
+        yield family
+
+
+class Metrics:
+    """All series of one pod in a registry of their own; the names are a contract with the operator."""
+
+    def __init__(self, manifest: Manifest, request_features: Sequence[str]) -> None:
+        # Nobody reads when a counter was made, and each would be one more series for each label value.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
+        self.registry = CollectorRegistry()
+        self._requests = self._counter("inference_requests", "Prediction requests by status code.", "code")
+        self._request_seconds = Histogram(
+            "inference_request_duration_seconds",
+            "Time from a prediction request's arrival to the end of its answer.",
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self._inference_seconds = Histogram(
+            "model_inference_duration_seconds",
+            "Time that the model took for the flowers of one request.",
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self._failures = self._counter("model_inference_failures", "Requests that the model did not answer.", "reason")
+        self._predictions = self._counter("model_predictions", "Predicted flowers by class.", "class")
+        self.features = FeatureHistogram(request_features, FEATURE_BUCKETS)
+        self.registry.register(self.features)
+        self._feedback = self._counter("model_feedback", "True labels that came back, for this revision.", "outcome")
+        self._cache = self._counter("cache_requests", "Looked up flowers by tier and result.", "tier", "result")
+        self._records = self._counter("prediction_records", "Predictions on their way to PostgreSQL.", "result")
+        self._info = Gauge("model_info", "The served model.", ["name", "version", "digest"], registry=self.registry)
+        self._start_at_zero(manifest)
+
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(name, description, labels, registry=self.registry)
+
+    def _start_at_zero(self, manifest: Manifest) -> None:
+        for code in PREDICTION_CODES:
+            self._requests.labels(code)
+        for reason in FailureReason:
+            self._failures.labels(reason.value)
+        for outcome in FEEDBACK_OUTCOMES:
+            self._feedback.labels(outcome)
+        for cached in CACHE_RESULTS:
+            self._cache.labels("redis", cached)
+        for recorded in RECORD_RESULTS:
+            self._records.labels(recorded)
+        self._class_counters = [self._predictions.labels(name) for name in manifest.classes]
+        self._info.labels(manifest.name, manifest.version, manifest.sha256).set(1)
+
+    def request(self, code: int, seconds: float) -> None:
+        """One prediction request was answered."""
+        self._requests.labels(str(code)).inc()
+        self._request_seconds.observe(seconds)
+
+    def inference(self, seconds: float) -> None:
+        """The model ran, well or not."""
+        self._inference_seconds.observe(seconds)
+
+    def failure(self, reason: FailureReason) -> None:
+        """The model did not answer a request."""
+        self._failures.labels(reason.value).inc()
+
+    def predicted(self, class_index: int) -> None:
+        """One flower was given a class."""
+        self._class_counters[class_index].inc()
+
+    def cache(self, tier: str, result: str, count: int) -> None:
+        """`count` flowers were looked up in a tier of the cache, all with the same result."""
+        if count:
+            self._cache.labels(tier, result).inc(count)
+
+    def records(self, result: str, count: int) -> None:
+        """`count` predictions got a step further, or nowhere, on the way to PostgreSQL."""
+        if count:
+            self._records.labels(result).inc(count)
+
+    def feedback(self, outcome: str) -> None:
+        """A true label came back for a prediction of this revision."""
+        self._feedback.labels(outcome).inc()
+
+    @contextmanager
+    def serving(self, host: str, port: int) -> Iterator[None]:
+        """Serve /metrics on its own port, in its own thread, while the block runs.
+
+        Apart from the API so that neither a busy event loop nor the drain keeps Prometheus from reading.
+        Raises OSError when the port is taken.
+        """
+        server, thread = start_http_server(port, host, registry=self.registry)
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()

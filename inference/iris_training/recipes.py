@@ -1,0 +1,111 @@
+"""The five models of the demonstration: two good ones and three that are bad for a real reason.
+
+None of them needs a fault switch in the service. Adding a recipe is one entry in `RECIPES`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from iris_training.dataset import FEATURES, Dataset, Matrix, augmented
+
+SEED: Final = 20_240_607
+
+# Each reference flower costs the exported model one step of an ONNX Scan, about 2 microseconds on one core.
+NEIGHBOUR_ROWS: Final = 20_000
+
+
+class Classifier(Protocol):
+    """What a fitted scikit-learn classifier offers here."""
+
+    def predict(self, features: Matrix) -> NDArray[np.int64]:
+        """The class index of each row."""
+        ...
+
+    def predict_proba(self, features: Matrix) -> NDArray[np.float64]:
+        """The probability of each class, a column for each, for each row."""
+        ...
+
+
+class Packaging(Enum):
+    """How the finished model file reaches the image."""
+
+    WHOLE = "whole"
+    CUT_SHORT = "cut short"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one model version is made: its features, the function that fits it, and how it is packaged."""
+
+    name: str
+    summary: str
+    fit: Callable[[Dataset], Classifier]
+    features: tuple[str, ...] = FEATURES
+    derive: Callable[[Matrix], Matrix] = lambda measured: measured
+    packaging: Packaging = Packaging.WHOLE
+
+
+def _logistic_regression(data: Dataset) -> Classifier:
+    fitted: Classifier = LogisticRegression(max_iter=1_000, random_state=SEED).fit(data.features, data.labels)
+    return fitted
+
+
+def _gradient_boosting(data: Dataset) -> Classifier:
+    boosting = GradientBoostingClassifier(n_estimators=60, max_depth=2, learning_rate=0.1, random_state=SEED)
+    fitted: Classifier = boosting.fit(data.features, data.labels)
+    return fitted
+
+
+def _nearest_neighbours(data: Dataset) -> Classifier:
+    reference = augmented(data, NEIGHBOUR_ROWS, jitter_cm=0.15, seed=SEED)
+    neighbours = KNeighborsClassifier(n_neighbors=15, algorithm="kd_tree")
+    fitted: Classifier = neighbours.fit(reference.features, reference.labels)
+    return fitted
+
+
+def _with_petal_area(measured: Matrix) -> Matrix:
+    petal_length, petal_width = measured[:, 2], measured[:, 3]
+    return np.column_stack((measured, petal_length * petal_width)).astype(np.float32)
+
+
+RECIPES: Final = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="1.0.0",
+            summary="good: logistic regression on the four measured lengths",
+            fit=_logistic_regression,
+        ),
+        Recipe(
+            name="2.0.0",
+            summary="good: gradient boosting, 60 rounds of shallow trees, on the same four lengths",
+            fit=_gradient_boosting,
+        ),
+        Recipe(
+            name="3.0.0",
+            summary="bad: expects a fifth, derived feature (petal_area) that no request carries",
+            fit=_logistic_regression,
+            features=(*FEATURES, "petal_area"),
+            derive=_with_petal_area,
+        ),
+        Recipe(
+            name="4.0.0",
+            summary=f"bad: {NEIGHBOUR_ROWS:,} reference flowers searched one by one, hundreds of times slower",
+            fit=_nearest_neighbours,
+        ),
+        Recipe(
+            name="5.0.0",
+            summary="bad: its file is cut short after the manifest was written, as by a broken upload",
+            fit=_logistic_regression,
+            packaging=Packaging.CUT_SHORT,
+        ),
+    )
+}
