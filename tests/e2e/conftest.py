@@ -8,8 +8,8 @@ import pytest
 
 from e2e.given_when_then import Given, Then, When
 from e2e.scenario import Scenario, scenario
-from iris_demo.cost import OPERATOR_NAMESPACE
-from iris_demo.kube import DEPLOYMENTS, Kube, connect, local_kubeconfig, refuse_foreign_context
+from iris_demo import setup
+from iris_demo.kube import Kube, connect, local_kubeconfig, refuse_foreign_context
 
 # A rollout takes its time; what bounds a scenario in earnest are the limits of its own waiting.
 SCENARIO_SECONDS = 300
@@ -29,24 +29,25 @@ def kubeconfig() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def installed(kubeconfig: Path) -> Path:
+    """The kubeconfig of the local cluster with this checkout's operator in it."""
+    setup.install()
+    return kubeconfig
+
+
 @pytest.fixture
-async def kube(kubeconfig: Path) -> AsyncIterator[Kube]:
-    async with connect(kubeconfig) as connected:
+async def kube(installed: Path) -> AsyncIterator[Kube]:
+    async with connect(installed) as connected:
         yield connected
 
 
 @pytest.fixture
-async def story(kubeconfig: Path, kube: Kube, request: pytest.FixtureRequest) -> AsyncIterator[Scenario]:
+async def story(installed: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scenario]:
     """A release named after the test, watched from before it exists until it is gone."""
-    await kube.until(DEPLOYMENTS, OPERATOR_NAMESPACE, "iris-operator", _available, 60)
     words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
-    async with scenario(kubeconfig, f"e2e-{words}"[:40].rstrip("-")) as running:
+    async with scenario(installed, f"e2e-{words}"[:40].rstrip("-")) as running:
         yield running
-
-
-def _available(deployment: dict[str, object] | None) -> bool:
-    status = (deployment or {}).get("status")
-    return isinstance(status, dict) and bool(status.get("availableReplicas"))
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ class Screen:
         if not self.console.is_terminal:
             yield
             return
-        with Live(console=self.console, refresh_per_second=4, get_renderable=self._panel) as self._live:
+        with Live(console=self.console, refresh_per_second=2, get_renderable=self._panel) as self._live:
             yield
         self._live = None
 

@@ -11,11 +11,8 @@ from iris_demo.kube import local_kubeconfig
 
 DEPLOY = Path(__file__).parents[2]
 
-STAGES = (
-    ("the cluster", ("iris_local", "up")),
-    ("the images", ("iris_local", "images")),
-    ("the operator and what runs beside it", ("iris_install", "deploy", "--overlay", "local")),
-)
+CLUSTER = ("iris_local", "up", "--images")
+INSTALL = ("iris_install", "deploy", "--overlay", "local")
 
 
 class SetupError(Exception):
@@ -23,14 +20,31 @@ class SetupError(Exception):
 
 
 def prepare() -> None:
-    """Run every stage; each does only what is missing. Raises SetupError at the first that fails."""
+    """Bring everything up; each stage does only what is missing.
+
+    Raises:
+        SetupError: a stage failed.
+    """
+    _run("the cluster and its images", CLUSTER)
+    install()
+
+
+def install() -> None:
+    """Install the operator and what runs beside it into the local cluster, and wait until it runs.
+
+    Raises:
+        SetupError: it could not be installed.
+    """
+    _run("the operator and what runs beside it", INSTALL)
+
+
+def _run(what: str, command: tuple[str, ...]) -> None:
     environment = os.environ | {
         "PYTHONPATH": f"{DEPLOY / 'local'}:{DEPLOY / 'install'}",
         # Never the cluster that the caller's own kubectl points at.
         "KUBECONFIG": str(local_kubeconfig()),
     }
-    for what, command in STAGES:
-        print(f"\n== {what}", flush=True)
-        ended = subprocess.run([sys.executable, "-m", *command], env=environment, cwd=DEPLOY.parent, check=False)
-        if ended.returncode != 0:
-            raise SetupError(f"{what}: `{' '.join(command)}` ended with exit code {ended.returncode}")
+    print(f"\n== {what}", flush=True)
+    ended = subprocess.run([sys.executable, "-m", *command], env=environment, cwd=DEPLOY.parent, check=False)
+    if ended.returncode != 0:
+        raise SetupError(f"{what}: `{' '.join(command)}` ended with exit code {ended.returncode}")
