@@ -21,8 +21,9 @@ def promoting(plan: Plan) -> Decision:
     if seen is None or seen.crash or seen.ready == 0:
         why = seen.crash or seen.waiting if seen else "its Deployment is gone"
         return begin_rollback(plan, Outcome.ROLLED_BACK, "Crash", f"version {canary.version} during promotion: {why}")
-    keep_workload(plan, canary, "canary", replicas)
     switched = plan.o.stable.selects == canary.revision
+    if not switched:
+        keep_workload(plan, canary, "canary", replicas)
     if not switched and plan.o.route.weight != ALL_TRAFFIC:
         plan.act(SetWeight(ALL_TRAFFIC))
         plan.wake(0)
@@ -52,19 +53,19 @@ def _give_weight_back(plan: Plan) -> Decision:
 
 
 def _swap_roles(plan: Plan, canary: RevisionRef) -> Decision:
+    """The labels first, the status when they are seen: an operator killed in between finds the promotion unfinished."""
     before, replicas = plan.status.stable, plan.o.spec.serving.replicas
-    plan.act(ApplyWorkload(canary, "stable", replicas))
-    if before and before.revision in plan.o.workloads:
-        plan.act(ApplyWorkload(before, "retired", plan.o.workloads[before.revision].replicas, plan.now))
+    swapped = keep_workload(plan, canary, "stable", replicas)
+    old = plan.o.workloads.get(before.revision) if before else None
+    if old and old.role != "retired":
+        plan.act(ApplyWorkload(old.ref, "retired", old.replicas, plan.now))
+        swapped = False
+    if not swapped:
+        return plan.done("Promoting", "swapping the roles of the two revisions")
     remember(plan, canary, Outcome.PROMOTED, "all checks passed")
-    plan.update(
-        stable=canary,
-        canary=None,
-        rejected=None,
-        step=StepStatus(index=plan.status.step.count, count=plan.status.step.count),
-    )
+    count = plan.status.step.count
+    plan.update(stable=canary, canary=None, rejected=None, step=StepStatus(index=count, count=count))
     enter(plan, Stage.IDLE)
-    plan.tell(
-        "Promoted", f"version {canary.version} serves all traffic" + (f", after {before.version}" if before else "")
-    )
+    after = f", after {before.version}" if before else ""
+    plan.tell("Promoted", f"version {canary.version} serves all traffic{after}")
     return plan.done("Promoted", f"version {canary.version} serves all traffic")

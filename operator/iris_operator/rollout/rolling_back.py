@@ -53,8 +53,10 @@ def _finish(plan: Plan, canary: RevisionRef) -> Decision:
     outcome = kept.outcome or Outcome.ROLLED_BACK
     keeps_pods = outcome is Outcome.ROLLED_BACK and _pauses(plan)
     seen = plan.o.workloads.get(canary.revision)
-    if seen and not keeps_pods:
+    if seen and not keeps_pods and (seen.role != "retired" or seen.replicas > 0):
+        # The status follows when this is seen: an operator killed in between finds the rollback unfinished.
         plan.act(ApplyWorkload(canary, "retired", 0, plan.now))
+        return plan.done(kept.reason, kept.message)
     remember(plan, canary, outcome, f"{kept.reason}: {kept.message}")
     if outcome is Outcome.ROLLED_BACK:
         rejected = Rejected(

@@ -43,8 +43,8 @@ class ApiServer:
     events: list[tuple[str, str]] = field(default_factory=list)
     weights: list[int] = field(default_factory=list)
     writes: int = 0
-    before_write: Callable[[int, str], None] = lambda number, what: None
-    after_write: Callable[[int, str], None] = lambda number, what: None
+    before_write: Callable[[int, str], None] = lambda _number, _what: None
+    after_write: Callable[[int, str], None] = lambda _number, _what: None
     _born: dict[str, datetime] = field(default_factory=dict)
     _version: int = 0
 
@@ -84,7 +84,9 @@ class ApiServer:
             return tuple(
                 copy.deepcopy(item)
                 for (itemkind, ns, _), item in self.objects.items()
-                if itemkind == kind and ns == namespace and item["metadata"]["labels"].get(names.LABEL_RELEASE) == release
+                if itemkind == kind
+                and ns == namespace
+                and item["metadata"]["labels"].get(names.LABEL_RELEASE) == release
             )
 
         return Children(
@@ -127,7 +129,11 @@ class ApiServer:
                 ended = {"terminated": {"exitCode": 1, "message": image.crash}}
                 status["containerStatuses"] = [{"name": "inference", "state": {}, "lastState": ended}]
             labels = dict(template["metadata"]["labels"])
-            pod = {"kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": labels}, "status": status}
+            pod = {
+                "kind": "Pod",
+                "metadata": {"name": name, "namespace": namespace, "labels": labels},
+                "status": status,
+            }
             self.objects["Pod", namespace, name] = pod
         for name in [n for n in self._born if n.startswith(deployment["metadata"]["name"] + "-")]:
             if int(name.rsplit("-", 1)[1]) >= deployment["spec"]["replicas"]:

@@ -19,7 +19,6 @@ from iris_operator.api import names
 from iris_operator.api.status import ReleaseStatus
 from iris_operator.engine.ports import MetricsUnavailable
 from iris_operator.engine.reconcile import Outcome, Ports, Reconciler
-
 from unit.operator.api_server import START, ApiServer, Image
 
 # One event loop for all passes: making one takes longer than a pass.
@@ -71,7 +70,7 @@ class Traffic:
         behaviour = self.server.images.get(image, Image())
         total = round(requests)
         errors, slow = round(total * behaviour.error_share), round(total * behaviour.slow_share)
-        at_most = {bound: total - slow for bound in BOUNDS} | {float("inf"): total}
+        at_most = dict.fromkeys(BOUNDS, total - slow) | {float("inf"): total}
         return RequestCounts(by_code={"200": total - errors, "500": errors}, at_most=at_most, timed=total)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from iris_operator.engine.ports import Conflict
 
+from iris_operator.engine.ports import Conflict
 from unit.operator.api_server import Image, Killed
 from unit.operator.simulation import Simulation, phase, serving
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from iris_operator.api import names
-
 from unit.operator.api_server import Image
 from unit.operator.simulation import Simulation, at_weight, phase, serving
 
@@ -52,7 +51,10 @@ def test_a_good_version_takes_every_step_and_is_promoted() -> None:
     status = simulation.run(serving("2.0.0"))
     assert simulation.server.weights == [10, 50, 100, 0]
     assert simulation.served_by_stable_service() == "2.0.0"
-    assert [(entry.version, entry.outcome) for entry in status.history] == [("2.0.0", "Promoted"), ("1.0.0", "Promoted")]
+    assert [(entry.version, entry.outcome) for entry in status.history] == [
+        ("2.0.0", "Promoted"),
+        ("1.0.0", "Promoted"),
+    ]
     reasons = [reason for reason, _ in simulation.server.events]
     assert reasons == ["Deploying", "Deployed", "ReleaseStarted", *["WeightShifted"] * 3, "Promoted"]
 
@@ -64,7 +66,9 @@ def test_a_promotion_restarts_no_pod_and_the_old_version_cools_down() -> None:
     born = dict(simulation.server._born)
     simulation.run(serving("2.0.0"))
     assert {name: when for name, when in simulation.server._born.items() if name in born} == born
-    old = simulation.server.objects["Deployment", "iris", names.workload_name("iris", simulation.status.history[1].revision)]
+    old = simulation.server.objects[
+        "Deployment", "iris", names.workload_name("iris", simulation.status.history[1].revision)
+    ]
     assert (old["metadata"]["labels"][names.LABEL_ROLE], old["spec"]["replicas"]) == ("retired", 4)
     simulation.run_for(320)
     old = simulation.server.objects["Deployment", "iris", old["metadata"]["name"]]
@@ -78,7 +82,12 @@ def test_canary_pods_are_up_ahead_of_the_weight() -> None:
     simulation.run_for(4)
     canary = simulation.status.canary
     assert canary is not None
-    assert simulation.server.objects["Deployment", "iris", names.workload_name("iris", canary.revision)]["spec"]["replicas"] == 2
+    assert (
+        simulation.server.objects["Deployment", "iris", names.workload_name("iris", canary.revision)]["spec"][
+            "replicas"
+        ]
+        == 2
+    )
 
 
 def test_errors_take_the_traffic_away_in_the_pass_that_sees_them() -> None:
