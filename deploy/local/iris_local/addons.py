@@ -24,7 +24,7 @@ class Kubectl:
     def __init__(self, paths: Paths, programs: Path) -> None:
         kubeconfig.require_own(paths.kubeconfig)
         access = [f"--kubeconfig={paths.kubeconfig}", f"--context={kubeconfig.CONTEXT}"]
-        self._command = [programs / "kubectl", *access]
+        self._command: list[str | Path] = [programs / "kubectl", *access]
 
     def text(self, *arguments: str | Path, stdin: str | None = None) -> str:
         """Runs it and returns what it printed."""

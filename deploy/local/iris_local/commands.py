@@ -10,8 +10,12 @@ from iris_local.errors import CommandError
 _QUOTED_LINES = 25
 
 
+# A command line: the program and its arguments.
+Command = Sequence[str | Path]
+
+
 def run(
-    argv: Sequence[str | Path],
+    argv: Command,
     *,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -54,7 +58,7 @@ def run(
     return done.stdout or ""
 
 
-def succeeds(argv: Sequence[str | Path]) -> bool:
+def succeeds(argv: Command) -> bool:
     """Whether a program ends without an error; its output is dropped."""
     done = subprocess.run(
         [str(part) for part in argv],

@@ -17,6 +17,7 @@ from iris_local.progress import Progress
 
 _MODULES = LOCAL / "components"
 _KUBERNETES = "1.36.3"
+_KUBERNETES_MAJOR, _KUBERNETES_MINOR, _ = _KUBERNETES.split(".")
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ COMPONENTS: Mapping[str, Component] = {
             expected=330,
             stamps=(
                 ("k8s.io/component-base/version.gitVersion", f"v{_KUBERNETES}"),
-                ("k8s.io/component-base/version.gitMajor", _KUBERNETES.split(".")[0]),
-                ("k8s.io/component-base/version.gitMinor", _KUBERNETES.split(".")[1]),
+                ("k8s.io/component-base/version.gitMajor", _KUBERNETES_MAJOR),
+                ("k8s.io/component-base/version.gitMinor", _KUBERNETES_MINOR),
                 ("k8s.io/client-go/pkg/version.gitVersion", f"v{_KUBERNETES}"),
             ),
             links=(

@@ -13,9 +13,11 @@ from iris_local.paths import Paths
 
 PLUGINS = Path("/usr/lib/cni")
 _NETWORK = "iris-local"
-# Where libcni and containerd's shims write regardless of any setting.
+# Where libcni, containerd's shims and the kubelet write regardless of any setting.
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _SHIM_SOCKETS = Path("/run/containerd/s")
+_LOG_LINKS = Path("/var/log/containers")
+_DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 
 
 def configuration(paths: Paths, pause_image: str, runc: Path) -> str:
@@ -59,6 +61,7 @@ disabled_plugins = [
 
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         BinaryName = "{runc}"
+        Root = "{paths.cluster / "runc"}"
         SystemdCgroup = false
 """
 
@@ -85,7 +88,13 @@ class Runtime:
     """What ctr can do with the running containerd."""
 
     def __init__(self, paths: Paths) -> None:
-        self._ctr = [packages.find("ctr"), "--address", paths.containerd_socket, "--namespace", "k8s.io"]
+        self._ctr: list[str | Path] = [
+            packages.find("ctr"),
+            "--address",
+            paths.containerd_socket,
+            "--namespace",
+            "k8s.io",
+        ]
 
     def ready(self) -> bool:
         """Whether it answers."""
@@ -127,12 +136,21 @@ def clean(paths: Paths, sockets: Sequence[Path]) -> None:
     """Removes what dead containers leave outside of the cluster's folders, and the notes about them in the store."""
     for socket in sockets:
         socket.unlink(missing_ok=True)
-    for result in _CNI_RESULTS.glob(f"{_NETWORK}-*"):
+    for result in _CNI_RESULTS.glob(f"{_NETWORK}-*-eth0"):
+        container = result.name.removeprefix(f"{_NETWORK}-").removesuffix("-eth0")
+        (_CNI_RESULTS / f"cni-loopback-{container}-lo").unlink(missing_ok=True)
         result.unlink()
-    for link in Path("/var/log/containers").glob("*.log"):
+    for link in _LOG_LINKS.glob("*.log"):
         if link.is_symlink() and link.readlink().is_relative_to(paths.cluster):
             link.unlink()
-    for folder in (_SHIM_SOCKETS, _SHIM_SOCKETS.parent, _CNI_RESULTS, _CNI_RESULTS.parent, Path("/var/log/containers")):
+    # Ours, because `up` refuses a machine on which another kubelet runs.
+    (_DEVICE_PLUGINS / "kubelet.sock").unlink(missing_ok=True)
+    for folder in (
+        *(_SHIM_SOCKETS, _SHIM_SOCKETS.parent),
+        *(_CNI_RESULTS, _CNI_RESULTS.parent),
+        *(_DEVICE_PLUGINS, _DEVICE_PLUGINS.parent),
+        _LOG_LINKS,
+    ):
         with contextlib.suppress(OSError):  # somebody else has something in it
             folder.rmdir()
     for kind in ("sandboxes", "containers"):

@@ -16,6 +16,8 @@ from iris_local import kubeconfig, packages, pki
 from iris_local.processes import Supervisor
 
 _LOOPBACK = "127.0.0.1"
+# No packet is ever sent there: without a node nobody serves these addresses.
+_TEST_SERVICES, _TEST_API_SERVICE = "10.0.0.0/24", "10.0.0.1"
 # On two cores that compile or serve a demo at the same time, a start takes many times the usual 8 s.
 _PATIENCE = 180.0
 
@@ -70,8 +72,8 @@ def start(folder: Path, programs: Path) -> Iterator[ControlPlane]:
         LocalClusterError: one of the two did not start; the text quotes its log.
     """
     root = folder.absolute()
-    ports = _free_ports(3)
-    addresses = Addresses(_LOOPBACK, *ports, service_range="10.0.0.0/24", service_host="10.0.0.1")
+    port, etcd_port, etcd_peer_port = _free_ports(3)
+    addresses = Addresses(_LOOPBACK, port, etcd_port, etcd_peer_port, _TEST_SERVICES, _TEST_API_SERVICE)
     certificates = root / "pki"
     pki.ensure(certificates, pki.identities(addresses.names, "none", _LOOPBACK))
     supervisor = Supervisor(root, root / "logs")

@@ -101,7 +101,7 @@ class Store:
     @property
     def command(self) -> list[str | Path]:
         """The start of every buildah command line."""
-        storage = ["--root", self.paths.buildah / "storage", "--runroot", self.paths.buildah / "run"]
+        storage: list[str | Path] = ["--root", self.paths.buildah / "storage", "--runroot", self.paths.buildah / "run"]
         return [packages.find("buildah"), *storage, "--storage-driver", "overlay"]
 
     def names(self) -> dict[str, str]:
@@ -123,10 +123,16 @@ class Store:
         with self.progress.step(f"make the base image {BASE}", expected=60):
             archive = self.paths.workshop / "base.tar"
             archive.parent.mkdir(parents=True, exist_ok=True)
+            lean = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale")]
             run(
-                [packages.find("mmdebstrap"), "--variant=minbase", f"--include={_BASE_PACKAGES}"]
-                + ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"]
-                + ["--dpkgopt=path-exclude=/usr/share/locale/*", "bookworm", archive],
+                [
+                    packages.find("mmdebstrap"),
+                    "--variant=minbase",
+                    f"--include={_BASE_PACKAGES}",
+                    *lean,
+                    "bookworm",
+                    archive,
+                ],
                 log=self.paths.workshop / "base.log",
             )
             container = self.buildah("from", "scratch").strip()

@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from iris_local import packages
@@ -136,7 +137,7 @@ def _jumps(saved: str, wanted_table: str, chains: set[str]) -> Iterable[str]:
             table = line[1:]
         elif table == wanted_table and line.startswith("-A "):
             words = line.split()
-            leads_to_us = any(flag in ("-j", "-g") and target in chains for flag, target in zip(words, words[1:]))
+            leads_to_us = any(flag in ("-j", "-g") and target in chains for flag, target in pairwise(words))
             if words[1] not in chains and leads_to_us:
                 yield line
 
@@ -151,7 +152,7 @@ def _interface_up() -> None:
 
 
 def _chain_up(table: str, parent: str, rules: list[list[str]]) -> None:
-    tool = [packages.find("iptables"), "--wait", "--table", table]
+    tool: list[str | Path] = [packages.find("iptables"), "--wait", "--table", table]
     if not succeeds([*tool, "--list", _CHAIN]):
         run([*tool, "--new-chain", _CHAIN])
     run([*tool, "--flush", _CHAIN])

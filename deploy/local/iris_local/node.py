@@ -103,6 +103,7 @@ class Node:
             "--use-service-account-credentials",
             f"--service-account-private-key-file={self.paths.pki / 'service-accounts.key'}",
             f"--root-ca-file={self.paths.pki / 'ca.crt'}",
+            f"--flex-volume-plugin-dir={self.paths.cluster / 'volume-plugins'}",
             "--profiling=false",
         ]
 
@@ -133,7 +134,6 @@ class Node:
 
 def kubelet_configuration(paths: Paths) -> Mapping[str, Any]:
     """The KubeletConfiguration."""
-    folder = paths.cluster / "kubelet"
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -154,7 +154,7 @@ def kubelet_configuration(paths: Paths) -> Mapping[str, Any]:
         "clusterDNS": [network.DNS_SERVICE],
         "resolvConf": str(next((path for path in _RESOLVERS if path.exists()), "")),
         "podLogsDir": str(paths.cluster / "pod-logs"),
-        "volumePluginDir": str(folder / "volume-plugins"),
+        "volumePluginDir": str(paths.cluster / "volume-plugins"),
         "maxPods": 110,
         # One machine with either version of control groups, with or without swap and systemd.
         "cgroupDriver": "cgroupfs",

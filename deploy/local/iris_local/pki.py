@@ -3,12 +3,14 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from iris_local import packages
-from iris_local.commands import run
+from iris_local.commands import Command, run
 
 _DAYS = "365"
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
 @dataclass(frozen=True)
@@ -52,39 +54,35 @@ def ensure(folder: Path, wanted: Sequence[Identity]) -> None:
         _authority(draft, authority)
     for identity in wanted:
         _sign(draft, identity)
-    openssl = packages.find("openssl")
     key = draft / "service-accounts.key"
-    run([openssl, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key])
-    run([openssl, "pkey", "-in", key, "-pubout", "-out", draft / "service-accounts.pub"])
+    _openssl(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key])
+    _openssl(["pkey", "-in", key, "-pubout", "-out", draft / "service-accounts.pub"])
     draft.rename(folder)
 
 
 def _authority(folder: Path, name: str) -> None:
-    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    run(
-        [packages.find("openssl"), "req", "-x509", *new_key, "-keyout", folder / f"{name}.key"]
-        + ["-out", folder / f"{name}.crt", "-days", _DAYS, "-subj", f"/CN=iris-local-{name}"]
-        + ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
+    _openssl(
+        ["req", "-x509", *_NEW_KEY, "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt", "-days", _DAYS],
+        ["-subj", f"/CN=iris-local-{name}", "-addext", "keyUsage=critical,digitalSignature,keyCertSign"],
     )
 
 
 def _sign(folder: Path, identity: Identity) -> None:
-    openssl = packages.find("openssl")
-    request = folder / f"{identity.name}.csr"
-    extensions = folder / f"{identity.name}.ext"
-    extensions.write_text(extension_file(identity))
-    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    run(
-        [openssl, "req", "-new", *new_key, "-keyout", folder / f"{identity.name}.key", "-out", request]
-        + ["-subj", identity.subject]
-    )
+    key, certificate = folder / f"{identity.name}.key", folder / f"{identity.name}.crt"
+    request, extensions = folder / f"{identity.name}.csr", folder / f"{identity.name}.ext"
     signer = folder / identity.authority
-    run(
-        [openssl, "x509", "-req", "-in", request, "-CA", f"{signer}.crt", "-CAkey", f"{signer}.key", "-CAcreateserial"]
-        + ["-out", folder / f"{identity.name}.crt", "-days", _DAYS, "-extfile", extensions]
+    extensions.write_text(extension_file(identity))
+    _openssl(["req", "-new", *_NEW_KEY, "-keyout", key, "-out", request, "-subj", identity.subject])
+    _openssl(
+        ["x509", "-req", "-in", request, "-CA", f"{signer}.crt", "-CAkey", f"{signer}.key", "-CAcreateserial"],
+        ["-out", certificate, "-days", _DAYS, "-extfile", extensions],
     )
     request.unlink()
     extensions.unlink()
+
+
+def _openssl(*arguments: Command) -> None:
+    run([packages.find("openssl"), *chain.from_iterable(arguments)])
 
 
 def extension_file(identity: Identity) -> str:
