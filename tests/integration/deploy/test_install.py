@@ -109,11 +109,11 @@ def test_the_api_server_accepts_everything_without_a_warning(installer: Installe
     )
 
 
-def test_an_installation_whose_pods_never_run_fails_and_names_the_first(installer: Installer) -> None:
+def test_an_installation_whose_pods_never_run_fails_and_names_them(installer: Installer) -> None:
     failed = installer.run("deploy", "--overlay", "local", "--operator-image", IMAGE, "--timeout", "2")
 
     assert failed.returncode == 1
-    assert "iris/postgres did not become available within 2 s" in failed.stderr
+    assert "Not available after 2 s: iris/postgres, iris/redis, iris-system/prometheus" in failed.stderr
     assert "Installing overlay local into context" in failed.stdout
 
 
