@@ -13,7 +13,7 @@ from dataclasses import dataclass
 # Effects worth betting on: log-spaced, from a quarter more to a thousand times as many events.
 WORSE_GRID: tuple[float, ...] = tuple(1.25 * (1000 / 1.25) ** (i / 12) for i in range(13))
 # Rates that a good canary may have, as fractions of the tolerated one.
-GOOD_GRID: tuple[float, ...] = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75)
+GOOD_GRID: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5)
 
 
 @dataclass(frozen=True)

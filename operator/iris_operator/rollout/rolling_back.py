@@ -36,16 +36,22 @@ def rolling_back(plan: Plan) -> Decision:
             plan.tell(
                 "StableUnavailable", "stable has no ready pod; the canary keeps the traffic until it has", warning=True
             )
-        return plan.done(kept.reason, kept.message)
+        return _still(plan)
     if kept.settled_at is None:
         plan.rollout(settled_at=plan.now)
         plan.wake(DRAIN_SECONDS)
-        return plan.done(kept.reason, kept.message)
+        return _still(plan)
     left = DRAIN_SECONDS - seconds_since(kept.settled_at, plan.now)
     if left > 0:
         plan.wake(left)
-        return plan.done(kept.reason, kept.message)
+        return _still(plan)
     return _finish(plan, canary)
+
+
+def _still(plan: Plan) -> Decision:
+    """Not done yet, and still for the reason that began it."""
+    kept = plan.status.rollout
+    return plan.done(kept.reason or "RollingBack", kept.message)
 
 
 def _finish(plan: Plan, canary: RevisionRef) -> Decision:
@@ -56,7 +62,7 @@ def _finish(plan: Plan, canary: RevisionRef) -> Decision:
     if seen and not keeps_pods and (seen.role != "retired" or seen.replicas > 0):
         # The status follows when this is seen: an operator killed in between finds the rollback unfinished.
         plan.act(ApplyWorkload(canary, "retired", 0, plan.now))
-        return plan.done(kept.reason, kept.message)
+        return _still(plan)
     remember(plan, canary, outcome, f"{kept.reason}: {kept.message}")
     if outcome is Outcome.ROLLED_BACK:
         rejected = Rejected(
@@ -72,7 +78,7 @@ def _finish(plan: Plan, canary: RevisionRef) -> Decision:
         plan.tell("RolledBack", f"{kept.reason}: {kept.message}", warning=True)
     plan.update(canary=None, step=StepStatus(index=0, count=plan.status.step.count))
     enter(plan, Stage.IDLE)
-    return plan.done(kept.reason, kept.message)
+    return plan.done(kept.reason or "RolledBack", kept.message)
 
 
 def _pauses(plan: Plan) -> bool:

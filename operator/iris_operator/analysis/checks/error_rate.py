@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 from iris_operator.analysis.check import Bounds, CheckResult, Memory
 from iris_operator.analysis.counts import Interval
@@ -23,6 +24,8 @@ NAME = "errorRate"
 # A canary with up to twice stable's errors is not told apart from stable when it is to be cleared.
 _CLEARED_RATIO = 2.0
 _CLEARED_GRID = (0.25, 0.5, 1.0)
+# Where counting what is missing ends; nobody waits for a million requests of a canary.
+_FAR_AWAY = 1_000_000
 
 
 class ErrorRate:
@@ -52,9 +55,8 @@ class ErrorRate:
         ]
         # All traffic may suffer `tolerance`; a canary that will carry a small share may be looser in its own.
         tolerated = min(self._settings.tolerance / next_weight, 0.5)
-        few = [log_below(seen_canary, tolerated, tolerated * fraction) for fraction in GOOD_GRID]
         log_worse = log_mean_exp(worse)
-        log_good = log_mean_exp([log_mean_exp(cleared), log_mean_exp(few)])
+        log_good = _log_good(cleared, seen_canary, tolerated)
         verdict, reason = self._word(seen_canary, seen_stable, stable, log_worse, log_good, bounds, tolerated)
         result = CheckResult(
             NAME,
@@ -66,7 +68,9 @@ class ErrorRate:
             worse=capped_exp(log_worse),
             good=capped_exp(log_good),
             bounds=bounds,
-            requests_missing=_requests_missing(log_good, tolerated, bounds) if verdict is Verdict.HOLD else 0,
+            requests_missing=_requests_missing(cleared, seen_canary, tolerated, bounds)
+            if verdict is Verdict.HOLD
+            else 0,
         )
         return result, {
             "canary": [seen_canary.events, seen_canary.total],
@@ -103,7 +107,22 @@ def _text(arm: Arm) -> str:
     return f"{arm.events}/{arm.total}"
 
 
-def _requests_missing(log_good: float, tolerated: float, bounds: Bounds) -> int:
-    # One more clean request multiplies the strongest bet by 1/(1-tolerated).
-    gap = math.log(bounds.promote_at) - log_good
-    return max(0, math.ceil(gap / -math.log(1 - tolerated))) if math.isfinite(gap) else 0
+def _log_good(cleared: list[float], canary: Arm, tolerated: float) -> float:
+    """Half the bet on `no worse than stable`, half on `below what is tolerated`."""
+    few = [log_below(canary, tolerated, tolerated * fraction) for fraction in GOOD_GRID]
+    return log_mean_exp([log_mean_exp(cleared), log_mean_exp(few)])
+
+
+def _requests_missing(cleared: list[float], canary: Arm, tolerated: float, bounds: Bounds) -> int:
+    """The fewest further requests, all clean, that would pass; found by bisection, as evidence grows with each."""
+
+    def passes(more: int) -> bool:
+        arm = Arm(canary.events, canary.total + more)
+        return _log_good(cleared, arm, tolerated) >= math.log(bounds.promote_at)
+
+    enough = 1
+    while not passes(enough):
+        enough *= 2
+        if enough > _FAR_AWAY:
+            return enough
+    return bisect_left(range(enough), True, key=passes)

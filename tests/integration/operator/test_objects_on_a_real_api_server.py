@@ -1,0 +1,200 @@
+"""The operator's objects on a real API server: what it refuses, what it defaults, and what stays as others left it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from kubernetes.aio import client, config
+
+from integration.harness.kubernetes import KubeApiserver
+from integration.harness.tools import component
+from iris_operator.adapters.kubernetes.api import KubernetesApi
+from iris_operator.adapters.kubernetes.releases import Releases
+from iris_operator.adapters.routers.ingress import CANARY_WEIGHT, IngressRouter, primary_ingress
+from iris_operator.api import names
+from iris_operator.engine.drift import says
+from iris_operator.engine.manifests import deployment, service
+from iris_operator.engine.ports import Conflict
+from iris_operator.engine.release import Inputs, parse_release
+from unit.operator.simulation import manifest
+
+CRD = Path(__file__).resolve().parents[3] / "crds" / "irismodelreleases.yaml"
+NAMESPACE = "operator-objects"
+T = TypeVar("T")
+
+
+class Cluster:
+    """kubectl and our client, on the same server."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._kubeconfig = kubeconfig
+        self.kubectl("apply", "--server-side", "-f", str(CRD))
+        self.kubectl("wait", "--for=condition=Established", f"crd/{names.PLURAL}.{names.GROUP}", "--timeout=30s")
+        self.kubectl("create", "namespace", NAMESPACE)
+
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        command = [component("kubectl"), f"--kubeconfig={self._kubeconfig}", *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    def apply(self, body: dict[str, Any], *, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(body), check=check)
+
+    def ask(self, question: Callable[[KubernetesApi], Awaitable[T]]) -> T:
+        async def run() -> T:
+            configuration = client.Configuration()
+            await config.load_kube_config(config_file=str(self._kubeconfig), client_configuration=configuration)
+            async with client.ApiClient(configuration) as api_client:
+                return await question(KubernetesApi(api_client))
+
+        return asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def cluster(kube_apiserver: KubeApiserver) -> Cluster:
+    return Cluster(kube_apiserver.kubeconfig)
+
+
+def release(name: str, **changes: Any) -> dict[str, Any]:
+    body = manifest("1.0.0", **changes)
+    body["metadata"] = {"name": name, "namespace": NAMESPACE}
+    return body
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "word"),
+    [
+        ({"traffic": {"host": "a.example.com", "router": "Pigeon"}}, "spec.traffic.router", "Ingress"),
+        ({"rollout": {"steps": [{"weight": 50}, {"weight": 10}]}}, "spec.rollout.steps", "rise"),
+        ({"rollout": {"steps": [{"weight": 50}, {"weight": 50}]}}, "spec.rollout.steps", "rise"),
+        ({"rollout": {"steps": [{"weight": 101}]}}, "spec.rollout.steps[0].weight", "100"),
+        ({"rollout": {"steps": [{"weight": 0}]}}, "spec.rollout.steps[0].weight", "1"),
+        ({"rollout": {"interval": "soon"}}, "spec.rollout.interval", "duration"),
+        ({"rollout": {"steps": [{"weight": 5, "minDuration": "1 h"}]}}, "minDuration", "duration"),
+        ({"model": {"name": "iris", "version": "1", "image": "r.example.com/iris"}}, "spec.model.image", "tag"),
+        ({"model": {"name": "iris", "version": "1", "image": "r.example.com:5000/iris"}}, "spec.model.image", "tag"),
+        (
+            {"model": {"name": "iris", "version": "1", "image": "r.example.com/iris:latest"}},
+            "spec.model.image",
+            "latest",
+        ),
+        ({"serving": {"replicas": 0}}, "spec.serving.replicas", "1"),
+        ({"traffic": {}}, "spec.traffic.host", "Required"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_field_named(
+    cluster: Cluster, changes: dict[str, Any], field: str, word: str
+) -> None:
+    done = cluster.apply(release("refused", **changes), check=False)
+    assert done.returncode != 0
+    assert field in done.stderr
+    assert word in done.stderr
+
+
+def test_a_release_with_only_model_replicas_and_host_gets_working_defaults(cluster: Cluster) -> None:
+    body = release("defaults")
+    del body["spec"]["rollout"]
+    cluster.apply(body)
+    stored = json.loads(cluster.kubectl("get", "imr", "defaults", f"-n={NAMESPACE}", "-o=json").stdout)
+    parsed = parse_release(stored).spec
+    assert [step.weight for step in parsed.rollout.steps] == [5, 25, 50, 100]
+    assert stored["spec"]["rollout"]["interval"] == "10s"
+    assert stored["spec"]["analysis"]["checks"]["errorRate"]["tolerance"] == 0.01
+
+
+@pytest.mark.parametrize("image", ["localhost/iris:1.0.0", "r.example.com:5000/a/b:v1", "r/i@sha256:" + "a" * 64])
+def test_a_fixed_image_is_taken(cluster: Cluster, image: str) -> None:
+    cluster.apply(release("fixed", model={"name": "iris", "version": "1.0.0", "image": image}))
+
+
+def test_what_we_applied_is_found_as_applied_whatever_the_server_fills_in(cluster: Cluster) -> None:
+    """Otherwise every pass would see an edit and write again."""
+    serving = {
+        "replicas": 2,
+        "resources": {"requests": {"cpu": 0.5, "memory": "1024Mi"}, "limits": {"memory": "1Gi"}},
+        "env": [{"name": "A", "value": "b"}],
+        "envFrom": [{"secretRef": {"name": "s"}}],
+        "imagePullSecrets": [{"name": "pull"}],
+    }
+    cluster.apply(release("drift", serving=serving))
+    stored = parse_release(json.loads(cluster.kubectl("get", "imr", "drift", f"-n={NAMESPACE}", "-o=json").stdout))
+    inputs = Inputs.of(stored.spec)
+    wanted = [
+        deployment(stored, inputs, "stable", 2, None),
+        service(stored, names.stable_service("drift"), inputs.ref.revision),
+        primary_ingress(stored),
+    ]
+
+    async def apply_and_read(api: KubernetesApi) -> list[Any]:
+        for body in wanted:
+            await api.apply(body)
+        return [await api.get(body["apiVersion"], body["kind"], NAMESPACE, body["metadata"]["name"]) for body in wanted]
+
+    for found, body in zip(cluster.ask(apply_and_read), wanted, strict=True):
+        assert says(found, body), body["kind"]
+
+
+def test_annotations_and_fields_of_others_stay(cluster: Cluster) -> None:
+    cluster.apply(release("shared"))
+    stored = parse_release(json.loads(cluster.kubectl("get", "imr", "shared", f"-n={NAMESPACE}", "-o=json").stdout))
+    cluster.ask(lambda api: IngressRouter(api).set_weight(stored, 20))
+    for ingress in ("shared", "shared-canary"):
+        cluster.kubectl("annotate", "ingress", ingress, f"-n={NAMESPACE}", "other.example.com/owner=somebody")
+    cluster.ask(lambda api: IngressRouter(api).set_weight(stored, 40))
+    route = cluster.ask(lambda api: IngressRouter(api).read(stored))
+    assert (route.weight, route.intact) == (40, True)
+    for ingress in ("shared", "shared-canary"):
+        text = cluster.kubectl("get", "ingress", ingress, f"-n={NAMESPACE}", "-o=json").stdout
+        assert json.loads(text)["metadata"]["annotations"]["other.example.com/owner"] == "somebody"
+
+
+def test_a_weight_edited_by_hand_is_read_as_it_is(cluster: Cluster) -> None:
+    cluster.apply(release("edited"))
+    stored = parse_release(json.loads(cluster.kubectl("get", "imr", "edited", f"-n={NAMESPACE}", "-o=json").stdout))
+    cluster.ask(lambda api: IngressRouter(api).set_weight(stored, 20))
+    cluster.kubectl("annotate", "--overwrite", "ingress", "edited-canary", f"-n={NAMESPACE}", f"{CANARY_WEIGHT}=70")
+    assert cluster.ask(lambda api: IngressRouter(api).read(stored)).weight == 70
+
+
+def test_a_status_decided_on_an_old_version_of_the_release_is_a_conflict(cluster: Cluster) -> None:
+    cluster.apply(release("conflict"))
+
+    async def write_twice(api: KubernetesApi) -> None:
+        releases = Releases(api)
+        body = await releases.read(NAMESPACE, "conflict")
+        assert body is not None
+        await releases.write_status(body, {"phase": "Initializing"})
+        with pytest.raises(Conflict):
+            await releases.write_status(body, {"phase": "Stable"})
+        stored = await releases.read(NAMESPACE, "conflict")
+        assert stored is not None
+        assert stored["status"] == {"phase": "Initializing"}
+
+    cluster.ask(write_twice)
+
+
+def test_a_status_is_replaced_as_a_whole(cluster: Cluster) -> None:
+    cluster.apply(release("replaced"))
+
+    async def write_twice(api: KubernetesApi) -> Any:
+        releases = Releases(api)
+        for status in ({"phase": "Progressing", "weight": 5}, {"phase": "Stable"}):
+            body = await releases.read(NAMESPACE, "replaced")
+            assert body is not None
+            await releases.write_status(body, status)
+        return await releases.read(NAMESPACE, "replaced")
+
+    assert cluster.ask(write_twice)["status"] == {"phase": "Stable"}
+
+
+def test_a_release_that_is_gone_reads_as_none(cluster: Cluster) -> None:
+    assert cluster.ask(lambda api: Releases(api).read(NAMESPACE, "nobody")) is None

@@ -1,0 +1,173 @@
+"""Whatever the world looks like, `decide` answers, says why, and keeps the laws of the rollout."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iris_operator.analysis.check import CheckResult
+from iris_operator.analysis.judge import Judgement
+from iris_operator.analysis.verdict import Verdict
+from iris_operator.api.spec import ReleaseSpec
+from iris_operator.api.status import Outcome, ReleaseStatus, RevisionRef, RolloutStatus, Stage, StepStatus
+from iris_operator.rollout.decide import decide
+from iris_operator.rollout.decision import PointService, SetWeight
+from iris_operator.rollout.observation import Backend, Observation, Route, Workload
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+REFS = [
+    RevisionRef(revision=name * 10, version=f"{number}.0.0", image=f"r/i:{number}")
+    for number, name in enumerate("abc", 1)
+]
+WEIGHTS = st.sampled_from([0, 5, 10, 25, 50, 99, 100])
+MOMENTS = st.none() | st.integers(-600, 20_000).map(lambda seconds: NOW - timedelta(seconds=seconds))
+
+specs = st.builds(
+    lambda weights, paused, failure, approval: ReleaseSpec.model_validate(
+        {
+            "model": {"name": "iris", "version": "1", "image": "r/i:1"},
+            "serving": {"replicas": 3},
+            "traffic": {"host": "a.b"},
+            "rollout": {
+                "steps": [{"weight": weight, "approval": approval} for weight in sorted(weights)],
+                "onFailure": failure,
+            },
+            "paused": paused,
+        }
+    ),
+    st.sets(st.sampled_from([5, 25, 50, 100]), min_size=1),
+    st.booleans(),
+    st.sampled_from(["Rollback", "Pause"]),
+    st.booleans(),
+)
+backends = st.builds(
+    Backend,
+    selects=st.none() | st.sampled_from([ref.revision for ref in REFS]),
+    intact=st.booleans(),
+    ready=st.dictionaries(st.sampled_from([ref.revision for ref in REFS]), st.integers(1, 4)),
+)
+workloads = st.lists(
+    st.builds(
+        Workload,
+        ref=st.sampled_from(REFS),
+        role=st.sampled_from(["stable", "canary", "retired"]),
+        replicas=st.integers(0, 3),
+        ready=st.integers(0, 3),
+        intact=st.booleans(),
+        crash=st.sampled_from(["", "exited with 1"]),
+        retired_at=MOMENTS,
+    )
+).map(lambda found: {workload.ref.revision: workload for workload in found})
+judgements = st.none() | st.sampled_from(list(Verdict)).map(
+    lambda verdict: Judgement(verdict, (CheckResult("errorRate", verdict, "because"),), {})
+)
+canary_stages = [Stage.PROGRESSING, Stage.PROMOTING, Stage.ROLLING_BACK]
+
+
+@st.composite
+def statuses(draw: st.DrawFn) -> ReleaseStatus:
+    stage = draw(st.sampled_from(list(Stage)))
+    return ReleaseStatus(
+        stable=None if stage is Stage.INITIALIZING else REFS[0],
+        canary=REFS[1] if stage in canary_stages else None,
+        step=StepStatus(index=draw(st.integers(0, 4)), count=4),
+        rollout=RolloutStatus(
+            stage=stage,
+            confirmed_weight=draw(WEIGHTS),
+            step_started_at=draw(MOMENTS),
+            hold_since=draw(MOMENTS),
+            waiting_since=draw(MOMENTS),
+            settled_at=draw(MOMENTS),
+            outcome=draw(st.none() | st.sampled_from(list(Outcome))),
+        ),
+    )
+
+
+observations = st.builds(
+    Observation,
+    spec=specs,
+    status=statuses(),
+    generation=st.just(1),
+    target=st.sampled_from(REFS),
+    workloads=workloads,
+    stable=backends,
+    canary=backends,
+    route=st.builds(Route, exists=st.booleans(), weight=WEIGHTS, intact=st.booleans()),
+    judgement=judgements,
+    deleting=st.booleans(),
+)
+
+
+@given(observations)
+@settings(max_examples=400, deadline=None)
+def test_every_world_gets_an_answer_with_a_reason(observation: Observation) -> None:
+    decision = decide(observation, NOW)
+    assert decision.reason
+    assert decision.wake_after >= 0
+    assert {condition.type for condition in decision.status.conditions} == {
+        "Ready",
+        "Progressing",
+        "Promoted",
+        "Degraded",
+    }
+
+
+@given(observations)
+@settings(max_examples=400, deadline=None)
+def test_the_same_world_gets_the_same_answer(observation: Observation) -> None:
+    assert decide(observation, NOW) == decide(observation, NOW)
+
+
+@given(observations)
+@settings(max_examples=1000, deadline=None)
+def test_a_step_is_begun_only_by_a_fresh_pass(observation: Observation) -> None:
+    before, after = observation.status, decide(observation, NOW).status
+    begun = (
+        after.rollout.stage is Stage.PROGRESSING
+        and after.canary == before.canary
+        and after.step.index > before.step.index
+    )
+    if begun and before.step.index > 0:
+        assert observation.judgement is not None
+        assert observation.judgement.verdict is Verdict.PASS
+        assert not observation.spec.paused
+
+
+@given(observations)
+@settings(max_examples=1000, deadline=None)
+def test_the_weight_rises_only_onto_ready_endpoints_and_never_above_what_was_earned(observation: Observation) -> None:
+    decision = decide(observation, NOW)
+    for action in decision.actions:
+        if isinstance(action, SetWeight) and action.weight > observation.route.weight:
+            canary = observation.status.canary
+            assert canary is not None
+            assert observation.canary.serves(canary.revision) > 0 or observation.status.rollout.stage is Stage.PROMOTING
+
+
+@given(observations)
+@settings(max_examples=1000, deadline=None)
+def test_a_failing_check_takes_the_traffic_away_first(observation: Observation) -> None:
+    decision = decide(observation, NOW)
+    began = (
+        decision.status.rollout.stage is Stage.ROLLING_BACK
+        and observation.status.rollout.stage is not Stage.ROLLING_BACK
+    )
+    if began and decision.actions:
+        kinds = [type(action) for action in decision.actions]
+        assert kinds in ([SetWeight], [PointService], [PointService, SetWeight])
+
+
+@given(observations)
+@settings(max_examples=1000, deadline=None)
+def test_the_weight_is_never_given_to_a_stable_with_nobody_ready_while_the_canary_answers(
+    observation: Observation,
+) -> None:
+    stable, canary = observation.status.stable, observation.status.canary
+    if stable is None or canary is None or observation.deleting:
+        return
+    workload = observation.workloads.get(stable.revision)
+    nobody = not sum(observation.stable.ready.values()) and (workload is None or workload.ready == 0)
+    if nobody and observation.canary.serves(canary.revision):
+        assert SetWeight(0) not in decide(observation, NOW).actions or observation.route.weight == 0

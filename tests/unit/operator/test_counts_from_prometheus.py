@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from iris_operator.adapters.prometheus import Series, grown, parse_matrix
+from iris_operator.engine.ports import MetricsUnavailable
+
+
+def series(*samples: tuple[float, float]) -> Series:
+    return Series({"pod": "a"}, list(samples))
+
+
+def test_growth_is_counted_from_the_last_sample_before_the_interval() -> None:
+    assert grown(series((8, 100), (10, 110), (12, 125), (14, 140)), since=10, until=12, pod_seen=8) == 15
+
+
+def test_a_restarted_process_counts_from_0_again() -> None:
+    assert grown(series((10, 110), (12, 4), (14, 9)), since=10, until=14, pod_seen=10) == 9
+
+
+def test_a_label_first_seen_in_the_interval_began_at_0() -> None:
+    assert grown(series((12, 3), (14, 5)), since=10, until=14, pod_seen=8) == 5
+
+
+def test_what_a_pod_counted_before_its_first_scrape_is_not_known() -> None:
+    assert grown(series((12, 300), (14, 305)), since=10, until=14, pod_seen=12) == 5
+
+
+def test_an_interval_without_samples_has_no_growth() -> None:
+    assert grown(series((8, 100), (9, 120)), since=10, until=14, pod_seen=8) == 0
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-1", "many", None])
+def test_a_value_that_is_no_count_is_refused(value: Any) -> None:
+    with pytest.raises(MetricsUnavailable):
+        parse_matrix([{"metric": {}, "values": [[1, value]]}])
+
+
+@pytest.mark.parametrize("answer", [[{"metric": {}}], "html", [1], [{"metric": {}, "value": [1, "2"]}]])
+def test_an_answer_that_is_no_matrix_is_refused(answer: Any) -> None:
+    with pytest.raises(MetricsUnavailable):
+        parse_matrix(answer)

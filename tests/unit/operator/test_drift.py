@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from iris_operator.engine.drift import says
+
+
+@pytest.mark.parametrize(
+    ("observed", "desired"),
+    [
+        ({"a": 1, "theirs": 2}, {"a": 1}),
+        ({"limits": {"cpu": "500m", "memory": "1Gi"}}, {"limits": {"cpu": 0.5, "memory": "1024Mi"}}),
+        ([{"name": "theirs"}, {"name": "ours", "x": 1, "defaulted": True}], [{"name": "ours", "x": 1}]),
+        ({}, {"resources": {}}),
+        ({"a": {"b": None}}, {"a": {}}),
+    ],
+)
+def test_what_others_added_and_what_the_server_writes_otherwise_is_no_difference(observed: Any, desired: Any) -> None:
+    assert says(observed, desired)
+
+
+@pytest.mark.parametrize(
+    ("observed", "desired"),
+    [
+        ({"a": 2}, {"a": 1}),
+        ({}, {"a": 1}),
+        (None, {"a": 1}),
+        ({"limits": {"cpu": "501m"}}, {"limits": {"cpu": 0.5}}),
+        ([{"name": "theirs"}], [{"name": "ours"}]),
+        ([1, 2], [1]),
+        ({"a": {"limits": "x"}}, {"a": {"limits": "y"}}),
+    ],
+)
+def test_a_field_of_ours_that_differs_is_seen(observed: Any, desired: Any) -> None:
+    assert not says(observed, desired)
