@@ -85,8 +85,12 @@ class Process:
         self._server = DrainingServer(create_app(self._room, self._lifespan), settings, self._room.lifecycle)
 
     def run(self) -> None:
-        """Serve until the server ends."""
+        """Serve until SIGTERM or `stop`."""
         self._server.run()
+
+    def stop(self) -> None:
+        """End after the requests in flight, without the announcement that a signal brings. From any thread."""
+        self._server.should_exit = True
 
     @asynccontextmanager
     async def _lifespan(self, _api: FastAPI) -> AsyncIterator[None]:
@@ -108,7 +112,7 @@ class Process:
         except ArtifactError as error:
             log.critical("model refused", extra=fields(error=str(error)))
             self.refused = True
-            self._server.should_exit = True
+            self.stop()
             return
         room.predictions = PredictionService(
             model, behind.cache, behind.recorder, room.metrics, self._settings.revision, lambda: datetime.now(UTC)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+from typing import Any, cast
 
 import kopf
 
@@ -26,6 +28,8 @@ def main() -> int:
         registry=registry,
         namespaces=settings.namespaces,
         standalone=True,
+        # Kopf would look up the user's name, which a numeric user of a container does not have.
+        identity=cast("Any", socket.gethostname()),
         liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
     )
     return 0

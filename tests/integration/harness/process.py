@@ -70,6 +70,11 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self.kill()
 
+    def wait(self, seconds: float) -> int:
+        """Waits until it ends by itself and returns its exit code; subprocess.TimeoutExpired when it does not."""
+        assert self._process is not None, "not started"
+        return self._process.wait(seconds)
+
     def kill(self) -> None:
         """SIGKILL, as a crash would look to its clients."""
         if self._process is not None:

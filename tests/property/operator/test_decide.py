@@ -101,7 +101,7 @@ observations = st.builds(
 
 
 @given(observations)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_world_gets_an_answer_with_a_reason(observation: Observation) -> None:
     decision = decide(observation, NOW)
     assert decision.reason
@@ -115,13 +115,13 @@ def test_every_world_gets_an_answer_with_a_reason(observation: Observation) -> N
 
 
 @given(observations)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_same_world_gets_the_same_answer(observation: Observation) -> None:
     assert decide(observation, NOW) == decide(observation, NOW)
 
 
 @given(observations)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_a_step_is_begun_only_by_a_fresh_pass(observation: Observation) -> None:
     before, after = observation.status, decide(observation, NOW).status
     begun = (
@@ -136,7 +136,7 @@ def test_a_step_is_begun_only_by_a_fresh_pass(observation: Observation) -> None:
 
 
 @given(observations)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_the_weight_rises_only_onto_ready_endpoints_and_never_above_what_was_earned(observation: Observation) -> None:
     decision = decide(observation, NOW)
     for action in decision.actions:
@@ -147,7 +147,7 @@ def test_the_weight_rises_only_onto_ready_endpoints_and_never_above_what_was_ear
 
 
 @given(observations)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_a_failing_check_takes_the_traffic_away_first(observation: Observation) -> None:
     decision = decide(observation, NOW)
     began = (
@@ -160,7 +160,7 @@ def test_a_failing_check_takes_the_traffic_away_first(observation: Observation) 
 
 
 @given(observations)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_the_weight_is_never_given_to_a_stable_with_nobody_ready_while_the_canary_answers(
     observation: Observation,
 ) -> None:

@@ -1,0 +1,59 @@
+"""A client of the prediction service that speaks the contract."""
+
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+FLOWER = [5.1, 3.5, 1.4, 0.2]
+REVISION = "abc123"
+
+
+class Api:
+    """What a caller, a probe and Prometheus see of one service on loopback."""
+
+    def __init__(self, port: int, metrics_port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+        self.client = httpx.Client(base_url=self.url, timeout=10)
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def predict(self, *instances: Any, **headers: str) -> httpx.Response:
+        return self.client.post("/v1/predict", json={"instances": list(instances)}, headers=headers)
+
+    def feedback(self, request_id: str, label: str, instance: int = 0) -> httpx.Response:
+        return self.client.post(
+            "/v1/feedback", json={"request_id": request_id, "instance": instance, "label": label}
+        )
+
+    def post(self, path: str, body: bytes, content_type: str = "application/json") -> httpx.Response:
+        return self.client.post(path, content=body, headers={"Content-Type": content_type})
+
+    def metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """Every sample by its name and its labels."""
+        families = text_string_to_metric_families(httpx.get(self.metrics_url, timeout=5).text)
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    def metric(self, name: str, /, **labels: str) -> float:
+        return self.metrics()[name, tuple(sorted(labels.items()))]
+
+
+def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = dict(answer.json())
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    assert problem["title"]
+    assert problem["detail"]
+    return problem

@@ -1,0 +1,58 @@
+"""The whole service on real ports, in a thread of the test run: its start costs no import."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.inference.api import REVISION, Api
+from integration.harness.process import free_port
+from iris_inference.artifact import read_manifest
+from iris_inference.main import Process
+from iris_inference.schemas import FEATURES
+from iris_inference.settings import Settings
+from iris_inference.telemetry import Metrics
+
+Serve = Callable[..., Api]
+
+
+@contextmanager
+def serving(model: Path, **settings: Any) -> Iterator[Api]:
+    """Serves the model in `model` until the block ends; `settings` are fields of Settings."""
+    api = Api(free_port(), metrics_port := free_port())
+    configured = Settings(
+        model_dir=model, host="127.0.0.1", port=api.port, metrics_port=metrics_port, revision=REVISION, **settings
+    )
+    manifest = read_manifest(model)
+    metrics = Metrics(manifest, FEATURES)
+    process = Process(configured, manifest, metrics)
+    thread = threading.Thread(target=process.run)
+    with metrics.serving(configured.host, configured.metrics_port):
+        thread.start()
+        try:
+            _await_ready(api, thread)
+            yield api
+        finally:
+            process.stop()
+            thread.join(30)
+            api.client.close()
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serves models for one test; called with a model's folder and with settings, returns once it is ready."""
+    with ExitStack() as running:
+        yield lambda model, **settings: running.enter_context(serving(model, **settings))
+
+
+def _await_ready(api: Api, thread: threading.Thread) -> None:
+    deadline = time.monotonic() + 20
+    while not api.ready():
+        assert thread.is_alive(), "the service ended before it was ready"
+        assert time.monotonic() < deadline, "the service is not ready after 20 s"
+        time.sleep(0.01)

@@ -1,0 +1,62 @@
+import httpx
+
+from contract.inference.api import FLOWER, Api
+from contract.inference.models import Exported
+from contract.inference.serving import Serve
+
+LATENCIES = ["0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "+Inf"]
+
+
+def test_every_series_is_there_before_the_first_request(exported: Exported, serve: Serve) -> None:
+    metrics = serve(exported("1.0.0")).metrics()
+    expected = {
+        *(("inference_requests_total", (("code", code),)) for code in ("200", "413", "422", "500", "503")),
+        *(
+            ("model_inference_failures_total", (("reason", reason),))
+            for reason in ("feature_mismatch", "runtime_error", "non_finite")
+        ),
+        *(("model_predictions_total", (("class", name),)) for name in ("setosa", "versicolor", "virginica")),
+        *(("model_feedback_total", (("outcome", outcome),)) for outcome in ("correct", "incorrect")),
+        *(("cache_requests_total", (("result", result), ("tier", "redis"))) for result in ("hit", "miss", "error")),
+        *(("prediction_records_total", (("result", result),)) for result in ("recorded", "dropped", "retried")),
+        *(("inference_request_duration_seconds_bucket", (("le", bound),)) for bound in LATENCIES),
+        *(("model_inference_duration_seconds_bucket", (("le", bound),)) for bound in LATENCIES),
+        *(
+            ("model_feature_bucket", (("feature", feature), ("le", "+Inf")))
+            for feature in ("sepal_length", "sepal_width", "petal_length", "petal_width")
+        ),
+    }
+    assert expected <= metrics.keys()
+    assert {metrics[series] for series in expected} == {0.0}
+
+
+def test_the_served_model_is_named_with_its_digest(good_service: Api) -> None:
+    (labels,) = [labels for name, labels in good_service.metrics() if name == "model_info"]
+    named = dict(labels)
+    assert (named["name"], named["version"], len(named["digest"])) == ("iris", "1.0.0", 64)
+    assert good_service.metric("model_info", **named) == 1
+
+
+def test_prometheus_is_told_the_format(good_service: Api) -> None:
+    answer = httpx.get(good_service.metrics_url)
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+
+
+def test_the_metrics_are_not_on_the_port_of_the_api(good_service: Api) -> None:
+    assert good_service.client.get("/metrics").status_code == 404
+
+
+def test_only_predictions_are_counted_as_requests(exported: Exported, serve: Serve) -> None:
+    service = serve(exported("1.0.0"))
+    service.predict(FLOWER, [6.3, 3.3, 6.0, 2.5])
+    service.predict("no flower")
+    for path in ("/healthz", "/readyz", "/nowhere"):
+        service.client.get(path)
+    assert service.metric("inference_requests_total", code="200") == 1
+    assert service.metric("inference_requests_total", code="422") == 1
+    assert service.metric("inference_request_duration_seconds_count") == 2
+    assert service.metric("model_inference_duration_seconds_count") == 1
+    assert service.metric("model_predictions_total", **{"class": "setosa"}) == 1
+    assert service.metric("model_predictions_total", **{"class": "virginica"}) == 1
+    assert service.metric("model_feature_bucket", feature="sepal_length", le="5.5") == 1
+    assert service.metric("model_feature_bucket", feature="sepal_length", le="6.5") == 2

@@ -1,0 +1,129 @@
+import httpx
+import pytest
+
+from contract.inference.api import FLOWER, Api, assert_problem
+
+NAMED = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+
+
+def test_a_flower_gets_a_label_a_class_and_probabilities(good_service: Api) -> None:
+    answer = good_service.predict(FLOWER)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body.keys() == {"request_id", "model", "predictions"}
+    assert body["model"] == {"name": "iris", "version": "1.0.0", "revision": "abc123"}
+    (prediction,) = body["predictions"]
+    assert (prediction["label"], prediction["class"]) == ("setosa", 0)
+    assert list(prediction["probabilities"]) == ["setosa", "versicolor", "virginica"]
+    assert sum(prediction["probabilities"].values()) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_named_flower_is_the_same_flower(good_service: Api) -> None:
+    array, named = good_service.predict(FLOWER, NAMED).json()["predictions"]
+    assert array == named
+
+
+def test_many_flowers_are_answered_in_their_order(good_service: Api) -> None:
+    virginica = [6.3, 3.3, 6.0, 2.5]
+    answer = good_service.predict(*[FLOWER, virginica] * 128)
+    assert [prediction["label"] for prediction in answer.json()["predictions"]] == ["setosa", "virginica"] * 128
+
+
+def test_every_answer_carries_a_request_id_and_the_version(good_service: Api) -> None:
+    client = good_service.client
+    answers = [
+        good_service.predict(FLOWER),
+        good_service.predict("no flower"),
+        client.get("/v1/predict"),
+        client.get("/nowhere"),
+        client.get("/healthz"),
+        client.get("/readyz"),
+        client.get("/docs"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 422, 405, 404, 200, 200, 200]
+    assert {answer.headers["X-Model-Version"] for answer in answers} == {"1.0.0"}
+    assert len({answer.headers["X-Request-ID"] for answer in answers}) == len(answers)
+
+
+def test_a_request_id_of_the_client_is_kept(good_service: Api) -> None:
+    answer = good_service.predict(FLOWER, **{"X-Request-ID": "order-17:3"})
+    assert answer.headers["X-Request-ID"] == answer.json()["request_id"] == "order-17:3"
+
+
+@pytest.mark.parametrize("hostile", ["", "a b", "x" * 129, '"}{"', "a\tb"])
+def test_a_request_id_that_could_harm_a_log_is_replaced(good_service: Api, hostile: str) -> None:
+    answer = good_service.predict(FLOWER, **{"X-Request-ID": hostile})
+    assert answer.status_code == 200
+    assert answer.headers["X-Request-ID"] not in {hostile, ""}
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ("", []),
+        ("{", []),
+        ("[]", []),
+        ("{}", ["instances"]),
+        ('{"instances": []}', ["instances"]),
+        ('{"instances": [[5.1, 3.5, 1.4, NaN]]}', ["instances", 0, 3]),
+        ('{"instances": [[5.1, 3.5, Infinity, 0.2]]}', ["instances", 0, 2]),
+        ('{"instances": [[5.1, 3.5, 1e999, 0.2]]}', ["instances", 0, 2]),
+        ('{"instances": [[5.1, 3.5, 1e300, 0.2]]}', ["instances", 0, 2]),
+        ('{"instances": [[5.1, 3.5, "1.4", 0.2]]}', ["instances", 0, 2]),
+        ('{"instances": [[5.1, 3.5, true, 0.2]]}', ["instances", 0, 2]),
+        ('{"instances": [[5.1, 3.5, null, 0.2]]}', ["instances", 0, 2]),
+        ('{"instances": [[5.1, 3.5, 1.4]]}', ["instances", 0, 3]),
+        ('{"instances": [[5.1, 3.5, 1.4, 0.2, 1.0]]}', ["instances", 0]),
+        ('{"instances": [5.1]}', ["instances", 0]),
+        ('{"instances": [{"sepal_length": 5.1}]}', ["instances", 0, "sepal_width"]),
+        ('{"instances": [[5.1, 3.5, 1.4, 0.2]], "extra": 1}', ["extra"]),
+        ('{"instances": ' + "[" * 50_000 + "]" * 50_000 + "}", []),
+        ('{"instances": [' + ",".join(["[1,1,1,1]"] * 257) + "]}", ["instances"]),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_a_wrong_request_is_told_where_it_is_wrong(good_service: Api, body: str, place: list[str | int]) -> None:
+    answer = good_service.post("/v1/predict", body.encode())
+    problem = assert_problem(answer, 422)
+    assert problem["errors"][0]["location"] == place
+
+
+def test_an_unknown_feature_of_a_named_flower_is_refused(good_service: Api) -> None:
+    problem = assert_problem(good_service.predict({**NAMED, "colour": 1}), 422)
+    assert problem["errors"][0]["location"] == ["instances", 0, "colour"]
+
+
+def test_a_thousand_errors_are_told_by_the_first_twenty(good_service: Api) -> None:
+    problem = assert_problem(good_service.predict(*[["x"] * 4] * 256), 422)
+    assert len(problem["errors"]) == 20
+    assert "and 1023 more" in problem["detail"]
+
+
+def test_another_content_type_is_refused(good_service: Api) -> None:
+    assert_problem(good_service.post("/v1/predict", b"instances=1", "application/x-www-form-urlencoded"), 415)
+
+
+def test_a_body_that_declares_too_much_is_refused_unread(good_service: Api) -> None:
+    assert_problem(good_service.post("/v1/predict", b" " * (256 * 1024 + 1)), 413)
+
+
+def test_a_body_without_a_length_is_cut_off_at_the_limit(good_service: Api) -> None:
+    sent = 0
+
+    def endless() -> object:
+        nonlocal sent
+        while sent < 1024**3:
+            sent += 65_536
+            yield b" " * 65_536
+
+    # The client may find the connection closed before it has read the answer.
+    try:
+        answer = good_service.client.post(
+            "/v1/predict", content=endless(), headers={"Content-Type": "application/json"}
+        )
+        assert_problem(answer, 413)
+    except httpx.WriteError:
+        pass
+    assert sent < 64 * 1024 * 1024
+    assert good_service.predict(FLOWER).status_code == 200
+

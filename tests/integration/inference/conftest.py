@@ -1,0 +1,5 @@
+from contract.inference.models import exported
+from contract.inference.serving import serve
+from integration.inference.process import start_service
+
+__all__ = ["exported", "serve", "start_service"]

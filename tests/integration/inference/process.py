@@ -1,0 +1,68 @@
+"""The prediction service as a process of its own, as in a pod."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.inference.api import REVISION, Api
+from integration.harness.process import ServerProcess, free_port
+
+_SOURCES = Path(__file__).parents[3] / "inference"
+
+
+class Service(Api):
+    """One process, its API and its log."""
+
+    def __init__(self, model: Path, folder: Path, **variables: str) -> None:
+        super().__init__(free_port(), metrics_port := free_port())
+        self._log = folder / "log"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("IRIS_")}
+        environment = {
+            **inherited,
+            "PYTHONPATH": str(_SOURCES),
+            "PYTHONWARNINGS": "error",
+            "IRIS_MODEL_DIR": str(model),
+            "IRIS_HOST": "127.0.0.1",
+            "IRIS_PORT": str(self.port),
+            "IRIS_METRICS_PORT": str(metrics_port),
+            "IRIS_REVISION": REVISION,
+            "IRIS_DRAIN_SECONDS": "0",
+            **variables,
+        }
+        self.process = ServerProcess(
+            [sys.executable, "-m", "iris_inference"], self._log, ready=self.ready, environment=environment
+        )
+
+    def log(self) -> list[dict[str, Any]]:
+        """The log so far; a line that is no JSON object fails the test here."""
+        return [dict(json.loads(line)) for line in self._log.read_text().splitlines()]
+
+    def close(self) -> None:
+        self.client.close()
+        self.process.stop()
+
+
+StartService = Callable[..., Service]
+
+
+@pytest.fixture
+def start_service(tmp_path: Path) -> Iterator[StartService]:
+    """Starts services; called with a model's folder and with environment variables, returns once it is ready."""
+    started: list[Service] = []
+
+    def start(model: Path, **variables: str) -> Service:
+        folder = tmp_path / f"service-{len(started)}"
+        folder.mkdir()
+        service = Service(model, folder, **variables)
+        started.append(service)
+        service.process.start()
+        return service
+
+    yield start
+    for service in started:
+        service.close()
