@@ -105,6 +105,10 @@ class Runtime:
         lines = run([*self._ctr, "images", "ls"]).splitlines()[1:]
         return {fields[0]: fields[2] for fields in map(str.split, lines)}
 
+    def blobs(self) -> set[str]:
+        """The digests of all that its images consist of."""
+        return set(run([*self._ctr, "content", "ls", "--quiet"]).split())
+
     def load(self, archive: Path, names: Sequence[str]) -> None:
         """Takes in the images of an OCI archive; what it holds already is not stored twice."""
         run([*self._ctr, "images", "import", archive])

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iris_local import packages
+from iris_local import archive, packages
 from iris_local.commands import run
 from iris_local.containers import Runtime
 from iris_local.paths import LOCAL, Paths
@@ -121,8 +122,8 @@ class Store:
         if current in names and names[current] == names.get(BASE):
             return
         with self.progress.step(f"make the base image {BASE}", expected=60):
-            archive = self.paths.workshop / "base.tar"
-            archive.parent.mkdir(parents=True, exist_ok=True)
+            tree = self.paths.workshop / "base.tar"
+            tree.parent.mkdir(parents=True, exist_ok=True)
             lean = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale")]
             run(
                 [
@@ -131,16 +132,16 @@ class Store:
                     f"--include={_BASE_PACKAGES}",
                     *lean,
                     "bookworm",
-                    archive,
+                    tree,
                 ],
                 log=self.paths.workshop / "base.log",
             )
             container = self.buildah("from", "scratch").strip()
-            self.buildah("add", "--quiet", container, archive, "/")
+            self.buildah("add", "--quiet", container, tree, "/")
             self.buildah("config", "--cmd", "python3", "--env", "LANG=C.UTF-8", container)
             self.buildah("commit", "--quiet", "--rm", container, current)
             self.buildah("tag", current, BASE)
-            archive.unlink()
+            tree.unlink()
         self._drop_superseded(current)
 
     def ensure(self, image: Image) -> None:
@@ -177,21 +178,21 @@ class Store:
         for image in images:
             if image.keyed_name in there and there[image.keyed_name] == there.get(image.name):
                 continue
-            archive = self.paths.workshop / "image.tar"
-            archive.parent.mkdir(parents=True, exist_ok=True)
             with self.progress.step(f"load the image {image.name}", expected=5):
-                archive.unlink(missing_ok=True)
-                # Packing layers would cost more than the disk that it saves for a moment.
-                self.buildah(
-                    "push",
-                    "--quiet",
-                    "--disable-compression",
-                    image.keyed_name,
-                    f"oci-archive:{archive}:{image.keyed_name}",
-                )
-                runtime.load(archive, [image.keyed_name, image.name])
-            archive.unlink()
+                self._load(image, runtime)
             runtime.forget(superseded(there, image.keyed_name))
+
+    def _load(self, image: Image, runtime: Runtime) -> None:
+        folder, packed = self.paths.workshop / "image", self.paths.workshop / "image.tar"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        # Compressing would cost more time than the disk that it saves for a moment is worth.
+        form = ("--quiet", "--disable-compression", "--format=oci")
+        self.buildah("push", *form, image.keyed_name, f"dir:{folder}")
+        archive.pack(folder, image.keyed_name, runtime.blobs(), packed)
+        runtime.load(packed, [image.keyed_name, image.name])
+        shutil.rmtree(folder)
+        packed.unlink()
 
     def _drop_superseded(self, current: str) -> None:
         old = superseded(self.names(), current)
