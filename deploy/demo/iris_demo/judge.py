@@ -76,7 +76,7 @@ class Report:
 
 def outcome_of(release: Release, version: str) -> str:
     """``Promoted``, ``RolledBack`` or ``Undecided`` for the version that the spec asks for."""
-    if release.wanted != version or release.observed < release.generation:
+    if release.wanted != version or not release.current:
         return UNDECIDED
     if release.promoted == "True" and release.stable == version and release.phase == "Stable":
         return PROMOTED
@@ -139,8 +139,9 @@ def steps(seen: Sequence[Observation], start: float, end: float) -> tuple[Step, 
 def _evidence(expected: Expectation, seen: Sequence[Observation], samples: Sequence[Sample]) -> Evidence:
     if expected.outcome != ROLLED_BACK:
         return Evidence()
-    failed_verdict = next((e.at for e in seen if isinstance(e, ReleaseSeen) and e.release.judged_bad), None)
-    away = _weight_zero(seen)
+    told = [entry for entry in seen if isinstance(entry, ReleaseSeen) and entry.release.current]
+    failed_verdict = next((entry.at for entry in told if entry.release.judged_bad), None)
+    away = _weight_zero(seen, told)
     if away is None:
         return Evidence()
     others = [sample for sample in samples if sample.version != expected.version]
@@ -153,7 +154,7 @@ def _evidence(expected: Expectation, seen: Sequence[Observation], samples: Seque
     )
 
 
-def _weight_zero(seen: Sequence[Observation]) -> float | None:
+def _weight_zero(seen: Sequence[Observation], told: Sequence[ReleaseSeen]) -> float | None:
     """When the canary's traffic was taken away for good; for one that never had any, when it was given up."""
     routes = [entry for entry in seen if isinstance(entry, RouteSeen)]
     away, weight = None, 0
@@ -162,7 +163,7 @@ def _weight_zero(seen: Sequence[Observation]) -> float | None:
             away = entry.at
         weight = entry.weight
     if away is None and weight == 0:
-        return next((e.at for e in seen if isinstance(e, ReleaseSeen) and e.release.phase == ROLLED_BACK), None)
+        return next((entry.at for entry in told if entry.release.phase == ROLLED_BACK), None)
     return away if weight == 0 else None
 
 

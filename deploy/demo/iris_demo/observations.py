@@ -54,6 +54,11 @@ class Release:
     history: tuple[Past, ...] = ()
 
     @property
+    def current(self) -> bool:
+        """Whether the status is about this spec; just after an apply it still tells of the one before."""
+        return 0 < self.generation <= self.observed
+
+    @property
     def failing(self) -> tuple[Check, ...]:
         """The checks that speak against the canary."""
         return tuple(check for check in self.checks if check.verdict == "Fail")

@@ -129,6 +129,23 @@ def test_a_canary_that_never_had_traffic_is_given_up_when_rolled_back() -> None:
     assert report.steps == (Step(0, 21.0),)
 
 
+def test_a_status_about_the_release_before_is_no_evidence() -> None:
+    stale = replace(ROLLED_BACK_3, wanted="4.0.0", generation=4)
+    failing = replace(FAILING_3, wanted="4.0.0", generation=4, observed=4)
+    seen: list[Observation] = [
+        ReleaseSeen(100.0, stale),
+        RouteSeen(105.0, 10),
+        ReleaseSeen(110.0, failing),
+        RouteSeen(111.0, 0),
+        ReleaseSeen(112.0, replace(stale, observed=4)),
+    ]
+    report = judge.report(replace(BAD, version="4.0.0"), seen, [], 100.0, 112.0, 5.0)
+    assert report.evidence.from_fail_verdict == pytest.approx(1.0)
+    never_ready = [entry for entry in seen if not isinstance(entry, RouteSeen)]
+    report = judge.report(replace(BAD, version="4.0.0"), never_ready, [], 100.0, 112.0, 5.0)
+    assert report.evidence.from_fail_verdict == pytest.approx(2.0)
+
+
 def test_what_happened_before_a_release_is_not_its_own() -> None:
     earlier: list[Observation] = [RouteSeen(90.0, 10), RouteSeen(95.0, 0)]
     report = judge.report(GOOD, [*earlier, ReleaseSeen(105.0, PROMOTED_2)], [], 100.0, 105.0, 5.0)
