@@ -101,9 +101,7 @@ class Then:
     async def becomes(self, holds: Callable[[Release], bool], seconds: float = ROLLOUT_SECONDS) -> Release:
         """Wait for a status, seen by the operator since the last apply, for which ``holds`` is true."""
         found = await self._s.watcher.until(
-            lambda seen: (
-                seen.at >= self._s.applied and seen.release.observed == seen.release.generation and holds(seen.release)
-            ),
+            lambda seen: seen.at >= self._s.applied and seen.release.current and holds(seen.release),
             seconds,
         )
         return found.release
@@ -147,7 +145,7 @@ class Then:
 
     def traffic_left_in_time(self) -> None:
         """Weight 0 followed the first word against the canary within one interval and two seconds."""
-        against = next(seen.at for seen in self._s.seen() if seen.release.judged_bad)
+        against = next(seen.at for seen in self._s.seen() if seen.release.current and seen.release.judged_bad)
         away = self._s.weights()[-1]
         assert away.weight == 0
         assert away.at - against <= ROLLBACK_SECONDS, f"{away.at - against:.1f} s"

@@ -24,12 +24,12 @@ async def operator_memory(kube: Kube) -> int | None:
     return None
 
 
-async def idle_writes(kube: Kube, namespace: str, seconds: float) -> int:
-    """How many objects of the kinds that the operator writes were changed, made or removed in ``seconds``."""
+async def idle_changes(kube: Kube, namespace: str, seconds: float) -> tuple[str, ...]:
+    """Which objects of the kinds that the operator writes were changed, made or removed in ``seconds``."""
     before = await _versions(kube, namespace)
     await asyncio.sleep(seconds)
     after = await _versions(kube, namespace)
-    return len({(kind, name) for kind, name, _ in before ^ after})
+    return tuple(sorted({f"{kind}/{name}" for kind, name, _ in before ^ after}))
 
 
 async def _versions(kube: Kube, namespace: str) -> set[tuple[str, str, str]]:

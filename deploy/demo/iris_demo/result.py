@@ -11,11 +11,11 @@ from iris_demo.judge import Report
 
 @dataclass(frozen=True)
 class Operator:
-    """What the operator costs: resident bytes, and objects that changed while nothing was asked of it."""
+    """What the operator costs: resident bytes, and what changed while nothing was asked of it."""
 
     memory_bytes: int | None
     idle_seconds: float
-    idle_writes: int
+    idle_changes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "operator": {
             "memoryBytes": result.operator.memory_bytes,
             "idleSeconds": result.operator.idle_seconds,
-            "idleWrites": result.operator.idle_writes,
+            "idleChanges": list(result.operator.idle_changes),
         },
         "requests": _totals(result.requests) | {"unexplained": result.unexplained},
         "releases": [_release(report) for report in result.reports],

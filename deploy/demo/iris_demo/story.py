@@ -78,10 +78,10 @@ async def run(plan: Plan, screen: Screen) -> Result:
                 async with traffic(load) as running:
                     running.listen(screen.samples)
                     screen.say("traffic", f"{plan.rate:g} requests/s to {load.url}, Host {load.host}")
-                    writes = await cost.idle_writes(kube, namespace, IDLE_SECONDS)
+                    changes = await cost.idle_changes(kube, namespace, IDLE_SECONDS)
                     turns += await _others(plan, turns[0], kube, watcher, screen)
                     memory = await cost.operator_memory(kube)
-            return _result(plan, turns, watcher, running, screen, Operator(memory, IDLE_SECONDS, writes))
+            return _result(plan, turns, watcher, running, screen, Operator(memory, IDLE_SECONDS, changes))
 
 
 async def _start_clean(kube: Kube, namespace: str, name: str, screen: Screen) -> None:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from iris_demo.judge import Evidence, Report, Step
-from iris_demo.result import Result
+from iris_demo.result import Operator, Result
 
 MEBIBYTE = 1024 * 1024
 
@@ -64,4 +64,10 @@ def _evidence(evidence: Evidence) -> str:
 def _operator(result: Result) -> str:
     operator = result.operator
     memory = "unknown" if operator.memory_bytes is None else f"{operator.memory_bytes / MEBIBYTE:.0f} MiB resident"
-    return f"operator: {memory}; {operator.idle_writes} objects changed in {operator.idle_seconds:g} s of idling."
+    return f"operator: {memory}; {_idle(operator)} in {operator.idle_seconds:g} s of idling."
+
+
+def _idle(operator: Operator) -> str:
+    if not operator.idle_changes:
+        return "nothing written"
+    return f"changed {', '.join(operator.idle_changes)}"

@@ -34,7 +34,7 @@ RESULT = Result(
     requests=TOTALS,
     unexplained=0,
     history=(Second(0, 10, 2, {"1.0.0": 8, "3.0.0": 2}),),
-    operator=Operator(70 * 1024 * 1024, 10.0, 0),
+    operator=Operator(70 * 1024 * 1024, 10.0, ()),
 )
 
 
