@@ -120,7 +120,7 @@ class Cluster:
         on_base = [*catalog.store_images(), *(catalog.project_images() if project_images else [])]
         ready = [(image, painter.submit(self._store.ensure, image)) for image in on_base]
 
-        cluster = node.Node(self._paths, builds["kubernetes"].result())
+        cluster = node.Node(self._paths, builds["kubernetes"].result(), self._supervisor)
         with self._progress.step("start the control plane", expected=10):
             self._start_control_plane(cluster)
         runtime = cluster.start_runtime()

@@ -1,23 +1,14 @@
-"""etcd and kube-apiserver: the local cluster's own, or a pair on free loopback ports for a test.
-
-with controlplane.start(folder, programs) as plane:
-    subprocess.run([programs / "kubectl", "--kubeconfig", plane.kubeconfig, "get", "namespaces"])
-"""
+"""etcd and kube-apiserver. Their command lines serve the local cluster and tests that need no more than an API."""
 
 import http.client
-import socket
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from iris_local import kubeconfig, packages, pki
+from iris_local import packages
 from iris_local.processes import Supervisor
 
 _LOOPBACK = "127.0.0.1"
-# No packet is ever sent there: without a node nobody serves these addresses.
-_TEST_SERVICES, _TEST_API_SERVICE = "10.0.0.0/24", "10.0.0.1"
 # On two cores that compile or serve a demo at the same time, a start takes many times the usual 8 s.
 _PATIENCE = 180.0
 
@@ -44,46 +35,6 @@ class Addresses:
         service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
         hosts = dict.fromkeys([_LOOPBACK, self.host, self.service_host])
         return (*(f"DNS:{name}" for name in service), *(f"IP:{host}" for host in hosts))
-
-
-@dataclass(frozen=True)
-class ControlPlane:
-    """A running API server with its store."""
-
-    kubeconfig: Path
-    url: str
-    pki: Path
-    supervisor: Supervisor
-
-    def stop(self) -> None:
-        """Ends both processes; their files stay."""
-        self.supervisor.stop(self.supervisor.all())
-
-
-@contextmanager
-def start(folder: Path, programs: Path) -> Iterator[ControlPlane]:
-    """Runs etcd and kube-apiserver on free loopback ports for as long as the block lasts.
-
-    Args:
-        folder: an empty folder for keys, data, logs and the kubeconfig (`folder/kubeconfig`, context `iris-local`).
-        programs: the folder of the component `kubernetes`, from `components.ensure`.
-
-    Raises:
-        LocalClusterError: one of the two did not start; the text quotes its log.
-    """
-    root = folder.absolute()
-    port, etcd_port, etcd_peer_port = _free_ports(3)
-    addresses = Addresses(_LOOPBACK, port, etcd_port, etcd_peer_port, _TEST_SERVICES, _TEST_API_SERVICE)
-    certificates = root / "pki"
-    pki.ensure(certificates, pki.identities(addresses.names, "none", _LOOPBACK))
-    supervisor = Supervisor(root, root / "logs")
-    plane = ControlPlane(root / "kubeconfig", addresses.url, certificates, supervisor)
-    try:
-        ensure(supervisor, addresses, certificates, root / "etcd", programs)
-        kubeconfig.write(plane.kubeconfig, addresses.url, certificates, "admin")
-        yield plane
-    finally:
-        plane.stop()
 
 
 def ensure(supervisor: Supervisor, addresses: Addresses, certificates: Path, data: Path, programs: Path) -> None:
@@ -173,13 +124,3 @@ def apiserver_command(program: Path, addresses: Addresses, certificates: Path) -
         "--anonymous-auth=false",
         "--profiling=false",
     ]
-
-
-def _free_ports(count: int) -> Sequence[int]:
-    """Ports of the loopback interface that nobody listens on at this moment."""
-    sockets = [socket.create_server((_LOOPBACK, 0)) for _ in range(count)]
-    try:
-        return [listener.getsockname()[1] for listener in sockets]
-    finally:
-        for listener in sockets:
-            listener.close()

@@ -35,11 +35,7 @@ class Node:
 
     paths: Paths
     programs: Path
-
-    @property
-    def supervisor(self) -> Supervisor:
-        """Starts and finds the processes."""
-        return Supervisor(self.paths.root, self.paths.logs)
+    supervisor: Supervisor
 
     def start_control_plane(self) -> None:
         """Starts etcd and the API server, and waits for it."""

@@ -46,6 +46,7 @@ class Supervisor:
     def __init__(self, root: Path, logs: Path) -> None:
         self._root = root
         self._logs = logs
+        self._children: list[subprocess.Popen[bytes]] = []
 
     def ensure(self, name: str, argv: Sequence[str | Path], inputs: Sequence[Path] = ()) -> None:
         """Starts a process unless it runs already with the same arguments and the same contents of its input files.
@@ -63,7 +64,7 @@ class Supervisor:
         self._logs.mkdir(parents=True, exist_ok=True)
         marks = {_ROOT_MARK: str(self._root), _NAME_MARK: name, _SPEC_MARK: spec}
         with self.log(name).open("a") as sink:
-            subprocess.Popen(
+            child = subprocess.Popen(
                 command,
                 cwd="/",
                 env={"PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin", "HOME": str(self._root), **marks},
@@ -72,6 +73,7 @@ class Supervisor:
                 stderr=sink,
                 start_new_session=True,
             )
+        self._children.append(child)
 
     def log(self, name: str) -> Path:
         """The file that takes a process's output."""
@@ -92,6 +94,7 @@ class Supervisor:
         survivors = _signal_and_wait(processes, signal.SIGKILL, 10)
         if survivors:
             raise LocalClusterError(f"These processes do not die: {survivors}")
+        self._children = [child for child in self._children if child.poll() is None]
 
     def wait(self, name: str, ready: Callable[[], bool], timeout: float) -> None:
         """Waits until a process is ready.

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import yaml
+
+from iris_local import addons, components, network, node, pki
+from iris_local.paths import LOCAL, Paths
+
+PATHS = Paths(Path("/cache"))
+OBJECTS = [
+    item for file in sorted((LOCAL / "manifests").glob("*.yaml")) for item in yaml.safe_load_all(file.read_text())
+]
+
+
+def test_the_kubelet_runs_on_either_version_of_control_groups_and_with_swap() -> None:
+    config = node.kubelet_configuration(PATHS)
+    assert config["failCgroupV1"] is False
+    assert config["failSwapOn"] is False
+    assert config["cgroupDriver"] == "cgroupfs"
+
+
+def test_the_kubelet_keeps_images_because_none_can_be_pulled_again() -> None:
+    assert node.kubelet_configuration(PATHS)["imageGCHighThresholdPercent"] == 100
+
+
+def test_the_kubelet_answers_nobody_without_a_certificate() -> None:
+    config = node.kubelet_configuration(PATHS)
+    assert config["authentication"]["anonymous"] == {"enabled": False}
+    assert config["authorization"] == {"mode": "Webhook"}
+    assert "readOnlyPort" not in config
+
+
+def test_pod_logs_and_plugins_stay_in_the_clusters_folder() -> None:
+    config = node.kubelet_configuration(PATHS)
+    for place in (config["podLogsDir"], config["volumePluginDir"]):
+        assert Path(place).is_relative_to(PATHS.cluster)
+
+
+def test_node_ports_answer_on_this_machine_only() -> None:
+    assert node.proxy_configuration(Path("/access"))["nodePortAddresses"] == ["127.0.0.0/8"]
+
+
+def test_the_api_server_is_named_by_every_way_that_leads_to_it() -> None:
+    assert {
+        "DNS:kubernetes.default.svc",
+        "IP:127.0.0.1",
+        f"IP:{network.NODE_ADDRESS}",
+        f"IP:{network.API_SERVICE}",
+    } <= set(node.ADDRESSES.names)
+
+
+def test_only_servers_certificates_name_addresses() -> None:
+    named = {identity.name for identity in pki.identities(["IP:127.0.0.1"], "n", "10.0.0.1") if identity.addresses}
+    assert named == {"etcd", "apiserver", "kubelet-server"}
+
+
+def test_a_clients_certificate_does_not_serve() -> None:
+    client = pki.extension_file(pki.Identity("admin", "/CN=admin"))
+    server = pki.extension_file(pki.Identity("apiserver", "/CN=api", addresses=("DNS:kubernetes", "IP:10.0.0.1")))
+    assert "extendedKeyUsage=clientAuth\n" in client
+    assert "subjectAltName=DNS:kubernetes,IP:10.0.0.1\n" in server
+
+
+def test_nobody_but_the_api_server_has_a_certificate_for_etcd() -> None:
+    signed = {i.name for i in pki.identities(["IP:127.0.0.1"], "n", "10.0.0.1") if i.authority == "etcd-ca"}
+    assert signed == {"etcd", "etcd-client"}
+
+
+def test_pods_ask_the_dns_service_where_the_manifest_puts_it() -> None:
+    (service,) = [item for item in OBJECTS if item["kind"] == "Service" and item["metadata"]["name"] == "kube-dns"]
+    assert service["spec"]["clusterIP"] == network.DNS_SERVICE
+    assert node.kubelet_configuration(PATHS)["clusterDNS"] == [network.DNS_SERVICE]
+
+
+def test_the_ingress_controller_is_published_where_the_readiness_check_asks() -> None:
+    ports = [
+        port.get("nodePort")
+        for item in OBJECTS
+        if item["kind"] == "Service" and item["spec"].get("type") == "NodePort"
+        for port in item["spec"]["ports"]
+    ]
+    assert ports == [addons.INGRESS_PORT]
+
+
+def test_the_manifests_run_the_versions_that_are_built() -> None:
+    used = {
+        container["image"]
+        for item in OBJECTS
+        if item["kind"] == "Deployment"
+        for container in item["spec"]["template"]["spec"]["containers"]
+    }
+    assert used == {f"localhost/{name}:{components.get(name).version}" for name in ("coredns", "traefik")}

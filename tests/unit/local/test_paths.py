@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from iris_local.paths import Paths, cache_root
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"IRIS_CACHE": "/cache", "XDG_CACHE_HOME": "/xdg", "HOME": "/home/ada"}, "/cache"),
+        ({"XDG_CACHE_HOME": "/xdg", "HOME": "/home/ada"}, "/xdg/iris-release"),
+        ({"HOME": "/home/ada"}, "/home/ada/.cache/iris-release"),
+        ({"IRIS_CACHE": "", "XDG_CACHE_HOME": "", "HOME": "/home/ada"}, "/home/ada/.cache/iris-release"),
+    ],
+)
+def test_the_cache_root_is_what_the_user_chose_else_in_their_cache_folder(
+    environment: dict[str, str], expected: str
+) -> None:
+    assert cache_root(environment) == Path(expected)
+
+
+def test_a_relative_cache_root_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cache_root({"IRIS_CACHE": "here"}) == tmp_path / "here"
+
+
+def test_everything_that_down_deletes_is_apart_from_what_it_keeps() -> None:
+    paths = Paths(Path("/root-of-cache"))
+    kept = (paths.components, paths.programs, paths.buildah, paths.containerd, paths.workshop)
+    assert not any(folder.is_relative_to(paths.cluster) for folder in kept)
+    assert all(
+        place.is_relative_to(paths.cluster)
+        for place in (paths.kubeconfig, paths.logs, paths.pki, paths.containerd_socket, paths.containerd_state)
+    )
