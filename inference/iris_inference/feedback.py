@@ -3,17 +3,36 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
 from http import HTTPStatus
 from typing import Final, Literal, Protocol
 
 from iris_inference.problems import ProblemError
 from iris_inference.records import StoreRefusedError, StoreUnavailableError
-from iris_inference.store import FeedbackResult, FeedbackState
 from iris_inference.telemetry import Metrics
 
 _THREADS: Final = 2
 # While the database hangs, callers beyond these are told so at once instead of joining a queue that does not move.
 _MAX_WAITING: Final = 32
+
+
+class FeedbackState(StrEnum):
+    """What became of a true label."""
+
+    ACCEPTED = "accepted"
+    REPEATED = "repeated"
+    CONTRADICTED = "contradicted"
+    UNKNOWN_PREDICTION = "unknown_prediction"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackResult:
+    """What became of a true label, and the prediction that it belongs to when it is known."""
+
+    state: FeedbackState
+    predicted_label: str = ""
+    revision: str = ""
 
 
 class FeedbackStore(Protocol):

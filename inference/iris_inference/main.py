@@ -8,15 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 
-from iris_inference import cache as caching
 from iris_inference import logs
 from iris_inference.app import Room, create_app
 from iris_inference.artifact import ArtifactError, Manifest, read_artifact, read_manifest
-from iris_inference.cache import Codec, NoCache, PredictionCache, RedisCache
+from iris_inference.cache import Codec, NoCache, PredictionCache
 from iris_inference.feedback import FeedbackService
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.logs import fields
@@ -26,8 +25,10 @@ from iris_inference.schemas import FEATURES
 from iris_inference.server import DrainingServer
 from iris_inference.service import PredictionService
 from iris_inference.settings import Settings, SettingsError, read_settings
-from iris_inference.store import Database
 from iris_inference.telemetry import Metrics
+
+if TYPE_CHECKING:
+    from iris_inference.store import Database
 
 log = logging.getLogger(__name__)
 
@@ -168,15 +169,24 @@ def _tell_ready(model: Model, settings: Settings, seconds: float) -> None:
         )
 
 
-def _database(settings: Settings) -> Database | None:
-    return Database(settings.database_url.get_secret_value()) if settings.database_url else None
+# The clients of Redis and PostgreSQL take a third of the start to import, so they are, only where they are used.
+
+
+def _database(settings: Settings) -> "Database | None":
+    if settings.database_url is None:
+        return None
+    from iris_inference.store import Database  # noqa: PLC0415 - see above
+
+    return Database(settings.database_url.get_secret_value())
 
 
 def _cache(settings: Settings, room: Room) -> PredictionCache:
     if settings.redis_url is None:
         return NoCache()
+    from iris_inference.redis_cache import RedisCache, connect  # noqa: PLC0415 - see above
+
     return RedisCache(
-        caching.connect(settings.redis_url.get_secret_value(), settings.cache_timeout_seconds),
+        connect(settings.redis_url.get_secret_value(), settings.cache_timeout_seconds),
         Codec(room.manifest.sha256, len(room.manifest.classes)),
         room.metrics,
         settings.cache_timeout_seconds,
@@ -184,7 +194,7 @@ def _cache(settings: Settings, room: Room) -> PredictionCache:
     )
 
 
-def _recorder(settings: Settings, database: Database | None, metrics: Metrics) -> Recorder:
+def _recorder(settings: Settings, database: "Database | None", metrics: Metrics) -> Recorder:
     if database is None:
         return NoRecorder()
     return BatchRecorder(database, metrics, settings.record_buffer, settings.record_batch)

@@ -4,8 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from typing import Final
 
 from sqlalchemy import (
@@ -27,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
+from iris_inference.feedback import FeedbackResult, FeedbackState
 from iris_inference.records import PredictionRecord, StoreRefusedError, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -62,24 +62,6 @@ feedback = Table(
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     ForeignKeyConstraint(["request_id", "instance"], ["predictions.request_id", "predictions.instance"]),
 )
-
-
-class FeedbackState(StrEnum):
-    """What became of a true label."""
-
-    ACCEPTED = "accepted"
-    REPEATED = "repeated"
-    CONTRADICTED = "contradicted"
-    UNKNOWN_PREDICTION = "unknown_prediction"
-
-
-@dataclass(frozen=True, slots=True)
-class FeedbackResult:
-    """What became of a true label, and the prediction that it belongs to when it is known."""
-
-    state: FeedbackState
-    predicted_label: str = ""
-    revision: str = ""
 
 
 class Database:

@@ -28,9 +28,7 @@ class Api:
         return self.client.post("/v1/predict", json={"instances": list(instances)}, headers=headers)
 
     def feedback(self, request_id: str, label: str, instance: int = 0) -> httpx.Response:
-        return self.client.post(
-            "/v1/feedback", json={"request_id": request_id, "instance": instance, "label": label}
-        )
+        return self.client.post("/v1/feedback", json={"request_id": request_id, "instance": instance, "label": label})
 
     def post(self, path: str, body: bytes, content_type: str = "application/json") -> httpx.Response:
         return self.client.post(path, content=body, headers={"Content-Type": content_type})

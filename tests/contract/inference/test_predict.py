@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import httpx
 import pytest
 
@@ -110,7 +112,7 @@ def test_a_body_that_declares_too_much_is_refused_unread(good_service: Api) -> N
 def test_a_body_without_a_length_is_cut_off_at_the_limit(good_service: Api) -> None:
     sent = 0
 
-    def endless() -> object:
+    def endless() -> Iterator[bytes]:
         nonlocal sent
         while sent < 1024**3:
             sent += 65_536
@@ -126,4 +128,3 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(good_service: Api) -> N
         pass
     assert sent < 64 * 1024 * 1024
     assert good_service.predict(FLOWER).status_code == 200
-

@@ -1,0 +1,143 @@
+import time
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from contract.inference.api import FLOWER, Api
+from contract.inference.models import Exported
+from contract.inference.serving import Serve
+from integration.harness.redis import Redis as RedisServer
+from integration.inference.waiting import eventually
+
+OTHER = [6.3, 3.3, 6.0, 2.5]
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url) as client:
+        yield client
+
+
+def looked_up(service: Api, result: str) -> float:
+    return service.metric("cache_requests_total", tier="redis", result=result)
+
+
+def test_what_was_predicted_once_comes_from_the_cache(
+    exported: Exported, serve: Serve, redis_url: str, client: Redis
+) -> None:
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    first = service.predict(FLOWER, OTHER).json()
+    eventually(lambda: client.dbsize() == 2)
+    second = service.predict(OTHER, FLOWER).json()
+    assert second["predictions"] == first["predictions"][::-1]
+    assert (looked_up(service, "miss"), looked_up(service, "hit")) == (2, 2)
+    assert service.metric("model_inference_duration_seconds_count") == 1
+    assert service.metric("model_predictions_total", **{"class": "setosa"}) == 2
+
+
+def test_a_request_may_be_half_known(exported: Exported, serve: Serve, redis_url: str, client: Redis) -> None:
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    service.predict(FLOWER)
+    eventually(lambda: client.dbsize() == 1)
+    labels = [prediction["label"] for prediction in service.predict(OTHER, FLOWER, OTHER).json()["predictions"]]
+    assert labels == ["virginica", "setosa", "virginica"]
+
+
+def test_a_version_never_sees_the_answers_of_another(
+    exported: Exported, serve: Serve, redis_url: str, client: Redis
+) -> None:
+    old = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    new = serve(exported("2.0.0"), REDIS_URL=redis_url)
+    old_answer = old.predict(FLOWER).json()["predictions"]
+    eventually(lambda: client.dbsize() == 1)
+    assert new.predict(FLOWER).json()["predictions"] != old_answer
+    assert (looked_up(new, "hit"), looked_up(new, "miss")) == (0, 1)
+
+
+def test_entries_expire(exported: Exported, serve: Serve, redis_url: str, client: Redis) -> None:
+    serve(exported("1.0.0"), REDIS_URL=redis_url, cache_ttl_seconds=100).predict(FLOWER)
+    eventually(lambda: client.dbsize() == 1)
+    (key,) = client.keys()
+    assert 0 < client.ttl(key) <= 100
+
+
+@pytest.mark.parametrize("poison", [b"", b"garbage", b"\0" * 34, b"x" * 1_000_000])
+def test_a_poisoned_entry_is_not_served(
+    exported: Exported, serve: Serve, redis_url: str, client: Redis, poison: bytes
+) -> None:
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    right = service.predict(FLOWER).json()["predictions"]
+    eventually(lambda: client.dbsize() == 1)
+    (key,) = client.keys()
+    client.set(key, poison)
+    assert service.predict(FLOWER).json()["predictions"] == right
+    assert looked_up(service, "error") == 1
+    eventually(lambda: client.get(key) != poison)
+
+
+def test_an_entry_copied_to_another_key_is_not_served(
+    exported: Exported, serve: Serve, redis_url: str, client: Redis
+) -> None:
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    service.predict(FLOWER)
+    eventually(lambda: client.dbsize() == 1)
+    (setosa_key,) = client.keys()
+    service.predict(OTHER)
+    eventually(lambda: client.dbsize() == 2)
+    (virginica_key,) = set(client.keys()) - {setosa_key}
+    client.set(virginica_key, client.get(setosa_key) or b"")
+    assert service.predict(OTHER).json()["predictions"][0]["label"] == "virginica"
+
+
+def test_predictions_go_on_while_redis_is_down_and_use_it_again_after(
+    exported: Exported, serve: Serve, redis_url: str, redis_server: RedisServer
+) -> None:
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    redis_server.server.kill()
+    try:
+        assert {service.predict(FLOWER).status_code for _ in range(20)} == {200}
+        assert looked_up(service, "error") == 20
+    finally:
+        redis_server.server.start()
+
+    def hits_again() -> bool:
+        service.predict(FLOWER)
+        return looked_up(service, "hit") > 0
+
+    eventually(hits_again)
+
+
+def test_a_redis_that_says_nothing_costs_the_time_limit_at_most(
+    exported: Exported, serve: Serve, redis_url: str, redis_server: RedisServer
+) -> None:
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    service.predict(FLOWER)
+    took = []
+    with redis_server.server.frozen():
+        for _ in range(30):
+            started = time.perf_counter()
+            assert service.predict(FLOWER).status_code == 200
+            took.append(time.perf_counter() - started)
+    # The limit is 50 ms; the rest is room for a busy machine.
+    assert max(took) < 0.5
+    # The breaker leaves it alone after five.
+    assert sorted(took)[15] < 0.04
+
+
+def test_a_wrong_password_is_no_more_than_a_miss(exported: Exported, serve: Serve, redis_url: str) -> None:
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url.replace("integration", "wrong"))
+    assert {service.predict(FLOWER).status_code for _ in range(10)} == {200}
+    assert looked_up(service, "error") == 10
+
+
+def test_a_full_redis_is_no_more_than_a_miss(exported: Exported, serve: Serve, redis_url: str, client: Redis) -> None:
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    client.config_set("maxmemory", "1")
+    client.config_set("maxmemory-policy", "noeviction")
+    try:
+        assert {service.predict([number, 3, 1, 0.2]).status_code for number in range(10)} == {200}
+    finally:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("maxmemory", "64mb")
+    assert looked_up(service, "hit") == 0

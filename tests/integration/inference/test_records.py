@@ -1,0 +1,176 @@
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from contract.inference.api import FLOWER
+from contract.inference.models import Exported
+from contract.inference.serving import Serve
+from integration.harness.postgres import Postgres
+from integration.inference.process import StartService
+from integration.inference.waiting import eventually
+
+OTHER = [6.3, 3.3, 6.0, 2.5]
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[Engine]:
+    engine = create_engine(postgres_url, pool_pre_ping=True)
+    yield engine
+    engine.dispose()
+
+
+def select(engine: Engine, statement: str) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(text(statement)).all())
+
+
+def recorded(engine: Engine) -> int:
+    return int(select(engine, "SELECT count(*) FROM predictions")[0][0])
+
+
+def test_a_prediction_is_recorded_with_all_that_made_it(
+    exported: Exported, serve: Serve, postgres_url: str, engine: Engine
+) -> None:
+    service = serve(exported("1.0.0"), DATABASE_URL=postgres_url)
+    answer = service.predict(FLOWER, OTHER).json()
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") == 2)
+    rows = select(
+        engine, "SELECT *, now() - predicted_at < interval '1 minute' AS recent FROM predictions ORDER BY instance"
+    )
+    assert [row.instance for row in rows] == [0, 1]
+    assert {row.request_id for row in rows} == {answer["request_id"]}
+    assert [row.features for row in rows] == [FLOWER, OTHER]
+    assert [row.label for row in rows] == ["setosa", "virginica"]
+    assert rows[0].probabilities == list(answer["predictions"][0]["probabilities"].values())
+    assert {(row.model_name, row.model_version, row.revision, len(row.model_digest)) for row in rows} == {
+        ("iris", "1.0.0", "abc123", 64)
+    }
+    assert all(row.recent for row in rows)
+
+
+def test_predictions_go_on_while_the_database_is_down_and_are_recorded_once_after(
+    exported: Exported, serve: Serve, postgres_url: str, postgres_server: Postgres, engine: Engine
+) -> None:
+    service = serve(exported("1.0.0"), DATABASE_URL=postgres_url)
+    service.predict(FLOWER)
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") == 1)
+    postgres_server.server.kill()
+    try:
+        assert {service.predict(FLOWER, OTHER).status_code for _ in range(50)} == {200}
+        eventually(lambda: service.metric("prediction_records_total", result="retried") > 0)
+    finally:
+        postgres_server.server.start()
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") == 101, seconds=30)
+    assert recorded(engine) == 101
+    assert service.metric("prediction_records_total", result="dropped") == 0
+
+
+def test_a_database_that_says_nothing_does_not_slow_a_prediction(
+    exported: Exported, serve: Serve, postgres_url: str, postgres_server: Postgres
+) -> None:
+    service = serve(exported("1.0.0"), DATABASE_URL=postgres_url)
+    service.predict(FLOWER)
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") == 1)
+    took = []
+    with postgres_server.server.frozen():
+        for _ in range(50):
+            started = time.perf_counter()
+            assert service.predict(FLOWER).status_code == 200
+            took.append(time.perf_counter() - started)
+    assert sorted(took)[40] < 0.1
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") == 51, seconds=30)
+
+
+def test_what_does_not_fit_while_the_database_is_down_is_dropped_and_counted(
+    exported: Exported, serve: Serve, postgres_url: str, postgres_server: Postgres, engine: Engine
+) -> None:
+    service = serve(exported("1.0.0"), DATABASE_URL=postgres_url, record_buffer=10, record_batch=10)
+    service.predict(FLOWER)
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") == 1)
+    postgres_server.server.kill()
+    try:
+        assert {service.predict(FLOWER).status_code for _ in range(50)} == {200}
+        dropped = service.metric("prediction_records_total", result="dropped")
+        assert dropped >= 30
+    finally:
+        postgres_server.server.start()
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") == 51 - dropped, seconds=30)
+    assert recorded(engine) == 51 - dropped
+
+
+def test_a_database_that_comes_after_the_service_gets_its_tables(
+    exported: Exported, serve: Serve, postgres_url: str, postgres_server: Postgres, engine: Engine
+) -> None:
+    postgres_server.server.kill()
+    try:
+        service = serve(exported("1.0.0"), DATABASE_URL=postgres_url)
+        assert service.predict(FLOWER).status_code == 200
+    finally:
+        postgres_server.server.start()
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") == 1, seconds=30)
+    assert recorded(engine) == 1
+
+
+def test_services_that_start_together_make_the_tables_once(
+    exported: Exported, serve: Serve, postgres_url: str, engine: Engine
+) -> None:
+    services = [serve(exported("1.0.0"), DATABASE_URL=postgres_url) for _ in range(3)]
+    for service in services:
+        service.predict(FLOWER)
+    eventually(lambda: all(service.metric("prediction_records_total", result="recorded") == 1 for service in services))
+    assert recorded(engine) == 3
+
+
+def test_tables_that_were_lost_are_made_again(
+    exported: Exported, serve: Serve, postgres_url: str, engine: Engine
+) -> None:
+    service = serve(exported("1.0.0"), DATABASE_URL=postgres_url)
+    service.predict(FLOWER)
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") == 1)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE feedback, predictions"))
+    service.predict(FLOWER)
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") == 2)
+    assert recorded(engine) == 1
+
+
+def test_a_request_sent_twice_is_recorded_once(
+    exported: Exported, serve: Serve, postgres_url: str, engine: Engine
+) -> None:
+    service = serve(exported("1.0.0"), DATABASE_URL=postgres_url)
+    for _ in range(3):
+        assert service.predict(FLOWER, **{"X-Request-ID": "order-17"}).status_code == 200
+    eventually(lambda: service.metric("prediction_records_total", result="duplicate") == 2)
+    assert recorded(engine) == 1
+
+
+def test_what_was_answered_before_sigterm_is_recorded(
+    exported: Exported, start_service: StartService, postgres_url: str, engine: Engine
+) -> None:
+    service = start_service(exported("1.0.0"), DATABASE_URL=postgres_url)
+    assert {service.predict(*[FLOWER] * 100).status_code for _ in range(20)} == {200}
+    os.kill(service.process.pid, signal.SIGTERM)
+    assert service.process.wait(20) == 0
+    assert recorded(engine) == 2_000
+
+
+def test_a_database_that_is_away_does_not_hold_up_the_end(
+    exported: Exported, start_service: StartService, postgres_url: str
+) -> None:
+    service = start_service(exported("1.0.0"), DATABASE_URL=_unreachable(postgres_url), IRIS_FLUSH_SECONDS="1")
+    assert service.predict(FLOWER).status_code == 200
+    os.kill(service.process.pid, signal.SIGTERM)
+    assert service.process.wait(10) == 0
+    (lost,) = [line for line in service.log() if line["message"] == "predictions were not recorded"]
+    assert lost["records"] == 1
+    assert "integration" not in str(service.log())
+
+
+def _unreachable(url: str) -> str:
+    before, _, database = url.rpartition("/")
+    return f"{before.rpartition(':')[0]}:1/{database}"

@@ -1,0 +1,3 @@
+from contract.inference.models import exported
+
+__all__ = ["exported"]

@@ -1,0 +1,86 @@
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iris_inference.artifact import ArtifactError, read_artifact, read_manifest
+
+MODEL = b"the bytes of a model"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "model.onnx").write_bytes(MODEL)
+    write_manifest(tmp_path)
+    return tmp_path
+
+
+def write_manifest(folder: Path, **changes: Any) -> None:
+    manifest = {
+        "name": "iris",
+        "version": "1.0.0",
+        "features": ["petal_length"],
+        "classes": ["setosa", "virginica"],
+        "sha256": hashlib.sha256(MODEL).hexdigest(),
+        "size_bytes": len(MODEL),
+        "training": {"recipe": "1.0.0"},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+def test_the_bytes_that_were_hashed_are_the_ones_handed_on(folder: Path) -> None:
+    assert read_artifact(folder, read_manifest(folder)).model == MODEL
+
+
+@pytest.mark.parametrize(
+    "content", [MODEL[:-1], MODEL + b"\0", b"", MODEL.replace(b"t", b"u", 1)], ids=["cut", "longer", "empty", "flipped"]
+)
+def test_other_bytes_are_refused_with_both_digests_and_the_remedy(folder: Path, content: bytes) -> None:
+    (folder / "model.onnx").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"build the image of version 1\.0\.0 again") as refusal:
+        read_artifact(folder, read_manifest(folder))
+    assert hashlib.sha256(MODEL).hexdigest() in str(refusal.value)
+    assert hashlib.sha256(content).hexdigest() in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ArtifactError, match=name):
+        read_artifact(folder, read_manifest(folder))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "../iris"),
+        ("version", ""),
+        ("version", "1.0\r\nSet-Cookie: a=b"),
+        ("features", []),
+        ("features", "petal_length"),
+        ("classes", ["one"]),
+        ("sha256", "abc"),
+        ("size_bytes", 10**12),
+        ("size_bytes", "20"),
+    ],
+)
+def test_a_wrong_field_of_the_manifest_is_named(folder: Path, field: str, value: Any) -> None:
+    write_manifest(folder, **{field: value})
+    with pytest.raises(ArtifactError, match=rf"manifest\.json is no model manifest: {field}"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_manifest_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(ArtifactError, match="is no model manifest: document"):
+        read_manifest(folder)
+
+
+def test_a_manifest_without_end_is_not_read_to_the_end(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").symlink_to("/dev/zero")
+    with pytest.raises(ArtifactError, match="larger than"):
+        read_manifest(folder)

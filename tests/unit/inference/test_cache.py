@@ -1,0 +1,59 @@
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iris_inference.cache import Codec
+from iris_inference.runtime import Prediction
+
+CODEC = Codec("a" * 64, 3)
+lengths = st.floats(allow_nan=False, allow_infinity=False)
+instances = st.tuples(lengths, lengths, lengths, lengths)
+probabilities = st.floats(0, 1)
+predictions = st.builds(Prediction, st.integers(0, 2), st.tuples(probabilities, probabilities, probabilities))
+
+
+@given(instances, predictions)
+def test_what_was_kept_comes_back(instance: tuple[float, ...], prediction: Prediction) -> None:
+    key = CODEC.key(instance)
+    assert CODEC.decode(key, CODEC.encode(key, prediction)) == prediction
+
+
+@given(instances, instances)
+def test_different_features_have_different_keys(one: tuple[float, ...], other: tuple[float, ...]) -> None:
+    assert one == other or CODEC.key(one) != CODEC.key(other)
+
+
+def test_the_smallest_difference_of_a_feature_is_another_key() -> None:
+    assert CODEC.key((0.1, 1, 1, 1)) != CODEC.key((math.nextafter(0.1, 1), 1, 1, 1))
+
+
+def test_another_model_has_other_keys() -> None:
+    assert CODEC.key((1, 1, 1, 1)) != Codec("b" * 64, 3).key((1, 1, 1, 1))
+
+
+@given(instances, predictions, st.data())
+def test_a_damaged_value_is_not_believed(
+    instance: tuple[float, ...], prediction: Prediction, data: st.DataObject
+) -> None:
+    key = CODEC.key(instance)
+    value = bytearray(CODEC.encode(key, prediction))
+    value[data.draw(st.integers(0, len(value) - 1))] ^= data.draw(st.integers(1, 255))
+    assert CODEC.decode(key, bytes(value)) is None
+
+
+@given(st.binary(max_size=200))
+def test_a_foreign_value_is_not_believed(value: bytes) -> None:
+    assert CODEC.decode(CODEC.key((1, 2, 3, 4)), value) is None
+
+
+@given(predictions)
+def test_a_value_under_another_key_is_not_believed(prediction: Prediction) -> None:
+    value = CODEC.encode(CODEC.key((1, 1, 1, 1)), prediction)
+    assert CODEC.decode(CODEC.key((1, 1, 1, 2)), value) is None
+
+
+def test_a_value_that_no_model_of_ours_can_have_written_is_not_believed() -> None:
+    key = CODEC.key((1, 1, 1, 1))
+    for foreign in (Prediction(3, (0.1, 0.2, 0.7)), Prediction(0, (math.nan, 0.2, 0.7))):
+        assert CODEC.decode(key, CODEC.encode(key, foreign)) is None

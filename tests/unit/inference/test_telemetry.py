@@ -1,0 +1,46 @@
+import socket
+import urllib.request
+
+import pytest
+
+from integration.harness.process import accepts, free_port
+from iris_inference.schemas import FEATURES
+from iris_inference.telemetry import FEATURE_BUCKETS, FeatureHistogram, Metrics
+from unit.inference import graphs
+
+
+def test_feature_buckets_are_cumulative_and_end_with_all() -> None:
+    histogram = FeatureHistogram(["a", "b"], [1.0, 2.0])
+    histogram.observe([(0.5, 5.0), (1.0, 1.5), (3.0, 0.0)])
+    (family,) = histogram.collect()
+    values = {
+        (sample.labels["feature"], sample.labels.get("le", sample.name)): sample.value for sample in family.samples
+    }
+    assert [values["a", le] for le in ("1.0", "2.0", "+Inf")] == [2, 2, 3]
+    assert [values["b", le] for le in ("1.0", "2.0", "+Inf")] == [1, 2, 3]
+    assert values["a", "model_feature_count"] == 3
+    assert values["a", "model_feature_sum"] == pytest.approx(4.5)
+
+
+def test_the_buckets_of_all_versions_are_the_same_and_rise() -> None:
+    assert list(FEATURE_BUCKETS) == sorted(set(FEATURE_BUCKETS))
+
+
+def test_metrics_are_served_while_the_block_runs_and_the_port_is_free_after() -> None:
+    port = free_port()
+    with (
+        Metrics(graphs.artifact(b"").manifest, FEATURES).serving("127.0.0.1", port),
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer,
+    ):
+        assert b'inference_requests_total{code="500"} 0.0' in answer.read()
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert not accepts(port)
+
+
+def test_a_taken_port_is_an_error_at_once() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        metrics = Metrics(graphs.artifact(b"").manifest, FEATURES)
+        with pytest.raises(OSError, match="in use"), metrics.serving("127.0.0.1", other.getsockname()[1]):
+            pass

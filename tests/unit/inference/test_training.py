@@ -1,0 +1,91 @@
+import hashlib
+import json
+
+import onnx
+import pytest
+
+from contract.inference.models import Exported
+from iris_inference.artifact import ArtifactError, read_artifact, read_manifest
+from iris_inference.runtime import Model
+from iris_inference.schemas import FEATURES
+from iris_training import cli, dataset, parity
+from iris_training.export import export
+from iris_training.recipes import RECIPES
+
+
+def loaded(exported: Exported, recipe: str) -> Model:
+    folder = exported(recipe)
+    return Model(read_artifact(folder, read_manifest(folder)), FEATURES)
+
+
+def test_training_and_service_agree_on_the_features_of_a_request() -> None:
+    assert dataset.FEATURES == FEATURES
+
+
+@pytest.mark.parametrize("recipe", ["1.0.0", "2.0.0", "4.0.0"])
+def test_a_model_that_loads_labels_the_data_set_well(exported: Exported, recipe: str) -> None:
+    model = loaded(exported, recipe)
+    flowers = dataset.iris()
+    instances = [tuple(map(float, row)) for row in flowers.features]
+    labels = [prediction.class_index for prediction in model.predict(instances)]
+    right = sum(int(label) == true for label, true in zip(labels, flowers.labels.tolist(), strict=True))
+    assert right >= 144
+
+
+def test_the_model_with_a_fifth_feature_is_sound_in_itself(exported: Exported) -> None:
+    assert loaded(exported, "3.0.0").missing_features == ("petal_area",)
+
+
+def test_the_slow_model_is_slower_by_far_more_than_noise(exported: Exported) -> None:
+    assert loaded(exported, "4.0.0").warm_seconds > 100 * loaded(exported, "2.0.0").warm_seconds
+
+
+def test_the_file_that_was_cut_short_does_not_match_its_manifest(exported: Exported) -> None:
+    folder = exported("5.0.0")
+    manifest = read_manifest(folder)
+    assert (folder / "model.onnx").stat().st_size < manifest.size_bytes
+    with pytest.raises(ArtifactError, match=manifest.sha256):
+        read_artifact(folder, manifest)
+
+
+def test_the_same_recipe_gives_the_same_bytes(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> None:
+    again = tmp_path_factory.mktemp("again")
+    export(RECIPES["2.0.0"], "2.0.0", again)
+    assert (again / "model.onnx").read_bytes() == (exported("2.0.0") / "model.onnx").read_bytes()
+
+
+def test_nothing_in_the_file_follows_the_order_of_a_set(exported: Exported) -> None:
+    for recipe in ("1.0.0", "2.0.0", "4.0.0"):
+        domains = [operator_set.domain for operator_set in onnx.load(exported(recipe) / "model.onnx").opset_import]
+        assert domains == sorted(domains)
+
+
+def test_an_export_that_answers_differently_is_refused(exported: Exported) -> None:
+    recipe = RECIPES["1.0.0"]
+    trained = recipe.fit(dataset.iris())
+    own, other = (exported(name) / "model.onnx" for name in ("1.0.0", "2.0.0"))
+    assert parity.check(own.read_bytes(), trained, recipe.derive).max_probability_difference < 1e-5
+    with pytest.raises(parity.ParityError, match="labels differ"):
+        parity.check(other.read_bytes(), trained, recipe.derive)
+
+
+def test_the_command_writes_the_version_that_it_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+    out = tmp_path_factory.mktemp("out") / "new"
+    assert cli.main(["export", "--recipe", "1.0.0", "--version", "1.0.1-rc.1", "--out", str(out)]) == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["version"] == "1.0.1-rc.1"
+    assert manifest["sha256"] == hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest()
+
+
+def test_the_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["export", "--help"])
+    shown = capsys.readouterr().out
+    assert "--recipe" in shown
+    assert "SHA-256" in shown
+
+
+def test_an_unknown_recipe_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["export", "--recipe", "9.9.9", "--out", "x"])
+    assert "1.0.0" in capsys.readouterr().err
