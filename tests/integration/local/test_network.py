@@ -1,0 +1,81 @@
+"""In a network namespace that the test makes: the machine's own rules and interfaces are never touched."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from iris_local.paths import LOCAL
+
+Run = Callable[[str], str]
+UP = "network.up(Path('before.json'))"
+DOWN = "network.down(Path('before.json'))"
+
+
+@pytest.fixture
+def namespace(tmp_path: Path) -> Run:
+    """Runs shell commands in one namespace; `py` there runs Python code that has `network` and `Path`."""
+    python = tmp_path / "py"
+    python.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c "from pathlib import Path; from iris_local import network; $1"\n'
+    )
+    python.chmod(0o755)
+    unshare = shutil.which("unshare", path=f"{os.environ['PATH']}:/usr/bin") or "unshare"
+
+    def run(script: str) -> str:
+        done = subprocess.run(
+            [unshare, "--net", "sh", "-euc", f"ip link set lo up; {script}"],
+            cwd=tmp_path,
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}:/usr/sbin:/sbin", "PYTHONPATH": str(LOCAL)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_what_is_set_up_is_taken_back_and_the_rest_stays(namespace: Run) -> None:
+    tables = "for tool in iptables-save ip6tables-save; do $tool | sed '/^#/d'; done"
+    state = f"{{ {tables}; ip -brief link; cat /proc/sys/net/ipv4/ip_forward; }}"
+    namespace(
+        "iptables -N OTHERS; iptables -A FORWARD -j OTHERS; iptables -t nat -A POSTROUTING -j MASQUERADE;"
+        "iptables -t mangle -L >/dev/null; ip6tables -L >/dev/null;"
+        f'{state} > before; py "{UP}"; {state} > between; py "{DOWN}"; {state} > after;'
+        "! diff -q before between >/dev/null; diff before after"
+    )
+
+
+def test_rules_of_kube_proxy_are_taken_back_too(namespace: Run) -> None:
+    left = namespace(
+        f'py "{UP}"; iptables -t nat -N KUBE-SERVICES; iptables -t nat -N KUBE-SVC-A;'
+        "iptables -t nat -A KUBE-SERVICES -d 10.213.128.1/32 -j KUBE-SVC-A;"
+        "iptables -t nat -A OUTPUT -m comment --comment 'kubernetes service portals' -j KUBE-SERVICES;"
+        f'ip6tables -N KUBE-FIREWALL; py "{DOWN}"; py "print(network.remains())"'
+    )
+    assert left == "[]\n"
+
+
+def test_setting_up_twice_changes_nothing_more(namespace: Run) -> None:
+    rules = "iptables-save | grep -v '^#'"
+    namespace(f'py "{UP}"; {rules} > once; py "{UP}"; {rules} > twice; diff once twice')
+
+
+def test_a_machine_that_runs_another_node_is_refused(namespace: Run) -> None:
+    script = 'iptables -t nat -N KUBE-SERVICES; py "network.check_free()" 2>&1 || true'
+    assert "Another Kubernetes node runs on this machine" in namespace(script)
+
+
+def test_a_machine_whose_routes_overlap_is_refused(namespace: Run) -> None:
+    script = 'ip route add 10.213.7.0/24 dev lo; py "network.check_free()" 2>&1 || true'
+    assert "this machine has a route to 10.213.7.0/24" in namespace(script)
+
+
+def test_a_free_machine_is_accepted(namespace: Run) -> None:
+    assert namespace("py \"network.check_free(); print('free')\"") == "free\n"

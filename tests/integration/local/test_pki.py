@@ -1,0 +1,50 @@
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from iris_local import pki
+
+IDENTITIES = pki.identities(["DNS:kubernetes", "IP:127.0.0.1"], "node-1", "10.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cluster") / "pki"
+    pki.ensure(folder, IDENTITIES)
+    return folder
+
+
+@pytest.mark.parametrize("identity", IDENTITIES, ids=lambda identity: identity.name)
+def test_every_certificate_is_signed_by_its_authority_and_by_no_other(folder: Path, identity: pki.Identity) -> None:
+    assert _verified(folder, identity.authority, identity.name)
+    other = "ca" if identity.authority == "etcd-ca" else "etcd-ca"
+    assert not _verified(folder, other, identity.name)
+
+
+def test_keys_are_for_their_owner_only(folder: Path) -> None:
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_what_is_there_is_kept(folder: Path) -> None:
+    before = (folder / "admin.crt").read_bytes()
+    pki.ensure(folder, IDENTITIES)
+    assert (folder / "admin.crt").read_bytes() == before
+
+
+def test_a_run_that_was_killed_is_done_again_from_the_start(tmp_path: Path) -> None:
+    draft = tmp_path / "pki.draft"
+    draft.mkdir()
+    (draft / "ca.key").write_text("half a key")
+    pki.ensure(tmp_path / "pki", IDENTITIES)
+    assert _verified(tmp_path / "pki", "ca", "admin")
+    assert not draft.exists()
+
+
+def _verified(folder: Path, authority: str, name: str) -> bool:
+    openssl = shutil.which("openssl")
+    assert openssl
+    checked = [openssl, "verify", "-CAfile", str(folder / f"{authority}.crt"), str(folder / f"{name}.crt")]
+    return subprocess.run(checked, capture_output=True, check=False).returncode == 0
