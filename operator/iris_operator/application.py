@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -34,6 +34,9 @@ class Stopped(Protocol):
 
     def __bool__(self) -> bool:
         """True when it must."""
+
+    def wait(self) -> Awaitable[Any]:
+        """Until it must."""
 
 
 class Application:
@@ -88,7 +91,7 @@ class Application:
             outcome = await self._pass(reconciler, key)
             if outcome.finished:
                 return
-            await self._wait(key, outcome.wake_after)
+            await self._wait(key, outcome.wake_after, stopped)
 
     async def take_apart(self, key: Key, watched: Watched) -> None:
         """Pass after pass until nothing is left that must go in order."""
@@ -97,10 +100,18 @@ class Application:
             await self._wait(key, outcome.wake_after)
         self.wakeups.forget(key)
 
-    async def _wait(self, key: Key, seconds: float) -> None:
+    async def _wait(self, key: Key, seconds: float, stopped: Stopped | None = None) -> None:
         await asyncio.sleep(_BURST_SECONDS)
-        if seconds > 0:
-            await self.wakeups.wait(key, seconds)
+        if seconds <= 0:
+            return
+        reasons = {asyncio.ensure_future(self.wakeups.wait(key, seconds))}
+        if stopped is not None:
+            reasons.add(asyncio.ensure_future(stopped.wait()))
+        try:
+            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for reason in reasons:
+                reason.cancel()
 
     async def _pass(self, reconciler: Reconciler, key: Key) -> Outcome:
         with self.telemetry.pass_seconds.time():

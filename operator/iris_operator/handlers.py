@@ -63,7 +63,7 @@ def _register_release(registry: kopf.OperatorRegistry, app: Application) -> None
     async def wake(namespace: str | None, name: str, body: kopf.Body, **_: Any) -> None:
         app.release_changed((namespace or "", name), body)
 
-    @kopf.daemon(*_RELEASES, registry=registry, cancellation_polling=1.0)
+    @kopf.daemon(*_RELEASES, registry=registry, cancellation_backoff=5.0, cancellation_timeout=5.0)
     async def keep(namespace: str | None, name: str, stopped: kopf.DaemonStopped, **indices: Any) -> None:
         await app.keep((namespace or "", name), _watched(indices), stopped)
 

@@ -6,8 +6,11 @@ import logging
 import sys
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+# What Kopf hangs onto its records: whole settings and objects.
+_KOPF_ATTRIBUTES = ("k8s_ref", "k8s_skip", "settings")
 _QUIET = ("aiohttp.access", "urllib3", "asyncio")
 
 
@@ -18,6 +21,7 @@ def configure_logging(level: str) -> None:
         JsonFormatter(
             "{asctime}{levelname}{name}{message}",
             style="{",
+            reserved_attrs=[*RESERVED_ATTRS, *_KOPF_ATTRIBUTES],
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
             datefmt="%Y-%m-%dT%H:%M:%S%z",
         )

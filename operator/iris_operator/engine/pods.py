@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from iris_operator.engine.ports import Json
 
 # Long messages (a stack trace, say) are cut to what fits a line of `kubectl describe`; the end tells most.
 _TAIL = 300
+_ERRORS = {"ERROR", "CRITICAL", "FATAL"}
 
 
 def is_ready(pod: Json) -> bool:
@@ -45,9 +47,21 @@ def _death(pod: Json, container: Json, ended: dict[str, Any]) -> str:
     name = pod["metadata"]["name"]
     if ended.get("reason") == "OOMKilled":
         return f"pod {name}: container {container['name']} was killed for its memory (OOMKilled)"
-    last_words = _tail(ended.get("message", ""))
+    last_words = _tail(_last_words(ended.get("message", "")))
     said = f": {last_words}" if last_words else ""
     return f"pod {name}: container {container['name']} exited with {ended.get('exitCode')}{said}"
+
+
+def _last_words(message: str) -> str:
+    """What a dying container said: the error among its last JSON log lines, or all of them when there is none."""
+    for line in reversed(message.splitlines()):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and str(entry.get("level", "")).upper() in _ERRORS and entry.get("message"):
+            return str(entry["message"])
+    return message
 
 
 def _tail(message: str) -> str:

@@ -120,7 +120,7 @@ class Reconciler:
         for notice in decision.notices:
             await self._ports.audience.tell(release, notice)
         log.log(
-            logging.INFO if decision.actions or decision.notices else logging.DEBUG,
+            logging.INFO if decision.actions or decision.notices or decision.deleted else logging.DEBUG,
             decision.reason,
             extra={
                 **_where(release.namespace, release.name),

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.harness.kubernetes import KubeApiserver
+from integration.harness.process import ServerProcess, free_port
+from integration.operator.controllers import Kubectl
+
+ROOT = Path(__file__).resolve().parents[3]
+CRD = ROOT / "crds" / "irismodelreleases.yaml"
+
+
+@pytest.fixture(scope="module")
+def kubectl(kube_apiserver: KubeApiserver, request: pytest.FixtureRequest) -> Kubectl:
+    """kubectl in a namespace of the module's own, the CRD applied."""
+    namespace = request.module.__name__.rsplit(".", 1)[-1].replace("_", "-").removeprefix("test-")[:40]
+    kube_apiserver.create_namespace(namespace)
+    kubectl = Kubectl(kube_apiserver.kubeconfig, namespace)
+    kubectl.run("apply", "--server-side", "-f", str(CRD))
+    kubectl.run("wait", "--for=condition=Established", "crd/irismodelreleases.iris.mlrelease.dev", "--timeout=30s")
+    return kubectl
+
+
+@pytest.fixture
+def operator(kubectl: Kubectl, tmp_path: Path) -> Iterator[ServerProcess]:
+    """The operator as its own process, watching that namespace; there is no Prometheus behind its address."""
+    log, metrics = tmp_path / "operator.log", free_port()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "operator"),
+        "KUBECONFIG": str(kubectl.kubeconfig),
+        "IRIS_NAMESPACES": kubectl.namespace,
+        "IRIS_PROMETHEUS_URL": f"http://127.0.0.1:{free_port()}",
+        "IRIS_HEALTH_PORT": str(free_port()),
+        "IRIS_METRICS_PORT": str(metrics),
+    }
+    process = ServerProcess(
+        [sys.executable, "-m", "iris_operator"],
+        log,
+        ready=lambda: log.exists() and "operator started" in log.read_text(),
+        environment=environment,
+    )
+    process.start()
+    yield process
+    process.stop()
