@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import pytest
 import yaml
@@ -30,24 +28,14 @@ from iris_demo.observations import EventSeen, ReleaseSeen, RouteSeen
 from iris_demo.scenario import RELEASES as DEMO_RELEASES
 from iris_demo.scenario import manifest
 
-CRD = Path(__file__).parents[3] / "crds" / "irismodelreleases.yaml"
 NAMESPACE = "demo"
 SOON = 10.0
 
 
 @pytest.fixture(scope="module")
 def cluster(kube_apiserver: KubeApiserver) -> KubeApiserver:
-    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    for path, body in (
-        (definitions, yaml.safe_load(CRD.read_text())),
-        ("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}}),
-    ):
-        try:
-            kube_apiserver.request("POST", path, body)
-        except HTTPError as error:
-            # The server is shared by the session: another test may have brought the resource already.
-            if error.code != HTTPStatus.CONFLICT:
-                raise
+    kube_apiserver.install_resource()
+    kube_apiserver.create_namespace(NAMESPACE)
     return kube_apiserver
 
 

@@ -6,6 +6,7 @@ a Deployment gets no pods unless the test creates them, and a deleted namespace 
 
 import json
 import ssl
+import subprocess
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from integration.harness.tools import component, debian
 from iris_local import controlplane, kubeconfig, pki
 
 _HOST = "127.0.0.1"
+_RESOURCE = Path(__file__).resolve().parents[3] / "crds" / "irismodelreleases.yaml"
 
 
 class KubeApiserver:
@@ -59,6 +61,16 @@ class KubeApiserver:
         """Makes a namespace with the service account that pods have by default, which a controller would make."""
         self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": dict(labels or {})}})
         self.request("POST", f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "default"}})
+
+    def install_resource(self) -> None:
+        """Brings the release's definition, for as many tests as want it: repeating changes nothing."""
+        kubectl = [component("kubectl"), f"--kubeconfig={self.kubeconfig}"]
+        for arguments in (
+            ["apply", "--server-side", f"--filename={_RESOURCE}"],
+            ["wait", "--for=condition=Established", f"--filename={_RESOURCE}", "--timeout=30s"],
+        ):
+            done = subprocess.run([*kubectl, *arguments], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
 
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
         """Writes a kubeconfig that has the rights of a service account, which must exist, for an hour."""
