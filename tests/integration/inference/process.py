@@ -21,9 +21,12 @@ class Service(Api):
     def __init__(self, model: Path, folder: Path, **variables: str) -> None:
         super().__init__(free_port(), metrics_port := free_port())
         self._log = folder / "log"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("IRIS_")}
+        self.home = folder / "home"
+        self.home.mkdir()
+        # As bare as in a pod: libraries behave differently where they see a developer's or a CI's variables.
         environment = {
-            **inherited,
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
             "PYTHONPATH": str(_SOURCES),
             "PYTHONWARNINGS": "error",
             "IRIS_MODEL_DIR": str(model),

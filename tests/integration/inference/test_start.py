@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.inference.api import FLOWER
 from contract.inference.models import Exported
 from integration.harness.process import ServerError
 from integration.inference.process import StartService
@@ -18,6 +19,14 @@ def test_a_file_cut_short_stops_the_start_naming_both_digests(exported: Exported
     assert f"expected sha256 {promised}" in str(refusal.value)
     assert f"found sha256 {found}" in str(refusal.value)
     assert "build the image of version 5.0.0 again" in str(refusal.value)
+
+
+def test_nothing_is_written_at_home_nor_told_to_others(exported: Exported, start_service: StartService) -> None:
+    service = start_service(exported("1.0.0"))
+    assert service.predict(FLOWER).status_code == 200
+    # ONNX Runtime keeps an identity of the machine there when it reports to its makers.
+    assert list(service.home.rglob("*")) == []
+    assert all("telemetry" not in str(line) for line in service.log())
 
 
 def test_a_missing_model_is_named_with_the_variable_that_points_to_it(
