@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -92,9 +92,6 @@ class CheckStatus(ApiModel):
     evidence: Evidence | None = None
 
 
-Memory = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
-
-
 class AnalysisStatus(ApiModel):
     """The judgement of the canary, and what a restarted operator needs to go on with it."""
 
@@ -106,7 +103,7 @@ class AnalysisStatus(ApiModel):
     estimated_time_left: str | None = None
     judged_at: datetime | None = Field(default=None, description="When the newest judgement was made.")
     judged_through: datetime | None = Field(default=None, description="Requests up to here have been counted.")
-    memory: Memory = Field(default_factory=dict, description="Evidence so far, by check; not for people.")
+    memory: str = Field(default="", description="Evidence so far, as JSON by check: for the operator, not for people.")
 
 
 class RolloutStatus(ApiModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -33,7 +34,7 @@ class Judging:
         """The judgement of the interval that begins where the last one ended."""
         status, spec = release.status, release.spec
         canary, stable, started = status.canary, status.stable, status.rollout.step_started_at
-        memory = status.analysis.memory if status.analysis else {}
+        memory = json.loads(status.analysis.memory) if status.analysis and status.analysis.memory else {}
         if canary is None or stable is None or started is None:
             return Judged(
                 unjudged(Verdict.NO_DATA, "there are no two revisions to compare", memory, spec.analysis), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -68,7 +69,7 @@ def _analysis_status(observation: Observation, judgement: Judgement, now: dateti
         estimated_time_left=_time_left(observation, judgement, now),
         judged_at=now,
         judged_through=observation.judged_through or before.judged_through,
-        memory=dict(judgement.memory),
+        memory=json.dumps(judgement.memory, separators=(",", ":")),
     )
 
 
