@@ -21,7 +21,7 @@ PY := $(wildcard operator inference deploy/local deploy/demo deploy/install test
 ##@ See it work
 .PHONY: demo
 demo: venv ## Cluster up, deploy, traffic, one good and three bad releases; writes artifacts/demo.json
-	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_demo
+	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_demo $(ARGS)
 
 ##@ The one-machine cluster (root; builds a real Kubernetes from its Go modules the first time)
 .PHONY: cluster-up cluster-down cluster-status images
