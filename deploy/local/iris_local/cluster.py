@@ -138,6 +138,7 @@ class Cluster:
         for image, built in ready:
             built.result()
             self._store.load([image], runtime)
+        self._supervisor.require(SERVERS)
 
     def _start_control_plane(self, cluster: node.Node) -> None:
         if not (self._paths.cluster / node.NETWORK_NOTES).exists():

@@ -124,7 +124,9 @@ class Node:
     def _file(self, name: str, text: str) -> Path:
         path = self.paths.cluster / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        # kube-proxy ends itself when its file is written, even with what it held already.
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
         return path
 
 
