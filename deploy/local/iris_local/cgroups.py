@@ -1,6 +1,7 @@
 """The control groups of the cluster's pods. All pods live below one group, which makes them easy to find and end."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +9,10 @@ from pathlib import Path
 from iris_local.errors import LocalClusterError
 from iris_local.processes import kill, started_at
 
-NAME = "iris-local"
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids", "io", "hugetlb")
 
 
-def up() -> None:
+def up(name: str) -> None:
     """Makes the group in every hierarchy: the kubelet wants it to be there."""
     for hierarchy in _hierarchies():
         # In the unified hierarchy a group has the controllers that its parent hands down.
@@ -21,32 +21,32 @@ def up() -> None:
             for controller in _CONTROLLERS:
                 with contextlib.suppress(OSError):  # the kernel lacks it, or another hierarchy has it
                     switch.write_text(f"+{controller}")
-        (hierarchy / NAME).mkdir(exist_ok=True)
+        (hierarchy / name).mkdir(exist_ok=True)
 
 
-def down(patience: float = 20.0) -> None:
+def down(name: str, patience: float = 20.0) -> None:
     """Kills every process in the group and removes it.
 
     Raises:
         LocalClusterError: something in it does not die within `patience` seconds.
     """
     deadline = time.monotonic() + patience
-    while found := members():
+    while found := members(name):
         if time.monotonic() > deadline:
             raise LocalClusterError(f"These processes of pods do not die: {sorted(found)}")
         kill(found)
         time.sleep(0.05)
-    for group in _groups():
+    for group in _groups(name):
         _remove(group, deadline)
 
 
-def members() -> dict[int, int]:
+def members(name: str) -> dict[int, int]:
     """Pid and start time of every process in the group."""
     found = {}
-    for group in _groups():
-        for listing in group.rglob("cgroup.procs"):
+    for group in _groups(name):
+        for folder in _tree(group):
             with contextlib.suppress(OSError):  # a group that was just removed
-                for pid in map(int, listing.read_text().split()):
+                for pid in map(int, (folder / "cgroup.procs").read_text().split()):
                     if (started := started_at(pid)) is not None:
                         found[pid] = started
     return found
@@ -70,17 +70,23 @@ def _hierarchies() -> list[Path]:
     return hierarchies_of(Path("/proc/self/mountinfo").read_text())
 
 
-def _groups() -> Iterator[Path]:
-    return (hierarchy / NAME for hierarchy in _hierarchies() if (hierarchy / NAME).exists())
+def _groups(name: str) -> Iterator[Path]:
+    return (hierarchy / name for hierarchy in _hierarchies() if (hierarchy / name).exists())
+
+
+def _tree(group: Path) -> list[Path]:
+    """A group and all below it, parents first. Groups vanish during the walk, which os.walk takes calmly."""
+    return [Path(folder) for folder, _, _ in os.walk(group)]
 
 
 def _remove(group: Path, deadline: float) -> None:
     """Removes a group with those below it. The kernel needs a moment after the last process has ended."""
-    folders = sorted((path for path in [group, *group.rglob("*")] if path.is_dir()), reverse=True)
-    for folder in folders:
+    for folder in reversed(_tree(group)):
         while folder.exists():
             try:
                 folder.rmdir()
+            except FileNotFoundError:
+                break
             except OSError:
                 if time.monotonic() > deadline:
                     raise

@@ -90,8 +90,7 @@ class Cluster:
         return [
             *(f"process {process.pid} ({process.program})" for process in self._supervisor.all()),
             *(f"mount {mount}" for mount in mounts),
-            *(f"process {pid} of a pod" for pid in cgroups.members()),
-            *network.remains(),
+            *(f"process {pid} of a pod" for pid in cgroups.members(self._paths.mark)),
         ]
 
     def load_images(self, images: Sequence[Image]) -> None:
@@ -116,7 +115,7 @@ class Cluster:
         }
         # Without packages there is nothing to make images or a cluster with.
         packages.ensure(self._progress)
-        painter.submit(self._store.ensure_base)
+        base = painter.submit(self._store.ensure_base)
         on_base = [*catalog.store_images(), *(catalog.project_images() if project_images else [])]
         ready = [(image, painter.submit(self._store.ensure, image)) for image in on_base]
 
@@ -135,6 +134,7 @@ class Cluster:
         with self._progress.step("wait for DNS and Ingress", expected=20):
             addons.wait(kubectl, lambda: self._supervisor.require(SERVERS))
         self._load_programs(["prometheus"], builds, runtime)
+        base.result()
         for image, built in ready:
             built.result()
             self._store.load([image], runtime)
@@ -178,7 +178,7 @@ class Cluster:
         # The kubelet goes with the control plane and before the pods, which it would start again.
         supervisor.stop([process for name, process in servers.items() if name != "containerd"], patience=3)
         sockets = containers.shim_sockets(self._paths)
-        cgroups.down()
+        cgroups.down(self._paths.mark)
         supervisor.stop([process for name, process in servers.items() if name == "containerd"])
         supervisor.stop(supervisor.all(), patience=0)
         containers.unmount_below(self._paths.root)

@@ -12,7 +12,6 @@ from iris_local.commands import run, succeeds
 from iris_local.paths import Paths
 
 PLUGINS = Path("/usr/lib/cni")
-_NETWORK = "iris-local"
 # Where libcni, containerd's shims and the kubelet write regardless of any setting.
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _SHIM_SOCKETS = Path("/run/containerd/s")
@@ -81,7 +80,7 @@ def pod_network(paths: Paths) -> str:
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }
-    return json.dumps({"cniVersion": "0.4.0", "name": _NETWORK, "plugins": [plugin]}, indent=2)
+    return json.dumps({"cniVersion": "0.4.0", "name": paths.mark, "plugins": [plugin]}, indent=2)
 
 
 class Runtime:
@@ -140,8 +139,8 @@ def clean(paths: Paths, sockets: Sequence[Path]) -> None:
     """Removes what dead containers leave outside of the cluster's folders, and the notes about them in the store."""
     for socket in sockets:
         socket.unlink(missing_ok=True)
-    for result in _CNI_RESULTS.glob(f"{_NETWORK}-*-eth0"):
-        container = result.name.removeprefix(f"{_NETWORK}-").removesuffix("-eth0")
+    for result in _CNI_RESULTS.glob(f"{paths.mark}-*-eth0"):
+        container = result.name.removeprefix(f"{paths.mark}-").removesuffix("-eth0")
         (_CNI_RESULTS / f"cni-loopback-{container}-lo").unlink(missing_ok=True)
         result.unlink()
     for link in _LOG_LINKS.glob("*.log"):

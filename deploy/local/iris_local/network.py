@@ -42,6 +42,11 @@ def check_free() -> None:
     Raises:
         LocalClusterError: another Kubernetes node runs in this network namespace, or the addresses are in use.
     """
+    if succeeds([packages.find("ip"), "link", "show", INTERFACE]):
+        raise LocalClusterError(
+            f"There is an interface {INTERFACE}: a local cluster with another cache root is up. Take that one down; "
+            f"if it is gone, `ip link delete {INTERFACE}`."
+        )
     for family in ("iptables", "ip6tables"):
         if "KUBE-SERVICES" in _tables(family):
             raise LocalClusterError(
@@ -80,7 +85,11 @@ def up(notes: Path) -> None:
 
 
 def down(notes: Path) -> None:
-    """Takes back what `up` and the cluster's processes did. Nothing happens when it was never up."""
+    """Takes back what `up` and the cluster's processes did. Nothing happens when it was never up.
+
+    Raises:
+        LocalClusterError: something of it is still there.
+    """
     if not notes.exists():
         return
     for family in ("iptables", "ip6tables"):
@@ -92,6 +101,8 @@ def down(notes: Path) -> None:
         # A setting that cannot be written now could not be changed before either.
         with contextlib.suppress(OSError):
             (_SYSCTLS / name).write_text(value)
+    if left := remains():
+        raise LocalClusterError("These are left of the cluster's network: " + ", ".join(left))
     notes.unlink()
 
 

@@ -56,8 +56,8 @@ class Node:
     def start_runtime(self) -> containers.Runtime:
         """Starts containerd and waits for it."""
         runc = packages.find("runc")
-        config = self._file("containerd.toml", containers.configuration(self.paths, PAUSE_IMAGE, runc))
-        self._file("cni/iris-local.conflist", containers.pod_network(self.paths))
+        config = self.file("containerd.toml", containers.configuration(self.paths, PAUSE_IMAGE, runc))
+        self.file("cni/iris-local.conflist", containers.pod_network(self.paths))
         program = packages.find("containerd")
         self.supervisor.ensure("containerd", [program, "--config", config], inputs=[config])
         runtime = containers.Runtime(self.paths)
@@ -66,8 +66,8 @@ class Node:
 
     def start_node(self) -> None:
         """Starts the kubelet and kube-proxy; containerd and the API server must be there."""
-        cgroups.up()
-        kubelet = self._file("kubelet.json", json.dumps(kubelet_configuration(self.paths), indent=2))
+        cgroups.up(self.paths.mark)
+        kubelet = self.file("kubelet.json", json.dumps(kubelet_configuration(self.paths), indent=2))
         self.supervisor.ensure(
             "kubelet",
             [
@@ -82,7 +82,7 @@ class Node:
             inputs=[kubelet],
         )
         proxy_access = self._kubeconfig("proxy")
-        proxy = self._file("proxy.json", json.dumps(proxy_configuration(proxy_access), indent=2))
+        proxy = self.file("proxy.json", json.dumps(proxy_configuration(proxy_access), indent=2))
         self.supervisor.ensure("kube-proxy", [self.programs / "kube-proxy", f"--config={proxy}"], inputs=[proxy])
 
     def _controller_manager(self) -> list[str | Path]:
@@ -121,7 +121,8 @@ class Node:
         kubeconfig.write(path, ADDRESSES.url, self.paths.pki, identity)
         return path
 
-    def _file(self, name: str, text: str) -> Path:
+    def file(self, name: str, text: str) -> Path:
+        """Writes a file of the cluster, unless it holds this text already."""
         path = self.paths.cluster / name
         path.parent.mkdir(parents=True, exist_ok=True)
         # kube-proxy ends itself when its file is written, even with what it held already.
@@ -156,7 +157,7 @@ def kubelet_configuration(paths: Paths) -> Mapping[str, Any]:
         "maxPods": 110,
         # One machine with either version of control groups, with or without swap and systemd.
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{cgroups.NAME}",
+        "cgroupRoot": f"/{paths.mark}",
         "failCgroupV1": False,
         "failSwapOn": False,
         "enforceNodeAllocatable": [],

@@ -1,5 +1,6 @@
 """Where everything lies. All that the local cluster writes is below one folder, the cache root."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,11 @@ class Paths:
     """The folders of one cache root."""
 
     root: Path
+
+    @property
+    def mark(self) -> str:
+        """A name for what lies outside of the folders. Another root's cluster has another one, so `down` spares it."""
+        return f"iris-local-{hashlib.sha256(bytes(self.root)).hexdigest()[:8]}"
 
     @property
     def components(self) -> Path:

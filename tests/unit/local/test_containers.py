@@ -47,7 +47,9 @@ def test_containers_start_where_the_out_of_memory_score_may_not_be_lowered() -> 
 
 
 def test_pods_get_addresses_of_the_pod_range_and_a_way_out() -> None:
-    (plugin,) = json.loads(containers.pod_network(PATHS))["plugins"]
+    configuration = json.loads(containers.pod_network(PATHS))
+    (plugin,) = configuration["plugins"]
+    assert configuration["name"] == PATHS.mark
     assert plugin["ipam"]["ranges"] == [[{"subnet": network.POD_RANGE}]]
     assert plugin["ipam"]["routes"] == [{"dst": "0.0.0.0/0"}]
     assert Path(plugin["ipam"]["dataDir"]).is_relative_to(PATHS.cluster)

@@ -4,6 +4,7 @@ import yaml
 
 from iris_local import addons, components, network, node, pki
 from iris_local.paths import LOCAL, Paths
+from iris_local.processes import Supervisor
 
 PATHS = Paths(Path("/cache"))
 OBJECTS = [
@@ -16,6 +17,7 @@ def test_the_kubelet_runs_on_either_version_of_control_groups_and_with_swap() ->
     assert config["failCgroupV1"] is False
     assert config["failSwapOn"] is False
     assert config["cgroupDriver"] == "cgroupfs"
+    assert config["cgroupRoot"] == f"/{PATHS.mark}"
 
 
 def test_the_kubelet_keeps_images_because_none_can_be_pulled_again() -> None:
@@ -89,3 +91,12 @@ def test_the_manifests_run_the_versions_that_are_built() -> None:
         for container in item["spec"]["template"]["spec"]["containers"]
     }
     assert used == {f"localhost/{name}:{components.get(name).version}" for name in ("coredns", "traefik")}
+
+
+def test_files_that_are_right_already_are_not_written_because_that_would_end_their_reader(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    cluster = node.Node(paths, tmp_path, Supervisor(tmp_path, paths.logs))
+    file = cluster.file("proxy.json", "{}")
+    before = file.stat().st_mtime_ns
+    assert cluster.file("proxy.json", "{}").stat().st_mtime_ns == before
+    assert cluster.file("proxy.json", "{ }").read_text() == "{ }"

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,9 @@ def test_everything_that_down_deletes_is_apart_from_what_it_keeps() -> None:
         place.is_relative_to(paths.cluster)
         for place in (paths.kubeconfig, paths.logs, paths.pki, paths.containerd_socket, paths.containerd_state)
     )
+
+
+def test_what_lies_outside_of_the_folders_is_named_after_the_root() -> None:
+    marks = {Paths(Path(root)).mark for root in ("/cache", "/cache2", "/home/ada/.cache/iris-release")}
+    assert len(marks) == 3
+    assert all(re.fullmatch(r"iris-local-[0-9a-f]{8}", mark) for mark in marks)
