@@ -159,7 +159,8 @@ class Then:
         running = await self._s.traffic_ended()
         assert running.samples, "no request was sent, so none could fail"
         unexplained = counts.unexplained_failures(running.samples, version)
-        assert not unexplained, f"{len(unexplained)} of {len(running.samples)}, the first is {unexplained[0]}"
+        listed = "\n".join(self._s.describe(sample) for sample in unexplained[:10])
+        assert not unexplained, f"{len(unexplained)} of {len(running.samples)} failed:\n{listed}"
 
     async def answered(self, requests: int) -> None:
         """Wait until so many further requests have ended."""

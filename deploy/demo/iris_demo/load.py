@@ -40,7 +40,7 @@ class Load:
     rate: float
     seconds: float
     requests: int
-    timeout: float = 5.0
+    timeout: float = 10.0
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -158,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=60.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=60.0, help="stop after this long")
     parser.add_argument("--requests", type=int, default=100_000, help="stop after this many")
-    parser.add_argument("--timeout", type=float, default=5.0, help="seconds a request may take")
+    parser.add_argument("--timeout", type=float, default=10.0, help="seconds a request may take")
     parser.add_argument("--seed", type=int, default=1, help="which rows are drawn")
     options = parser.parse_args(arguments)
     try:
