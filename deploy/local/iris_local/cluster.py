@@ -184,7 +184,8 @@ class Cluster:
         containers.unmount_below(self._paths.root)
         network.down(self._paths.cluster / node.NETWORK_NOTES)
         containers.clean(self._paths, sockets)
-        shutil.rmtree(self._paths.cluster, ignore_errors=True)
+        if self._paths.cluster.exists():
+            shutil.rmtree(self._paths.cluster)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

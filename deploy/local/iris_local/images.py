@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from iris_local import archive, packages
@@ -93,7 +93,6 @@ class Store:
 
     paths: Paths
     progress: Progress
-    _known: dict[str, str] | None = field(default=None, init=False)
 
     def buildah(self, *arguments: str | Path, log: Path | None = None) -> str:
         """Runs buildah on our storage."""
