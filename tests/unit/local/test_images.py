@@ -6,6 +6,7 @@ import pytest
 from iris_local import catalog, images, node
 from iris_local.components import COMPONENTS
 from iris_local.images import Image
+from iris_training.recipes import RECIPES
 
 
 @pytest.fixture
@@ -66,3 +67,7 @@ def test_there_is_an_image_for_each_model_version() -> None:
     built = catalog.inference_images()
     assert [image.name for image in built] == [f"{catalog.INFERENCE}:{version}" for version in catalog.MODELS]
     assert len({image.key for image in built}) == len(built)
+
+
+def test_each_model_version_has_a_recipe_of_the_same_name() -> None:
+    assert set(catalog.MODELS) == set(RECIPES)
