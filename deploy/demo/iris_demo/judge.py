@@ -42,7 +42,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Seconds from the first bad sign, as each side had it, to weight 0; None where there was none.
+    """Seconds from the first bad sign, as each side had it, to weight 0.
+
+    None where there was no such sign, and for a canary that never had any traffic to lose.
 
     ``from_failed_answer`` and ``from_slow_answer`` start at what the client saw of the canary,
     ``from_fail_verdict`` at the first status that spoke against it: a check that says Fail, or the rollback
@@ -141,7 +143,7 @@ def _evidence(expected: Expectation, seen: Sequence[Observation], samples: Seque
         return Evidence()
     told = [entry for entry in seen if isinstance(entry, ReleaseSeen) and entry.release.current]
     failed_verdict = next((entry.at for entry in told if entry.release.judged_bad), None)
-    away = _weight_zero(seen, told)
+    away = _weight_zero(seen)
     if away is None:
         return Evidence()
     others = [sample for sample in samples if sample.version != expected.version]
@@ -154,16 +156,14 @@ def _evidence(expected: Expectation, seen: Sequence[Observation], samples: Seque
     )
 
 
-def _weight_zero(seen: Sequence[Observation], told: Sequence[ReleaseSeen]) -> float | None:
-    """When the canary's traffic was taken away for good; for one that never had any, when it was given up."""
+def _weight_zero(seen: Sequence[Observation]) -> float | None:
+    """When the canary's traffic was taken away for good."""
     routes = [entry for entry in seen if isinstance(entry, RouteSeen)]
     away, weight = None, 0
     for entry in routes:
         if entry.weight == 0 and weight > 0:
             away = entry.at
         weight = entry.weight
-    if away is None and weight == 0:
-        return next((entry.at for entry in told if entry.release.phase == ROLLED_BACK), None)
     return away if weight == 0 else None
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from iris_demo.judge import Evidence, Report, Step
+from iris_demo.judge import ROLLED_BACK, Report
 from iris_demo.result import Operator, Result
 
 MEBIBYTE = 1024 * 1024
@@ -13,18 +15,12 @@ MEBIBYTE = 1024 * 1024
 
 def show(result: Result, console: Console) -> None:
     """Print the releases, the traffic and the operator's cost."""
-    table = Table(show_lines=True)
-    for heading in ("release", "outcome", "why", "seconds at weight", "s to weight 0", "requests", "served by"):
-        table.add_column(heading, overflow="fold")
+    console.print(_table(result))
     for report in result.reports:
-        table.add_row(*_row(report))
-    console.print(table)
-    for report in result.reports:
-        for problem in report.problems:
-            console.print(f"{report.expected.version}: {problem}", style="bold red")
+        _tell(report, console)
     requests = result.requests
     console.print(
-        f"{requests.sent} requests at {result.rate:g}/s, {requests.failures} failed, "
+        f"\n{requests.sent} requests at {result.rate:g}/s, {requests.failures} failed, "
         f"{result.unexplained} of them not answered by a bad canary."
     )
     console.print(_operator(result))
@@ -34,31 +30,51 @@ def show(result: Result, console: Console) -> None:
     )
 
 
-def _row(report: Report) -> tuple[str, ...]:
-    mark = "✓" if report.as_expected else "✗"
-    requests = report.requests
-    return (
-        f"{report.expected.version}\n{report.expected.title}",
-        f"{mark} {report.outcome}\n(expected {report.expected.outcome})",
-        report.reason or "-",
-        f"{_steps(report.steps)}\n{report.seconds:.0f} s in all",
-        _evidence(report.evidence),
-        f"{requests.sent} sent\n{requests.failures} failed\n{report.unexplained} unexplained",
-        "\n".join(f"{version}: {count}" for version, count in requests.by_version.items()) or "-",
+def _table(result: Result) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        caption="weight 0 after: s from the first Fail, and from the first bad answer to a client",
     )
+    table.add_column("release")
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("seconds at weight")
+    table.add_column("weight 0 after", justify="right")
+    table.add_column("sent", justify="right")
+    table.add_column("failed", justify="right")
+    table.add_column("served by")
+    for report in result.reports:
+        requests = report.requests
+        table.add_row(
+            report.expected.version,
+            f"{'✓' if report.as_expected else '✗'} {report.outcome}",
+            "\n".join(f"{step.weight:3} %  {step.seconds:.1f}" for step in report.steps),
+            _evidence(report),
+            str(requests.sent),
+            str(requests.failures),
+            "\n".join(f"{version}  {count}" for version, count in requests.by_version.items()),
+        )
+    return table
 
 
-def _steps(steps: tuple[Step, ...]) -> str:
-    return "\n".join(f"{step.weight:3} %: {step.seconds:.1f}" for step in steps)
+def _tell(report: Report, console: Console) -> None:
+    text = Text(f"{report.expected.version} ", style="bold")
+    text.append(f"{report.expected.title}, {report.outcome} after {report.seconds:.0f} s: ", style="")
+    text.append(report.reason or "no reason given", style="dim")
+    console.print(text)
+    for problem in report.problems:
+        console.print(f"      {problem}", style="bold red")
 
 
-def _evidence(evidence: Evidence) -> str:
-    named = (
-        ("Fail verdict", evidence.from_fail_verdict),
-        ("failed answer", evidence.from_failed_answer),
-        ("slow answer", evidence.from_slow_answer),
-    )
-    return "\n".join(f"{seconds:.1f} from first {name}" for name, seconds in named if seconds is not None) or "-"
+def _evidence(report: Report) -> str:
+    if report.outcome == ROLLED_BACK and not any(step.weight for step in report.steps):
+        return "had no traffic"
+    evidence = report.evidence
+    answers = [seconds for seconds in (evidence.from_failed_answer, evidence.from_slow_answer) if seconds is not None]
+    signs = (evidence.from_fail_verdict, max(answers, default=None))
+    if signs == (None, None):
+        return ""
+    return " / ".join("-" if seconds is None else f"{seconds:.1f}" for seconds in signs)
 
 
 def _operator(result: Result) -> str:
