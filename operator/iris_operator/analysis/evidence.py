@@ -18,10 +18,22 @@ GOOD_GRID: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5)
 
 @dataclass(frozen=True)
 class Arm:
-    """Events among requests of one revision in one interval."""
+    """Events among requests of one revision."""
 
     events: int
     total: int
+
+    def __str__(self) -> str:
+        return f"{self.events}/{self.total}"
+
+    def plus(self, other: Arm) -> Arm:
+        """Both intervals together."""
+        return Arm(self.events + other.events, self.total + other.total)
+
+    @property
+    def share(self) -> float | None:
+        """The fraction of requests that are events; None without requests."""
+        return round(self.events / self.total, 6) if self.total else None
 
 
 def log_mean_exp(logs: Sequence[float]) -> float:

@@ -43,8 +43,8 @@ class ErrorRate:
             return CheckResult(NAME, Verdict.NO_DATA, f"Prometheus has no requests of the {missing} revision"), memory
         canary = Arm(interval.canary.server_errors, interval.canary.total)
         stable = Arm(interval.stable.server_errors, interval.stable.total)
-        seen_canary = _add(memory.get("canary"), canary)
-        seen_stable = _add(memory.get("stable"), stable)
+        seen_canary = Arm(*memory.get("canary", (0, 0))).plus(canary)
+        seen_stable = Arm(*memory.get("stable", (0, 0))).plus(stable)
         worse = [
             earlier + log_rate_ratio(canary, stable, omega, 1.0)
             for earlier, omega in zip(memory.get("worse") or [0.0] * len(WORSE_GRID), WORSE_GRID, strict=True)
@@ -62,8 +62,8 @@ class ErrorRate:
             NAME,
             verdict,
             reason,
-            canary=_share(seen_canary),
-            stable=_share(seen_stable),
+            canary=seen_canary.share,
+            stable=seen_stable.share,
             requests=seen_canary.total,
             worse=capped_exp(log_worse),
             good=capped_exp(log_good),
@@ -82,29 +82,16 @@ class ErrorRate:
     def _word(
         self, canary: Arm, stable: Arm, now: Arm, log_worse: float, log_good: float, bounds: Bounds, tolerated: float
     ) -> tuple[Verdict, str]:
-        seen = f"{_text(canary)} of the canary's requests failed, {_text(stable)} of stable's"
+        seen = f"{canary} of the canary's requests failed, {stable} of stable's"
         if canary.total == 0 or stable.total == 0:
             return Verdict.HOLD, f"no requests yet: {seen}"
         if log_worse >= math.log(bounds.rollback_at):
             return Verdict.FAIL, f"{seen}: the canary is worse"
         if now.total and now.events / now.total >= self._settings.shared_incident:
-            return Verdict.HOLD, f"stable itself fails ({_text(now)} in the last interval); nothing is concluded"
+            return Verdict.HOLD, f"stable itself fails ({now} in the last interval); nothing is concluded"
         if log_good >= math.log(bounds.promote_at):
             return Verdict.PASS, f"{seen}: below the tolerated {tolerated:.2%}"
         return Verdict.HOLD, f"{seen}: not enough requests yet to rule out {tolerated:.2%}"
-
-
-def _add(earlier: list[int] | None, now: Arm) -> Arm:
-    events, total = earlier or (0, 0)
-    return Arm(events + now.events, total + now.total)
-
-
-def _share(arm: Arm) -> float | None:
-    return round(arm.events / arm.total, 6) if arm.total else None
-
-
-def _text(arm: Arm) -> str:
-    return f"{arm.events}/{arm.total}"
 
 
 def _log_good(cleared: list[float], canary: Arm, tolerated: float) -> float:

@@ -52,8 +52,8 @@ class Latency:
             NAME,
             verdict,
             reason,
-            canary=_share(canary),
-            stable=_share(stable),
+            canary=canary.share,
+            stable=stable.share,
             requests=canary.total,
             worse=capped_exp(log_worse),
             bounds=bounds,
@@ -85,7 +85,7 @@ class Latency:
     ) -> tuple[Verdict, str, float]:
         telling = max(rows, key=lambda bound: self._excess(rows[bound]))
         canary, stable = _seen(rows[telling], "canary"), _seen(rows[telling], "stable")
-        seen = f"{_text(canary)} of the canary's requests took over {telling * 1000:g} ms, {_text(stable)} of stable's"
+        seen = f"{canary} of the canary's requests took over {telling * 1000:g} ms, {stable} of stable's"
         if canary.total == 0 or stable.total == 0:
             return Verdict.HOLD, f"no requests yet: {seen}", telling
         exceeded = self._excess(rows[telling]) > 0
@@ -116,11 +116,3 @@ def _shared_bounds(canary: RequestCounts, stable: RequestCounts, floor: float) -
 def _seen(row: dict[str, list[float]], arm: str) -> Arm:
     events, total = row[arm]
     return Arm(int(events), int(total))
-
-
-def _share(arm: Arm) -> float | None:
-    return round(arm.events / arm.total, 6) if arm.total else None
-
-
-def _text(arm: Arm) -> str:
-    return f"{arm.events}/{arm.total}"
