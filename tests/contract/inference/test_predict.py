@@ -1,9 +1,13 @@
+import socket
+import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from contract.inference.api import FLOWER, Api, assert_problem
+from contract.inference.models import Exported
+from contract.inference.serving import Serve
 
 NAMED = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 
@@ -105,8 +109,39 @@ def test_another_content_type_is_refused(good_service: Api) -> None:
     assert_problem(good_service.post("/v1/predict", b"instances=1", "application/x-www-form-urlencoded"), 415)
 
 
-def test_a_body_that_declares_too_much_is_refused_unread(good_service: Api) -> None:
-    assert_problem(good_service.post("/v1/predict", b" " * (256 * 1024 + 1)), 413)
+def test_a_body_that_declares_too_much_is_refused_before_it_is_sent(good_service: Api) -> None:
+    head = (
+        "POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", good_service.port), 5) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_one_byte_over_the_limit_is_refused(good_service: Api) -> None:
+    flower = b'{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
+    assert good_service.post("/v1/predict", flower.ljust(256 * 1024)).status_code == 200
+    assert_problem(good_service.post("/v1/predict", flower.ljust(256 * 1024 + 1)), 413)
+
+
+def test_a_body_that_does_not_arrive_is_given_up(exported: Exported, serve: Serve) -> None:
+    service = serve(exported("1.0.0"), body_seconds=0.2)
+    head = "POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 40\r\n\r\n{"
+    with socket.create_connection(("127.0.0.1", service.port), 5) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 408 ")
+    assert service.metric("inference_requests_total", code="408") == 1
+
+
+def test_a_client_that_goes_away_is_not_our_error(exported: Exported, serve: Serve) -> None:
+    service = serve(exported("1.0.0"))
+    head = "POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 40\r\n\r\n{"
+    with socket.create_connection(("127.0.0.1", service.port), 5) as connection:
+        connection.sendall(head.encode())
+    deadline = time.monotonic() + 5
+    while service.metric("inference_requests_total", code="499") == 0:
+        assert time.monotonic() < deadline
+    assert service.metric("inference_requests_total", code="500") == 0
 
 
 def test_a_body_without_a_length_is_cut_off_at_the_limit(good_service: Api) -> None:
