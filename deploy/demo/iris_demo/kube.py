@@ -217,7 +217,7 @@ class Kube:
                     if entry["type"] != "BOOKMARK":
                         yield Change(entry["type"], entry["object"])
             finally:
-                answer.response.close()
+                _abandon(answer.response)
 
     async def _json(
         self,
@@ -251,6 +251,17 @@ class Kube:
         if answer.status // 100 != SUCCESS:
             raise ApiError(answer.status, _message(await answer.read()))
         return answer
+
+
+def _abandon(response: Any) -> None:
+    """Drop a connection that is in the middle of an answer.
+
+    Closing it would begin a goodbye in TLS that the end of the event loop leaves half said.
+    """
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
 
 
 def _message(body: bytes) -> str:
