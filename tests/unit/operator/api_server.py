@@ -82,7 +82,7 @@ class ApiServer:
     def children(self, namespace: str, release: str) -> Children:
         def of(kind: str) -> tuple[Object, ...]:
             return tuple(
-                copy.deepcopy(item)
+                item
                 for (itemkind, ns, _), item in self.objects.items()
                 if itemkind == kind
                 and ns == namespace

@@ -77,9 +77,9 @@ class Traffic:
 class Simulation:
     """Applies, passes, time: in this order, as often as asked."""
 
-    def __init__(self, **images: Image) -> None:
+    def __init__(self, *servers: ApiServer, **images: Image) -> None:
         behaviour = {f"registry.example.com/iris:{version}": image for version, image in _versions(images).items()}
-        self.server = ApiServer(images=behaviour)
+        (self.server,) = servers or (ApiServer(images=behaviour),)
         self.traffic = Traffic(self.server)
         self.reconciler = self.start_operator()
 

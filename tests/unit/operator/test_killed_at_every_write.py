@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 
 from iris_operator.engine.ports import Conflict
-from unit.operator.api_server import Image, Killed
+from unit.operator.api_server import ApiServer, Image, Killed
 from unit.operator.simulation import Simulation, phase, serving
 
 BAD = Image(error_share=0.5)
@@ -34,12 +36,17 @@ def _until(simulation: Simulation, reached: Callable[..., bool]) -> None:
         return
 
 
-def deployed() -> Simulation:
+@cache
+def first_deployment() -> ApiServer:
     simulation = Simulation(v3_0_0=BAD)
     simulation.apply("1.0.0")
     simulation.run(serving("1.0.0"))
     simulation.server.writes = 0
-    return simulation
+    return simulation.server
+
+
+def deployed() -> Simulation:
+    return Simulation(copy.deepcopy(first_deployment()))
 
 
 STORIES = [promote, roll_back]
