@@ -83,11 +83,11 @@ COMPONENTS: Mapping[str, Component] = {
             ),
         ),
         Component("pause", "1", expected=5),
-        Component("coredns", "1.14.7", expected=60),
+        Component("coredns", "1.14.7", expected=20),
         Component(
             "traefik",
             "3.7.13",
-            expected=200,
+            expected=170,
             package="github.com/traefik/traefik/v3/cmd/traefik",
             stamps=(("github.com/traefik/traefik/v3/pkg/version.Version", "3.7.13"),),
             grafts=(
@@ -103,7 +103,7 @@ COMPONENTS: Mapping[str, Component] = {
         Component(
             "prometheus",
             "3.13.5",
-            expected=200,
+            expected=80,
             package="github.com/prometheus/prometheus/cmd/prometheus",
             # The clients of every cloud's service discovery are most of a full build.
             tags="remove_all_sd,enable_kubernetes_sd",
