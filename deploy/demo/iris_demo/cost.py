@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from iris_demo.kube import DEPLOYMENTS, EVENTS, INGRESSES, PODS, RELEASES, SERVICES, Kube
+from iris_demo.kube import DEPLOYMENTS, EVENTS, INGRESSES, PODS, RELEASES, SERVICES, Kube, Resource
 
 OPERATOR_NAMESPACE = "iris-system"
 OPERATOR_LABELS = "app.kubernetes.io/name=iris-operator"
-WRITTEN_BY_THE_OPERATOR = (RELEASES, DEPLOYMENTS, SERVICES, INGRESSES, EVENTS)
+# The operator's own kinds; of the events, those about releases, for the others are the cluster's.
+WRITTEN_BY_THE_OPERATOR: tuple[tuple[Resource, dict[str, str]], ...] = (
+    (RELEASES, {}),
+    (DEPLOYMENTS, {}),
+    (SERVICES, {}),
+    (INGRESSES, {}),
+    (EVENTS, {"fieldSelector": "involvedObject.kind=IrisModelRelease"}),
+)
 
 
 async def operator_memory(kube: Kube) -> int | None:
@@ -33,9 +40,9 @@ async def idle_changes(kube: Kube, namespace: str, seconds: float) -> tuple[str,
 
 
 async def _versions(kube: Kube, namespace: str) -> set[tuple[str, str, str]]:
-    listed = await asyncio.gather(*(kube.list(resource, namespace) for resource in WRITTEN_BY_THE_OPERATOR))
+    listed = await asyncio.gather(*(kube.list(kind, namespace, **query) for kind, query in WRITTEN_BY_THE_OPERATOR))
     return {
-        (resource.plural, item["metadata"]["name"], item["metadata"]["resourceVersion"])
-        for resource, items in zip(WRITTEN_BY_THE_OPERATOR, listed, strict=True)
+        (kind.plural, item["metadata"]["name"], item["metadata"]["resourceVersion"])
+        for (kind, _), items in zip(WRITTEN_BY_THE_OPERATOR, listed, strict=True)
         for item in items
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ RELEASE_SECONDS = 180.0
 REMOVAL_SECONDS = 90.0
 OPERATOR_SECONDS = 180.0
 ROUTE_SECONDS = 30.0
+SETTLE_SECONDS = 3.0
 IDLE_SECONDS = 10.0
 # Bounds of the load should the demo itself be stopped from stopping it.
 LONGEST_RUN_SECONDS = 1500.0
@@ -78,6 +80,8 @@ async def run(plan: Plan, screen: Screen) -> Result:
                 async with traffic(load) as running:
                     running.listen(screen.samples)
                     screen.say("traffic", f"{plan.rate:g} requests/s to {load.url}, Host {load.host}")
+                    # A release that has just ended is not idle yet: its last pass and events are still to be stored.
+                    await asyncio.sleep(SETTLE_SECONDS)
                     changes = await cost.idle_changes(kube, namespace, IDLE_SECONDS)
                     turns += await _others(plan, turns[0], kube, watcher, screen)
                     memory = await cost.operator_memory(kube)
