@@ -5,6 +5,7 @@ Enough of one to run whole releases in virtual time; the integration tests hold 
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class ApiServer:
     events: list[tuple[str, str]] = field(default_factory=list)
     weights: list[int] = field(default_factory=list)
     writes: int = 0
+    endpoints_listed: bool = True
     before_write: Callable[[int, str], None] = lambda _number, _what: None
     after_write: Callable[[int, str], None] = lambda _number, _what: None
     _born: dict[str, datetime] = field(default_factory=dict)
@@ -52,9 +54,11 @@ class ApiServer:
 
     async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Json | None:
         assert api_version
+        await asyncio.sleep(0)  # a request takes time: another operator may come in between
         return copy.deepcopy(self.objects.get((kind, namespace, name)))
 
     async def apply(self, manifest: Json, *, subresource: str = "") -> Json:
+        await asyncio.sleep(0)
         with self._write(f"apply {manifest['kind']} {subresource}"):
             key = self._key(manifest)
             stored = self.objects.get(key)
@@ -147,6 +151,7 @@ class ApiServer:
                 "targetRef": {"name": pod["metadata"]["name"]},
             }
             for (kind, ns, _), pod in self.objects.items()
+            if self.endpoints_listed
             if kind == "Pod" and ns == namespace and selector.items() <= pod["metadata"]["labels"].items()
         ]
         labels = {**service["metadata"]["labels"], "kubernetes.io/service-name": name}

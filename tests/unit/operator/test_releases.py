@@ -239,6 +239,44 @@ def test_a_broken_promotion_returns_to_the_old_version() -> None:
     assert (simulation.served_by_stable_service(), simulation.weight) == ("1.0.0", 0)
 
 
+def test_the_weight_does_not_rise_while_the_canary_has_no_endpoints() -> None:
+    simulation = deployed()
+    simulation.server.endpoints_listed = False
+    simulation.apply("2.0.0", rollout={"readyTimeout": "10m"})
+    simulation.run_for(120)
+    assert (simulation.status.phase, simulation.server.weights) == ("Progressing", [])
+    simulation.server.endpoints_listed = True
+    simulation.run(serving("2.0.0"))
+
+
+def test_a_step_that_was_begun_is_not_carried_out_once_the_endpoints_are_gone() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0")
+    simulation.run(at_weight(10))
+    ingress = simulation.server.objects["Ingress", "iris", "iris-canary"]
+    ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"] = "0"
+    simulation.server.endpoints_listed = False
+    simulation.server.advance(0)
+    simulation.run_for(20)
+    assert simulation.weight == 0
+    simulation.server.endpoints_listed = True
+    simulation.run(at_weight(10))
+
+
+def test_a_failing_canary_keeps_the_traffic_while_stable_has_nobody_ready() -> None:
+    simulation = deployed(v3_0_0=Image(error_share=0.5))
+    simulation.apply("3.0.0")
+    simulation.run(at_weight(10))
+    simulation.server.images = {**simulation.server.images, "registry.example.com/iris:1.0.0": Image(ready_after=9999)}
+    simulation.server.advance(0)
+    simulation.run_for(60)
+    assert (simulation.status.phase, simulation.weight) == ("RollingBack", 10)
+    assert "StableUnavailable" in [reason for reason, _ in simulation.server.events]
+    simulation.server.images = {"registry.example.com/iris:3.0.0": Image(error_share=0.5)}
+    simulation.run(phase("RolledBack"))
+    assert simulation.weight == 0
+
+
 def test_weights_edited_by_hand_are_set_right_without_a_new_step() -> None:
     simulation = deployed()
     simulation.apply("2.0.0")
