@@ -308,9 +308,8 @@ def test_steps_raised_in_mid_rollout_do_not_raise_a_weight_that_was_not_earned()
     simulation.apply("2.0.0")
     simulation.run(at_weight(10))
     simulation.apply("2.0.0", rollout={"steps": [{"weight": 80}, {"weight": 100}], "interval": "5s"})
-    simulation.step()
-    simulation.step()
-    assert simulation.weight == 10
+    simulation.run(serving("2.0.0"))
+    assert simulation.server.weights == [10, 100, 0]
 
 
 def test_an_older_version_applied_later_is_scaled_up_again_and_takes_the_steps() -> None:
