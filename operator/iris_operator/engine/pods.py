@@ -60,7 +60,7 @@ def _last_words(message: str) -> str:
         except ValueError:
             continue
         if isinstance(entry, dict) and str(entry.get("level", "")).upper() in _ERRORS and entry.get("message"):
-            return str(entry["message"])
+            return ": ".join(str(entry[field]) for field in ("message", "error") if entry.get(field))
     return message
 
 

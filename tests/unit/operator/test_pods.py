@@ -22,9 +22,12 @@ def test_a_container_that_exited_is_a_crash_with_its_last_words() -> None:
 
 
 def test_of_json_log_lines_the_error_is_quoted() -> None:
-    lines = [{"level": "ERROR", "message": "digest differs"}, {"level": "INFO", "message": "drained"}]
+    lines = [
+        {"level": "CRITICAL", "message": "model refused", "error": "digest differs"},
+        {"level": "INFO", "message": "drained"},
+    ]
     message = "cut off}\n" + "\n".join(map(json.dumps, lines))
-    assert crash_of(pod(died(exitCode=1, message=message))).endswith("exited with 1: digest differs")
+    assert crash_of(pod(died(exitCode=1, message=message))).endswith("exited with 1: model refused: digest differs")
 
 
 def test_long_last_words_keep_their_end() -> None:
