@@ -123,6 +123,11 @@ class Application:
                     "the API server is not available: %s", error, extra={"namespace": key[0], "release": key[1]}
                 )
                 return Outcome(max(error.retry_after, RETRY_SECONDS))
+            except Exception:
+                # Nothing that one release raises may end its loop: Kopf would start it again only a minute later.
+                self.telemetry.passes.labels("failed").inc()
+                log.exception("the release could not be read", extra={"namespace": key[0], "release": key[1]})
+                return Outcome(RETRY_SECONDS)
         self.telemetry.passes.labels("done").inc()
         return outcome
 

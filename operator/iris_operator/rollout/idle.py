@@ -32,7 +32,7 @@ def _keep_serving(plan: Plan) -> None:
     keep_service(plan, "stable", stable.revision)
     route = plan.o.route
     if not route.exists or not route.intact or route.weight != 0:
-        plan.tell("RouteRepaired", "the route was changed by somebody else; all traffic goes to stable", warning=True)
+        plan.tell("RouteRepaired", "the route did not say what the release asks for; all traffic goes to stable")
         plan.act(SetWeight(0))
         plan.wake(0)
     seen = plan.o.workloads.get(stable.revision)
