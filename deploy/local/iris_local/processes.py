@@ -5,6 +5,7 @@ from /proc, so nothing is forgotten when this program is killed between a start 
 was given to another process meanwhile is never mistaken for one of ours.
 """
 
+import contextlib
 import hashlib
 import os
 import select
@@ -74,6 +75,7 @@ class Supervisor:
                 start_new_session=True,
             )
         self._children.append(child)
+        _await_marks(child)
 
     def log(self, name: str) -> Path:
         """The file that takes a process's output."""
@@ -175,6 +177,20 @@ def _marked(root: str) -> Iterator[Process]:
         started = started_at(pid)
         if found.get(_ROOT_MARK) == root and started is not None:
             yield Process(pid, started, found.get(_NAME_MARK, ""), found.get(_SPEC_MARK, ""), Path(program).name)
+
+
+def _await_marks(child: "subprocess.Popen[bytes]") -> None:
+    """Returns when a new process can be found by its marks, or has ended.
+
+    Popen returns when the kernel closes the descriptors of the old program, a moment before it lays out the new one's
+    environment: who looks in between sees a process without marks, and would take it for one that ended.
+    """
+    environ = _PROC / str(child.pid) / "environ"
+    while child.poll() is None:
+        with contextlib.suppress(OSError):
+            if marks(environ.read_bytes()):
+                return
+        time.sleep(0.001)
 
 
 def _open(pid: int, started: int) -> int | None:
