@@ -134,6 +134,8 @@ class Spool:
         if self._sync:
             self._sync.close()
         with self._mutex:
+            if self._closed:
+                return
             self._closed = True
             for segment in self._segments:
                 if segment.rows:
