@@ -20,8 +20,11 @@ def connect(url: str) -> Engine:
         pool_timeout=2,
         connect_args={
             "connect_timeout": 2,
-            # Ends the wait for a server that is gone without a word (ms without an acknowledgement).
+            # Ends the wait for a machine that is gone without a word: ms without an acknowledgement while something is
+            # sent, and s between questions whether it is there while an answer is waited for.
             "tcp_user_timeout": 5_000,
+            "keepalives_idle": 5,
+            "keepalives_interval": 5,
             "options": "-c statement_timeout=5000 -c lock_timeout=3000",
             "application_name": "iris-inference",
         },

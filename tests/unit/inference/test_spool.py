@@ -231,7 +231,7 @@ def test_a_folder_belongs_to_one_process(opened: Open, tmp_path: Path) -> None:
     opened()
     with pytest.raises(SpoolError, match="another process uses it"):
         opened()
-    code = "import pathlib, sys; from iris_inference.spool import Spool; Spool(pathlib.Path(sys.argv[1]), 9999, sync=False)"
+    code = "import pathlib, sys, iris_inference.spool as s; s.Spool(pathlib.Path(sys.argv[1]), 9999, sync=False)"
     other = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "spool")],
         env={"PYTHONPATH": "inference"},
