@@ -29,7 +29,7 @@ _PAUSE_SECONDS: Final = 1.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code: 0 done, 1 the database did not let it, 2 wrong settings or arguments."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     logs.configure("INFO")
     try:
         url = read_settings().database_url
@@ -69,21 +69,20 @@ def run(url: str, days_ahead: int = schema.DAYS_AHEAD, keep_days: int | None = N
     log.info("migrated", extra=fields(before=before, after=after, made=made, dropped=dropped))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="iris_inference.migrate", description=__doc__)
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(prog="iris_inference.migrate", description=__doc__)
+    made.add_argument(
         "--days-ahead", type=_days, default=schema.DAYS_AHEAD, metavar="N", help="partitions to make (default: 7)"
     )
-    parser.add_argument(
+    made.add_argument(
         "--keep-days",
         type=_days,
         metavar="N",
         help="drop the days before the last N, today included (default: drop nothing)",
     )
-    parser.add_argument(
-        "--wait-seconds", type=float, default=60, metavar="S", help="how long to try again (default: 60)"
-    )
-    return parser
+    made.add_argument("--wait-seconds", type=float, default=60, metavar="S", help="how long to try again (default: 60)")
+    return made
 
 
 def _days(argument: str) -> int:
