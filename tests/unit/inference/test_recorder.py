@@ -126,6 +126,28 @@ def test_what_waited_for_the_database_is_written_once_it_is_back(
     assert counted(metrics, "recorded") == 3
 
 
+def test_a_quarter_of_an_hour_of_tries_gives_nothing_up(
+    recording: Record, store: Store, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = []
+
+    def passes_at_once(recorder: BatchRecorder) -> None:
+        pauses.append(recorder)
+        # The pauses would add up to more than 15 minutes at 5 s each.
+        if len(pauses) == 200:
+            store.away.clear()
+
+    monkeypatch.setattr(BatchRecorder, "_rest", passes_at_once)
+    store.away.set()
+    recorder = recording()
+    submit(recorder, *NAMES)
+    for _ in range(201):
+        assert store.asked.acquire(timeout=5)
+    recorder.close(5)
+    assert store.ids() == NAMES
+    assert (counted(metrics, "recorded"), counted(metrics, "dropped")) == (30, 0)
+
+
 def test_a_lost_answer_is_asked_for_again_and_nothing_counts_twice(
     recording: Record, store: Store, metrics: Metrics
 ) -> None:
