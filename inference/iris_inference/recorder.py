@@ -77,7 +77,7 @@ class BatchRecorder:
         self._thread.join(timeout_seconds + 1)
         left = self._backlog.rows
         if left and self._backlog.durable:
-            log.error("the database is away; records are left in the spool", extra=fields(records=left))
+            log.error("the database did not take all; records are left in the spool", extra=fields(records=left))
         elif left:
             self._drop(left, "the process ends while the database is away")
         if self._thread.is_alive():
