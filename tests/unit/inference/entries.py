@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from iris_inference.records import Entry, RecordedInstance, RequestRecord, encode
+from iris_inference.records import Backlog, Entry, RecordedInstance, RequestRecord, encode
 
 AT = datetime(2024, 1, 31, 12, tzinfo=UTC)
 
@@ -19,3 +19,12 @@ def entry(request_id: str, rows: int = 1) -> Entry:
 
 def request_id(entry: Entry) -> str:
     return str(json.loads(entry.payload)["request_id"])
+
+
+def waiting(spool: Backlog) -> list[str]:
+    """What the spool gives, in order, to the last entry; empties it."""
+    found: list[str] = []
+    while entries := spool.peek(100):
+        found += map(request_id, entries)
+        spool.forget(len(entries))
+    return found

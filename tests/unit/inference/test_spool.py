@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from iris_inference.frames import LONGEST, frame
 from iris_inference.records import BacklogDamagedError, BacklogFullError, Entry
 from iris_inference.spool import Spool, SpoolError
-from unit.inference.entries import entry, request_id
+from unit.inference.entries import entry, request_id, waiting
 
 MIB = 1024 * 1024
 Open = Callable[..., Spool]
@@ -34,15 +32,6 @@ def opened(tmp_path: Path) -> Iterator[Open]:
 
 def files(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "spool").glob("*.spool"))
-
-
-def waiting(spool: Spool) -> list[str]:
-    """What the spool gives, in order, to the last entry; empties it."""
-    found: list[str] = []
-    while entries := spool.peek(100):
-        found += map(request_id, entries)
-        spool.forget(len(entries))
-    return found
 
 
 def left_behind(tmp_path: Path, *contents: bytes) -> None:
@@ -271,41 +260,6 @@ async def test_with_sync_an_entry_settles_once_the_disk_has_it(tmp_path: Path, m
     await spool.settle()
     assert len(files(tmp_path)) == 2
     spool.close()
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(
-        st.one_of(
-            st.integers(1, 60).map(lambda rows: ("append", rows)),
-            st.sampled_from([("take", 1), ("take", 80), ("kill", 0)]),
-        ),
-        max_size=60,
-    )
-)
-def test_no_order_of_events_loses_or_reorders_an_entry(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
-) -> None:
-    folder = tmp_path_factory.mktemp("spool")
-    spool = Spool(folder, MIB, sync=False)
-    appended: list[str] = []
-    taken: list[str] = []
-    for step, amount in steps:
-        if step == "append":
-            appended.append(str(len(appended)))
-            spool.append(entry(appended[-1], rows=amount))
-        elif step == "take":
-            entries = spool.peek(amount)
-            taken += map(request_id, entries)
-            if entries:
-                spool.forget(len(entries))
-        else:
-            spool.close()
-            spool = Spool(folder, MIB, sync=False)
-    taken += waiting(spool)
-    spool.close()
-    # Again after a restart is allowed; a loss or another order of the first times is not.
-    assert list(dict.fromkeys(taken)) == appended
 
 
 def _disk_takes(patch: pytest.MonkeyPatch, room: int) -> None:
