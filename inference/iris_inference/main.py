@@ -19,12 +19,15 @@ from iris_inference.cache import Codec, NoCache, PredictionCache
 from iris_inference.feedback import FeedbackService
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.logs import fields
-from iris_inference.records import BatchRecorder, NoRecorder, Recorder
+from iris_inference.memory import MemoryBacklog
+from iris_inference.recorder import BatchRecorder
+from iris_inference.records import Backlog, NoRecorder, Recorder
 from iris_inference.runtime import Model
 from iris_inference.schemas import FEATURES
 from iris_inference.server import DrainingServer
 from iris_inference.service import PredictionService
 from iris_inference.settings import Settings, SettingsError, read_settings
+from iris_inference.spool import Spool, SpoolError
 from iris_inference.telemetry import Metrics
 
 if TYPE_CHECKING:
@@ -64,7 +67,11 @@ def _serve(settings: Settings, manifest: Manifest) -> int:
         except OSError as error:
             log.critical("cannot listen", extra=fields(port=settings.metrics_port, error=str(error)))
             return PORT_TAKEN
-        process = Process(settings, manifest, metrics)
+        try:
+            process = Process(settings, manifest, metrics)
+        except SpoolError as error:
+            log.critical("wrong settings", extra=fields(variables=[f"IRIS_SPOOL_DIR: {error}"]))
+            return WRONG_SETTINGS
         process.run()
         return MODEL_REFUSED if process.refused else DONE
 
@@ -76,6 +83,7 @@ class Process:
         self.refused = False
         self._settings = settings
         self._database = _database(settings)
+        self._backlog = _backlog(settings)
         self._room = Room(
             settings=settings,
             manifest=manifest,
@@ -98,12 +106,17 @@ class Process:
         """Load the model beside the open port: liveness answers from the first moment, readiness when it may."""
         behind = Behind(
             cache=_cache(self._settings, self._room),
-            recorder=_recorder(self._settings, self._database, self._room.metrics),
+            recorder=self._recorder(),
         )
         loading = asyncio.create_task(self._load(behind), name="load-model")
         yield
         await loading
         await self._close(behind)
+
+    def _recorder(self) -> Recorder:
+        if self._database is None or self._backlog is None:
+            return NoRecorder()
+        return BatchRecorder(self._database, self._backlog, self._room.metrics, self._settings.record_batch)
 
     async def _load(self, behind: "Behind") -> None:
         started = time.perf_counter()
@@ -177,7 +190,7 @@ def _database(settings: Settings) -> "Database | None":
         return None
     from iris_inference.store import Database  # noqa: PLC0415 - see above
 
-    return Database(settings.database_url.get_secret_value())
+    return Database(settings.database_url.get_secret_value(), settings.schema_mode)
 
 
 def _cache(settings: Settings, room: Room) -> PredictionCache:
@@ -194,7 +207,10 @@ def _cache(settings: Settings, room: Room) -> PredictionCache:
     )
 
 
-def _recorder(settings: Settings, database: "Database | None", metrics: Metrics) -> Recorder:
-    if database is None:
-        return NoRecorder()
-    return BatchRecorder(database, metrics, settings.record_buffer, settings.record_batch)
+def _backlog(settings: Settings) -> Backlog | None:
+    """Where records wait; none when there is no database that they could go to. Raises SpoolError."""
+    if settings.database_url is None:
+        return None
+    if settings.spool_dir is None:
+        return MemoryBacklog(settings.record_buffer)
+    return Spool(settings.spool_dir, settings.spool_max_bytes, sync=settings.spool_sync)

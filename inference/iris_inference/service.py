@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from iris_inference.cache import PredictionCache
-from iris_inference.records import PredictionRecord, Recorder
+from iris_inference.records import RecordedInstance, Recorder, RequestRecord
 from iris_inference.runtime import InferenceError, Instance, Model, Prediction
 from iris_inference.telemetry import Metrics
 
@@ -51,7 +51,8 @@ class PredictionService:
     async def predict(self, request_id: str, instances: Sequence[Instance]) -> Answer:
         """Predict the class of each instance, and have it recorded under `request_id`.
 
-        Raises InferenceError, after counting it, when the model does not answer.
+        Raises InferenceError, after counting it, when the model does not answer, and ProblemError when the record of
+        the answer could not be kept.
         """
         self._metrics.features.observe(instances)
         known = await self._cache.get(instances)
@@ -62,9 +63,9 @@ class PredictionService:
             self._cache.put(unknown, computed)
         fresh = iter(computed)
         predictions = [next(fresh) if prediction is None else prediction for prediction in known]
+        await self._recorder.submit(self._record(request_id, instances, predictions))
         for prediction in predictions:
             self._metrics.predicted(prediction.class_index)
-        self._record(request_id, instances, predictions)
         return Answer(predictions, _source(len(instances), len(unknown)))
 
     def close(self) -> None:
@@ -88,24 +89,21 @@ class PredictionService:
         finally:
             self._metrics.inference(time.perf_counter() - started)
 
-    def _record(self, request_id: str, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> None:
-        now = self._clock()
-        self._recorder.submit(
-            [
-                PredictionRecord(
-                    request_id=request_id,
-                    instance=place,
-                    predicted_at=now,
-                    model_name=self.manifest.name,
-                    model_version=self.manifest.version,
-                    model_digest=self.manifest.sha256,
-                    revision=self._revision,
-                    features=instance,
-                    label=self.manifest.classes[prediction.class_index],
-                    probabilities=prediction.probabilities,
-                )
-                for place, (instance, prediction) in enumerate(zip(instances, predictions, strict=True))
-            ]
+    def _record(
+        self, request_id: str, instances: Sequence[Instance], predictions: Sequence[Prediction]
+    ) -> RequestRecord:
+        classes = self.manifest.classes
+        return RequestRecord(
+            request_id=request_id,
+            predicted_at=self._clock(),
+            model_name=self.manifest.name,
+            model_version=self.manifest.version,
+            model_digest=self.manifest.sha256,
+            revision=self._revision,
+            instances=tuple(
+                RecordedInstance(instance, classes[prediction.class_index], prediction.probabilities)
+                for instance, prediction in zip(instances, predictions, strict=True)
+            ),
         )
 
 

@@ -64,7 +64,20 @@ class Settings(BaseSettings):
 
     cache_ttl_seconds: int = Field(3_600, ge=1, description="how long a cached prediction is kept")
     cache_timeout_seconds: float = Field(0.05, gt=0, le=5, description="longest wait for Redis in a request")
-    record_buffer: int = Field(20_000, ge=1, description="predictions kept in memory while PostgreSQL is away")
+    record_buffer: int = Field(20_000, ge=1, description="predictions kept in memory without a spool")
+    spool_dir: Path | None = Field(
+        None, description="folder where predictions wait for PostgreSQL, kept across a restart; none: in memory"
+    )
+    # Below the 64 MiB of the pod's /tmp, beyond which the kubelet evicts the pod.
+    spool_max_bytes: int = Field(
+        48 * 1024 * 1024, ge=1024 * 1024, description="largest size of the spool; beyond, predictions answer 503"
+    )
+    spool_sync: bool = Field(
+        default=False, description="wait for the disk before each answer: survives a crash of the machine as well"
+    )
+    schema_mode: Literal["migrate", "wait"] = Field(
+        "migrate", description="make or update the tables at the start, or wait until somebody else has"
+    )
     record_batch: int = Field(500, ge=1, le=10_000, description="most predictions written in one statement")
 
 

@@ -4,101 +4,79 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Final
+from datetime import UTC, date, datetime
+from typing import Final, Literal
 
-from sqlalchemy import (
-    ARRAY,
-    Column,
-    Connection,
-    DateTime,
-    Double,
-    ForeignKeyConstraint,
-    MetaData,
-    SmallInteger,
-    Table,
-    Text,
-    create_engine,
-    func,
-    select,
-    text,
-)
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
+from iris_inference import partitions, schema
 from iris_inference.feedback import FeedbackResult, FeedbackState
-from iris_inference.records import PredictionRecord, StoreRefusedError, StoreUnavailableError
+from iris_inference.logs import fields
+from iris_inference.postgres import connect, told
+from iris_inference.records import Entry, StoreRefusedError, StoreUnavailableError
 
 log = logging.getLogger(__name__)
 
-# One for the recorder's thread, the rest for feedback.
-POOL_SIZE: Final = 3
-# Any number, the same in every pod: it keeps two starting pods from creating the same table at once.
-_SCHEMA_LOCK: Final = 7_210_614
+# PostgreSQL takes the records apart: rendering a row's eleven values here would cost more than all else about it.
+_INSERT: Final = text("""
+    INSERT INTO predictions (request_id, instance, predicted_on, predicted_at, model_name, model_version, model_digest,
+                             revision, features, label, probabilities)
+    SELECT request_id, place - 1, (predicted_at AT TIME ZONE 'UTC')::date, predicted_at, model_name, model_version,
+           model_digest, revision, features, label, probabilities
+    FROM json_to_recordset(CAST(:records AS json))
+         AS record(request_id text, predicted_at timestamptz, model_name text, model_version text, model_digest text,
+                   revision text, instances json),
+         ROWS FROM (json_to_recordset(instances)
+                    AS (features double precision[], label text, probabilities double precision[]))
+         WITH ORDINALITY AS flower(features, label, probabilities, place)
+    ON CONFLICT DO NOTHING
+""")
+# A client may use a request id again on another day; a label is about the last use.
+_FIND: Final = text("""
+    SELECT label, revision, predicted_on FROM predictions WHERE request_id = :request_id AND instance = :instance
+    ORDER BY predicted_on DESC LIMIT 1
+""")
+_ADD_LABEL: Final = text("""
+    INSERT INTO feedback (request_id, instance, predicted_on, label)
+    VALUES (:request_id, :instance, :predicted_on, :label) ON CONFLICT DO NOTHING RETURNING label
+""")
+_KEPT_LABEL: Final = text("""
+    SELECT label FROM feedback
+    WHERE request_id = :request_id AND instance = :instance AND predicted_on = :predicted_on
+""")
 
-_metadata = MetaData()
-
-predictions = Table(
-    "predictions",
-    _metadata,
-    Column("request_id", Text, primary_key=True),
-    Column("instance", SmallInteger, primary_key=True),
-    Column("predicted_at", DateTime(timezone=True), nullable=False, index=True),
-    Column("model_name", Text, nullable=False),
-    Column("model_version", Text, nullable=False),
-    Column("model_digest", Text, nullable=False),
-    Column("revision", Text, nullable=False),
-    Column("features", ARRAY(Double), nullable=False),
-    Column("label", Text, nullable=False),
-    Column("probabilities", ARRAY(Double), nullable=False),
-)
-
-feedback = Table(
-    "feedback",
-    _metadata,
-    Column("request_id", Text, primary_key=True),
-    Column("instance", SmallInteger, primary_key=True),
-    Column("label", Text, nullable=False),
-    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    ForeignKeyConstraint(["request_id", "instance"], ["predictions.request_id", "predictions.instance"]),
-)
+SchemaMode = Literal["migrate", "wait"]
 
 
 class Database:
-    """One PostgreSQL database. Creates its tables when they are missing, at the first call that reaches it."""
+    """One PostgreSQL database.
 
-    def __init__(self, url: str) -> None:
-        self._engine = create_engine(
-            url,
-            pool_size=POOL_SIZE,
-            max_overflow=0,
-            # A connection that died while it was idle is noticed and replaced, not handed out.
-            pool_pre_ping=True,
-            pool_timeout=2,
-            connect_args={
-                "connect_timeout": 2,
-                # Ends the wait for a server that is gone without a word (ms without an acknowledgement).
-                "tcp_user_timeout": 5_000,
-                "options": "-c statement_timeout=5000 -c lock_timeout=3000",
-                "application_name": "iris-inference",
-            },
-        )
+    With the mode `migrate` the first call that reaches it brings its tables to this release; with `wait` nothing is
+    written until somebody else has, and only the partitions of days are made here.
+    """
+
+    def __init__(self, url: str, mode: SchemaMode = "migrate") -> None:
+        self._engine = connect(url)
+        self._mode = mode
         self._schema_ready = False
-        self._schema_mutex = threading.Lock()
+        self._days: set[date] = set()
+        self._mutex = threading.Lock()
 
     def prepare(self) -> None:
-        """Create the tables that are missing. Raises StoreUnavailableError or StoreRefusedError."""
+        """Look at the tables; in the mode `migrate`, make them. Raises StoreUnavailableError or StoreRefusedError."""
         with self._transaction():
             pass
 
-    def insert(self, records: Sequence[PredictionRecord]) -> int:
-        """Write the records, each at most once ever, and return how many were new.
+    def insert(self, entries: Sequence[Entry]) -> int:
+        """Write the flowers of the entries, each at most once ever, and return how many were new.
 
         Raises StoreUnavailableError or StoreRefusedError; then none was written, or all were.
         """
-        statement = insert(predictions).on_conflict_do_nothing().returning(predictions.c.request_id)
-        with self._transaction() as connection:
-            return len(connection.execute(statement, [asdict(record) for record in records]).all())
+        records = b"[" + b",".join(entry.payload for entry in entries) + b"]"
+        days = {datetime.fromtimestamp(entry.at, UTC).date() for entry in entries}
+        with self._transaction(days) as connection:
+            return connection.execute(_INSERT, {"records": records.decode()}).rowcount
 
     def add_feedback(self, request_id: str, instance: int, label: str) -> FeedbackResult:
         """Keep the true label of one prediction. The first one stays; a different one later is a contradiction.
@@ -107,17 +85,14 @@ class Database:
         """
         identity = {"request_id": request_id, "instance": instance}
         with self._transaction() as connection:
-            found = connection.execute(
-                select(predictions.c.label, predictions.c.revision).filter_by(**identity)
-            ).one_or_none()
+            found = connection.execute(_FIND, identity).one_or_none()
             if found is None:
                 return FeedbackResult(FeedbackState.UNKNOWN_PREDICTION)
-            added = connection.execute(
-                insert(feedback).values(**identity, label=label).on_conflict_do_nothing().returning(feedback.c.label)
-            ).one_or_none()
+            identity["predicted_on"] = found.predicted_on
+            added = connection.execute(_ADD_LABEL, {**identity, "label": label}).one_or_none()
             state = FeedbackState.ACCEPTED
             if added is None:
-                kept = connection.execute(select(feedback.c.label).filter_by(**identity)).scalar_one()
+                kept = connection.execute(_KEPT_LABEL, identity).scalar_one()
                 state = FeedbackState.REPEATED if kept == label else FeedbackState.CONTRADICTED
             return FeedbackResult(state, found.label, found.revision)
 
@@ -126,29 +101,60 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _transaction(self, days: set[date] | None = None) -> Iterator[Connection]:
         try:
-            self._ensure_schema()
+            self._ensure_tables(days or set())
             with self._engine.begin() as connection:
                 yield connection
         except (DataError, IntegrityError) as error:
-            raise StoreRefusedError(_told(error)) from error
+            if not _lacks_partition(error):
+                raise StoreRefusedError(told(error)) from error
+            self._forget_tables()
+            raise StoreUnavailableError(told(error)) from error
         except SQLAlchemyError as error:
             # Whatever it was, the next call looks for the tables again: the database may be a new, empty one.
+            self._forget_tables()
+            raise StoreUnavailableError(told(error)) from error
+
+    def _ensure_tables(self, days: set[date]) -> None:
+        with self._mutex:
+            if not self._schema_ready:
+                self._ensure_schema()
+                self._schema_ready = True
+            if not days <= self._days:
+                self._ensure_days(days)
+                self._days |= days
+
+    def _forget_tables(self) -> None:
+        with self._mutex:
             self._schema_ready = False
-            raise StoreUnavailableError(_told(error)) from error
+            self._days.clear()
 
     def _ensure_schema(self) -> None:
-        with self._schema_mutex:
-            if self._schema_ready:
+        with self._engine.begin() as connection:
+            found = schema.revision(connection)
+        if schema.suffices(found):
+            return
+        if self._mode == "wait":
+            raise StoreUnavailableError(
+                f"the tables are at revision {found or 'none'}, this release needs {schema.HEAD}; "
+                "run python -m iris_inference.migrate"
+            )
+        with schema.changing(self._engine) as connection:
+            made = schema.upgrade(connection)
+        log.info("the tables were brought to this release", extra=fields(revision=schema.HEAD, made=made))
+
+    def _ensure_days(self, days: set[date]) -> None:
+        with self._engine.begin() as connection:
+            if not partitions.missing(connection, days):
                 return
-            with self._engine.begin() as connection:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
-                _metadata.create_all(connection)
-            self._schema_ready = True
+        with schema.changing(self._engine) as connection:
+            ahead = partitions.coming(max(days), schema.DAYS_AHEAD)
+            partitions.make(connection, sorted(days.union(ahead)))
 
 
-def _told(error: SQLAlchemyError) -> str:
-    """The driver's own words without the statement and its values."""
-    original = getattr(error, "orig", None)
-    return " ".join(str(original or error).split())
+def _lacks_partition(error: DataError | IntegrityError) -> bool:
+    """Whether a row was refused because its day is not there, as after a drop that was too eager."""
+    code = getattr(error.orig, "pgcode", None)
+    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return code == "23514" and constraint is None

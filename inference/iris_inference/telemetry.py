@@ -4,6 +4,7 @@ Every label value is written at start with 0: a counter that appears together wi
 because Prometheus has nothing to subtract from.
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from iris_inference.artifact import Manifest
+from iris_inference.records import Backlog
 from iris_inference.runtime import FailureReason
 
 LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -29,7 +31,8 @@ FEATURE_BUCKETS: Final = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5,
 # All that the prediction route can answer. 499: the client went away before it had sent its request.
 PREDICTION_CODES: Final = ("200", "405", "408", "413", "415", "422", "499", "500", "503")
 CACHE_RESULTS: Final = ("hit", "miss", "error")
-RECORD_RESULTS: Final = ("recorded", "duplicate", "retried", "dropped")
+# rejected: answered with 503, because the record could not be kept.
+RECORD_RESULTS: Final = ("recorded", "duplicate", "retried", "dropped", "rejected")
 FEEDBACK_OUTCOMES: Final = ("correct", "incorrect")
 
 
@@ -94,11 +97,17 @@ class Metrics:
         self._feedback = self._counter("model_feedback", "True labels that came back, for this revision.", "outcome")
         self._cache = self._counter("cache_requests", "Looked up flowers by tier and result.", "tier", "result")
         self._records = self._counter("prediction_records", "Predictions on their way to PostgreSQL.", "result")
+        self._backlog_records = self._gauge("prediction_backlog_records", "Predictions that wait for PostgreSQL.")
+        self._backlog_bytes = self._gauge("prediction_backlog_bytes", "What they take, in the spool or in memory.")
+        self._backlog_age = self._gauge("prediction_backlog_oldest_seconds", "How long the oldest of them has waited.")
         self._info = Gauge("model_info", "The served model.", ["name", "version", "digest"], registry=self.registry)
         self._start_at_zero(manifest)
 
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
         return Counter(name, description, labels, registry=self.registry)
+
+    def _gauge(self, name: str, description: str) -> Gauge:
+        return Gauge(name, description, registry=self.registry)
 
     def _start_at_zero(self, manifest: Manifest) -> None:
         for code in PREDICTION_CODES:
@@ -140,6 +149,12 @@ class Metrics:
         """`count` predictions got a step further, or nowhere, on the way to PostgreSQL."""
         if count:
             self._records.labels(result).inc(count)
+
+    def watch_backlog(self, backlog: Backlog) -> None:
+        """Ask `backlog` at each scrape what waits for PostgreSQL."""
+        self._backlog_records.set_function(lambda: float(backlog.rows))
+        self._backlog_bytes.set_function(lambda: float(backlog.size))
+        self._backlog_age.set_function(lambda: max(0.0, time.time() - (backlog.oldest or time.time())))
 
     def feedback(self, outcome: str) -> None:
         """A true label came back for a prediction of this revision."""

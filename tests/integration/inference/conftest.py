@@ -1,5 +1,6 @@
 from contract.inference.models import exported
 from contract.inference.serving import serve
+from integration.inference.database import engine
 from integration.inference.process import start_service
 
-__all__ = ["exported", "serve", "start_service"]
+__all__ = ["engine", "exported", "serve", "start_service"]

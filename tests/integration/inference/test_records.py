@@ -1,36 +1,18 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
-from typing import Any
 
-import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, text
 
 from contract.inference.api import FLOWER
 from contract.inference.models import Exported
 from contract.inference.serving import Serve
 from integration.harness.postgres import Postgres
+from integration.inference.database import recorded, select
 from integration.inference.process import StartService
 from integration.inference.waiting import eventually
 
 OTHER = [6.3, 3.3, 6.0, 2.5]
-
-
-@pytest.fixture
-def engine(postgres_url: str) -> Iterator[Engine]:
-    engine = create_engine(postgres_url, pool_pre_ping=True)
-    yield engine
-    engine.dispose()
-
-
-def select(engine: Engine, statement: str) -> list[Any]:
-    with engine.connect() as connection:
-        return list(connection.execute(text(statement)).all())
-
-
-def recorded(engine: Engine) -> int:
-    return int(select(engine, "SELECT count(*) FROM predictions")[0][0])
 
 
 def test_a_prediction_is_recorded_with_all_that_made_it(
@@ -126,14 +108,15 @@ def test_services_that_start_together_make_the_tables_once(
     assert recorded(engine) == 3
 
 
-def test_tables_that_were_lost_are_made_again(
+def test_a_database_that_was_emptied_gets_its_tables_again(
     exported: Exported, serve: Serve, postgres_url: str, engine: Engine
 ) -> None:
     service = serve(exported("1.0.0"), DATABASE_URL=postgres_url)
     service.predict(FLOWER)
     eventually(lambda: service.metric("prediction_records_total", result="recorded") == 1)
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE feedback, predictions"))
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
     service.predict(FLOWER)
     eventually(lambda: service.metric("prediction_records_total", result="recorded") == 2)
     assert recorded(engine) == 1

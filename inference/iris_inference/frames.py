@@ -1,0 +1,46 @@
+"""How records lie in a file of the spool: frames one after another, each with its length and its checksum.
+
+A frame is 24 bytes of header and the payload. What is not whole, or has another checksum, is no frame.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from iris_inference.records import Entry
+
+# A crashed machine may leave zeros at the end of a file, and their checksum would be right.
+MAGIC: Final = b"irf1"
+_SUM: Final = struct.Struct("<I")
+# Rows, time and length: covered by the checksum together with the payload.
+_HEAD: Final = struct.Struct("<IdI")
+_OVERHEAD: Final = len(MAGIC) + _SUM.size + _HEAD.size
+# The largest frame. A request holds some hundred flowers, which is a tenth of this.
+LONGEST: Final = 1024 * 1024
+
+
+class Place(NamedTuple):
+    """An entry, and where in the file the next one begins."""
+
+    entry: Entry
+    end: int
+
+
+def frame(entry: Entry) -> bytes:
+    """The entry as it is written."""
+    covered = _HEAD.pack(entry.rows, entry.at, len(entry.payload)) + entry.payload
+    return MAGIC + _SUM.pack(zlib.crc32(covered)) + covered
+
+
+def parse(data: bytes, offset: int = 0) -> Iterator[Place]:
+    """The entries in `data`, which begins at `offset` of its file. Ends at the first thing that is no frame."""
+    start = 0
+    while data.startswith(MAGIC, start) and len(data) >= start + _OVERHEAD:
+        head = start + _OVERHEAD - _HEAD.size
+        rows, at, length = _HEAD.unpack_from(data, head)
+        end = start + _OVERHEAD + length
+        if end > len(data) or zlib.crc32(data[head:end]) != _SUM.unpack_from(data, start + len(MAGIC))[0]:
+            return
+        yield Place(Entry(rows, at, data[start + _OVERHEAD : end]), offset + end)
+        start = end

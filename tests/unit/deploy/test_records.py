@@ -1,0 +1,45 @@
+import pytest
+import yaml
+
+from iris_inference.migrate import parser
+from iris_install import credentials, overlay
+from iris_install.kubectl import Kubectl
+from unit.deploy.manifests import Manifest
+
+
+@pytest.fixture(scope="session")
+def cronjob(kubectl: Kubectl) -> Manifest:
+    rendered = kubectl.text("kustomize", str(overlay.ROOT / "deploy" / "records"))
+    return dict(yaml.safe_load(rendered))
+
+
+@pytest.fixture
+def pod(cronjob: Manifest) -> Manifest:
+    return dict(cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"])
+
+
+def test_it_runs_where_the_stores_are_as_a_user_without_privileges(cronjob: Manifest, pod: Manifest) -> None:
+    assert cronjob["metadata"]["namespace"] == "iris"
+    context = pod["securityContext"]
+    assert (context["runAsNonRoot"], context["seccompProfile"]) == (True, {"type": "RuntimeDefault"})
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_it_runs_the_command_as_the_command_wants_it(pod: Manifest) -> None:
+    (container,) = pod["containers"]
+    assert container["command"] == ["python", "-m", "iris_inference.migrate"]
+    assert parser().parse_args(container["args"]).keep_days == 90
+    assert container["envFrom"] == [{"secretRef": {"name": credentials.INFERENCE}}]
+
+
+def test_a_run_that_hangs_or_is_over_goes(cronjob: Manifest) -> None:
+    spec = cronjob["spec"]["jobTemplate"]["spec"]
+    assert spec["activeDeadlineSeconds"] > 0
+    assert spec["ttlSecondsAfterFinished"] > 0
+    assert cronjob["spec"]["concurrencyPolicy"] == "Forbid"
