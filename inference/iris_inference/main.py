@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 from fastapi import FastAPI
 
 from iris_inference import logs
-from iris_inference.app import Room, create_app
+from iris_inference.app import create_app
 from iris_inference.artifact import ArtifactError, Manifest, read_artifact, read_manifest
 from iris_inference.cache import Codec, NoCache, PredictionCache
 from iris_inference.feedback import FeedbackService
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.logs import fields
 from iris_inference.records import BatchRecorder, NoRecorder, Recorder
+from iris_inference.routing import Room
 from iris_inference.runtime import Model
 from iris_inference.schemas import FEATURES
 from iris_inference.server import DrainingServer

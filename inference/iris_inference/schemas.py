@@ -40,9 +40,12 @@ Vector = Annotated[
 ]
 
 
-# How a flower is written decides how it is checked, so that an error speaks of the form that was used.
+# How a flower, or a tensor of them, is written decides how it is checked, so that an error speaks of the form that was used.
 ARRAY_FORM: Final = "<array>"
 NAMED_FORM: Final = "<named>"
+FLAT_FORM: Final = "<flat>"
+ROWS_FORM: Final = "<rows>"
+FORMS: Final = frozenset({ARRAY_FORM, NAMED_FORM, FLAT_FORM, ROWS_FORM})
 
 
 def _form(value: Any) -> str:
@@ -143,3 +146,4 @@ class Problem(BaseModel):
     detail: str
     request_id: str
     errors: list[FieldProblem] | None = None
+    error: Annotated[str | None, Field(description="the detail again, in answers under /v2")] = None

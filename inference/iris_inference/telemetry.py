@@ -26,8 +26,9 @@ from iris_inference.runtime import FailureReason
 LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # Fixed before any rollout, or the distributions of two versions could not be compared. Centimetres.
 FEATURE_BUCKETS: Final = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 8.0)
-# All that the prediction route can answer. 499: the client went away before it had sent its request.
-PREDICTION_CODES: Final = ("200", "405", "408", "413", "415", "422", "499", "500", "503")
+# All that the prediction routes can answer. 404: a client names another version of the model.
+# 499: the client went away before it had sent its request.
+PREDICTION_CODES: Final = ("200", "404", "405", "408", "413", "415", "422", "499", "500", "503")
 CACHE_RESULTS: Final = ("hit", "miss", "error")
 RECORD_RESULTS: Final = ("recorded", "duplicate", "retried", "dropped")
 FEEDBACK_OUTCOMES: Final = ("correct", "incorrect")
