@@ -32,7 +32,9 @@ def describe(api: FastAPI, manifest: Manifest) -> None:
     generate = api.openapi
 
     def openapi() -> dict[str, Any]:
-        # FastAPI keeps the document and hands out the same one: completed twice, it is the same as once.
+        if api.openapi_schema:
+            return api.openapi_schema
+        # FastAPI keeps the document and hands out the same one, so it is completed once.
         document = generate()
         _, schemas = models_json_schema(
             [
@@ -46,9 +48,9 @@ def describe(api: FastAPI, manifest: Manifest) -> None:
         document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
         document["components"]["schemas"]["FeedbackRequest"]["properties"]["label"]["enum"] = list(manifest.classes)
         for path, operation in _operations(document):
-            operation["parameters"] = _parameters(path, manifest)
+            operation["parameters"] = [*_parameters(path, manifest), *operation.get("parameters", ())]
             for answer in operation["responses"].values():
-                answer["headers"] = _HEADERS
+                answer["headers"] = {**answer.get("headers", {}), **_HEADERS}
         return document
 
     # FastAPI's documented way to extend the document is to replace the method.

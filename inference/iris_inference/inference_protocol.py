@@ -172,13 +172,21 @@ def _add_infer(routes: APIRouter, room: Room) -> None:
         infer,
         response_model=tensors.InferResponse,
         responses={
-            200: {"content": {OCTETS: _BYTES}},
+            200: {"content": {OCTETS: _BYTES}, "headers": {HEADER_LENGTH: _length("of an answer with binary tensors")}},
             **problems(404, 408, 413, 415, 422, 500, 503),
         },
-        openapi_extra=request_body(tensors.InferRequest, **{OCTETS: _BYTES}),
+        openapi_extra={
+            **request_body(tensors.InferRequest, **{OCTETS: _BYTES}),
+            "parameters": [{"name": HEADER_LENGTH, "in": "header", **_length("of a request with binary tensors")}],
+        },
         summary="Predict the species of one or many flowers",
         description=f"JSON, or JSON followed by binary tensors; {HEADER_LENGTH} then says how long the JSON is.",
     )
+
+
+def _length(whose: str) -> dict[str, Any]:
+    described = f"bytes of JSON in front {whose}"
+    return {"description": described, "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999}}
 
 
 def _route(routes: APIRouter, method: str, path: str, endpoint: Endpoint, **described: Any) -> None:

@@ -10,12 +10,12 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StringConstraints, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StringConstraints, Tag, TypeAdapter
 from pydantic.config import JsonDict
 
 from iris_inference.problems import ProblemError
 from iris_inference.runtime import Instance, Prediction
-from iris_inference.schemas import FEATURES, FLAT_FORM, MAX_INSTANCES, MAX_LENGTH_CM, ROWS_FORM, Length, Vector
+from iris_inference.schemas import FEATURES, FLAT_FORM, MAX_INSTANCES, MAX_LENGTH_CM, ROWS_FORM, WHOLE, Length, Vector
 
 WIDTH: Final = len(FEATURES)
 INPUT: Final = "features"
@@ -40,29 +40,40 @@ Data = Annotated[
 ]
 
 
+Numbers: Final[TypeAdapter[Any]] = TypeAdapter(Data)
+
+
 class InputParameters(_Closed):
     """How large the tensor is behind the JSON, in bytes; without it the tensor is in `data`."""
 
-    binary_data_size: Annotated[int, Field(strict=True, ge=1)] | None = None
+    binary_data_size: Annotated[int, Field(strict=True, ge=1), WHOLE] | None = None
 
 
-def _json_has_data(schema: JsonDict) -> None:
-    """The document describes the JSON form, where the data cannot be missing; the binary one is no JSON schema."""
+def _describe_json(schema: JsonDict) -> None:
+    """The document's schema is that of the JSON form: the data is there. The binary form is none of JSON schema's."""
     schema["required"] = ["name", "shape", "datatype", "data"]
+    properties = schema["properties"]
+    if isinstance(properties, dict):
+        properties["data"] = Numbers.json_schema()
+        properties["parameters"] = {"type": "object", "maxProperties": 0, "description": "binary_data_size, see above"}
 
 
 class InputTensor(_Closed):
     """The flowers: a row of four lengths in centimetres each, in the order of `/v1/predict`.
 
-    `shape` is `[flowers, 4]` and must fit `data`, which is flat or a row for each flower.
+    `shape` is `[flowers, 4]` and must fit `data`, which is flat or a row for each flower. In a binary request there is
+    no `data`: `parameters.binary_data_size` says how many bytes behind the JSON are the tensor, little-endian FP32.
     """
 
-    model_config = ConfigDict(json_schema_extra=_json_has_data)
+    model_config = ConfigDict(json_schema_extra=_describe_json)
 
     name: Literal["features"]
-    shape: tuple[Annotated[int, Field(strict=True, ge=1, le=MAX_INSTANCES)], Literal[4]]
+    shape: tuple[
+        Annotated[int, Field(strict=True, ge=1, le=MAX_INSTANCES), WHOLE],
+        Annotated[int, Field(strict=True, ge=WIDTH, le=WIDTH), WHOLE],
+    ]
     datatype: Literal["FP32"]
-    parameters: Annotated[InputParameters, Field(exclude=True)] = InputParameters()
+    parameters: InputParameters = InputParameters()
     data: Data | None = None
 
 
