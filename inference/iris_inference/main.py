@@ -18,6 +18,7 @@ from iris_inference.artifact import ArtifactError, Manifest, read_artifact, read
 from iris_inference.cache import Codec, NoCache, PredictionCache
 from iris_inference.feedback import FeedbackService
 from iris_inference.lifecycle import Lifecycle
+from iris_inference.local_cache import LocalCache
 from iris_inference.logs import fields
 from iris_inference.records import BatchRecorder, NoRecorder, Recorder
 from iris_inference.routing import Room
@@ -182,13 +183,19 @@ def _database(settings: Settings) -> "Database | None":
 
 
 def _cache(settings: Settings, room: Room) -> PredictionCache:
+    codec = Codec(room.manifest.sha256, len(room.manifest.classes))
+    behind = _redis_cache(settings, room, codec)
+    return LocalCache(behind, codec, room.metrics, settings.cache_entries) if settings.cache_entries else behind
+
+
+def _redis_cache(settings: Settings, room: Room, codec: Codec) -> PredictionCache:
     if settings.redis_url is None:
         return NoCache()
     from iris_inference.redis_cache import RedisCache, connect  # noqa: PLC0415 - see above
 
     return RedisCache(
         connect(settings.redis_url.get_secret_value(), settings.cache_timeout_seconds),
-        Codec(room.manifest.sha256, len(room.manifest.classes)),
+        codec,
         room.metrics,
         settings.cache_timeout_seconds,
         settings.cache_ttl_seconds,

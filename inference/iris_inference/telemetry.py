@@ -7,6 +7,7 @@ because Prometheus has nothing to subtract from.
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Final
 
 from prometheus_client import (
@@ -29,6 +30,7 @@ FEATURE_BUCKETS: Final = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5,
 # All that the prediction routes can answer. 404: a client names another version of the model.
 # 499: the client went away before it had sent its request.
 PREDICTION_CODES: Final = ("200", "404", "405", "408", "413", "415", "422", "499", "500", "503")
+CACHE_TIERS: Final = ("local", "redis")
 CACHE_RESULTS: Final = ("hit", "miss", "error")
 RECORD_RESULTS: Final = ("recorded", "duplicate", "retried", "dropped")
 FEEDBACK_OUTCOMES: Final = ("correct", "incorrect")
@@ -108,8 +110,8 @@ class Metrics:
             self._failures.labels(reason.value)
         for outcome in FEEDBACK_OUTCOMES:
             self._feedback.labels(outcome)
-        for cached in CACHE_RESULTS:
-            self._cache.labels("redis", cached)
+        for tier, cached in product(CACHE_TIERS, CACHE_RESULTS):
+            self._cache.labels(tier, cached)
         for recorded in RECORD_RESULTS:
             self._records.labels(recorded)
         self._class_counters = [self._predictions.labels(name) for name in manifest.classes]
