@@ -85,7 +85,9 @@ class Process:
             lifecycle=Lifecycle(),
             feedback=FeedbackService(self._database, metrics, settings.revision, manifest.classes),
         )
-        self._server = DrainingServer(create_app(self._room, self._lifespan), settings, self._room.lifecycle)
+        self._server = DrainingServer(
+            create_app(self._room, self._lifespan), settings, self._room.lifecycle, manifest.version
+        )
 
     def run(self) -> None:
         """Serve until SIGTERM or `stop`."""

@@ -7,7 +7,7 @@ import pytest
 
 from iris_inference.artifact import ArtifactError, read_artifact, read_manifest
 
-MODEL = b"the bytes of a model"
+MODEL = b"\x08the bytes of a model"
 
 
 @pytest.fixture
