@@ -1,6 +1,7 @@
 """Requests that are meant to hurt, while others are served: 4xx or a closed connection, little memory, no waiting."""
 
 import contextlib
+import gzip
 import socket
 import threading
 import time
@@ -101,6 +102,11 @@ def wrong_type(service: Service) -> bytes:
     return send(service, HEAD.replace(b"json", b"x-pickle") + b"Content-Length: 2\r\n\r\n{}", b"", 0)
 
 
+def gzip_bomb(service: Service) -> bytes:
+    body = gzip.compress(bytes(250_000_000))
+    return send(service, HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body, b"", 0)
+
+
 def endless_headers(service: Service) -> bytes:
     return send(service, HEAD, b"X-More: " + b"x" * 65_536 + b"\r\n", 1024)
 
@@ -114,6 +120,7 @@ def no_http(service: Service) -> bytes:
     [
         (chunked_gigabyte, b"413", 3),
         (declared_gigabyte, b"413", 3),
+        (gzip_bomb, b"413", 3),
         (deep_json, b"422", 20),
         (not_finite, b"422", 20),
         (wrong_shape, b"422", 20),
@@ -129,7 +136,7 @@ def test_a_hostile_request_is_refused_and_felt_by_nobody_else(
     code: bytes,
     times: int,
 ) -> None:
-    """Seen to fail with the size limit taken out of `body.py` (the gigabytes), and without MAX_HEAD_BYTES (headers)."""
+    """Seen to fail with the size limits taken out of `body.py` (gigabytes, bomb), and without MAX_HEAD_BYTES."""
     service = start_service(exported("1.0.0"))
     with others(service) as seconds:
         eventually(lambda: len(seconds) > 50)
