@@ -15,6 +15,10 @@ MODEL_FILE: Final = "model.onnx"
 MANIFEST_FILE: Final = "manifest.json"
 MAX_MODEL_BYTES: Final = 512 * 1024 * 1024
 MAX_MANIFEST_BYTES: Final = 1024 * 1024
+# The first field of every ONNX file is the version of the format. Pickles, archives and the like begin otherwise.
+_ONNX_BEGINS: Final = b"\x08"
+# Data that a model keeps in other files, as ONNX writes the place of it: the digest would say nothing about them.
+_DATA_ELSEWHERE: Final = b"\x0a\x08location\x12"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=128)]
 
@@ -64,6 +68,16 @@ def read_artifact(folder: Path, manifest: Manifest) -> Artifact:
             f"{path} is not the file that {MANIFEST_FILE} describes: expected sha256 {manifest.sha256} "
             f"({manifest.size_bytes} bytes), found sha256 {actual} ({len(model)} bytes). "
             f"The file was damaged or replaced after the export; build the image of version {manifest.version} again."
+        )
+    if not model.startswith(_ONNX_BEGINS):
+        raise ArtifactError(
+            f"{path} is no ONNX model: it begins with {model[:8]!r}. It was not opened. "
+            "Pickles, archives and other formats are never loaded; export the model to ONNX."
+        )
+    if _DATA_ELSEWHERE in model:
+        raise ArtifactError(
+            f"{path} keeps data in other files, which no digest covers. It was not opened. "
+            "Export the model into one file."
         )
     return Artifact(manifest, model)
 

@@ -1,6 +1,7 @@
 """What a cache of predictions is, and how it keeps them. It may only ever save time.
 
-A key is made of the model's digest and the exact features, so that no version ever sees another one's answers. A value
+A key is made of the model's digest and the features exactly as the model is fed with them, in single precision, so that
+no version ever sees another one's answers. A value
 carries a checksum over its key and content, so that one that is damaged, foreign or under a wrong key is not believed.
 """
 
@@ -32,7 +33,7 @@ class PredictionCache(Protocol):
 
 
 class NoCache:
-    """Stands in when no Redis is configured."""
+    """Stands in for a tier that is not configured."""
 
     async def get(self, instances: Sequence[Instance]) -> list[Prediction | None]:
         """Nothing is remembered."""
@@ -54,8 +55,8 @@ class Codec:
         self._classes = classes
 
     def key(self, instance: Instance) -> bytes:
-        """The key of one instance: each feature as its eight exact bytes."""
-        return self._prefix + struct.pack(f"<{len(instance)}d", *instance)
+        """The key of one instance: each feature as the four bytes that reach the model."""
+        return self._prefix + struct.pack(f"<{len(instance)}f", *instance)
 
     def encode(self, key: bytes, prediction: Prediction) -> bytes:
         """The value to keep under `key`."""

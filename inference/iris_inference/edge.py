@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from iris_inference.artifact import Manifest
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.logs import fields
 from iris_inference.schemas import REQUEST_ID_PATTERN
@@ -17,18 +18,19 @@ log = logging.getLogger(__name__)
 
 PREDICT_PATH: Final = "/v1/predict"
 # Probes come every few seconds for ever and say nothing that the readiness of the pod does not.
-_PROBE_PATHS: Final = frozenset({"/healthz", "/readyz"})
+_PROBE_PATHS: Final = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 _REQUEST_ID: Final = re.compile(REQUEST_ID_PATTERN)
 
 
 class Edge:
     """Wraps the whole application, its error handlers included, so that nothing is answered without passing here."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle, version: str) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, lifecycle: Lifecycle, manifest: Manifest) -> None:
         self._app = app
         self._metrics = metrics
         self._lifecycle = lifecycle
-        self._version = version.encode()
+        self._version = manifest.version.encode()
+        self._model_path = f"/v2/models/{manifest.name}/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -65,7 +67,8 @@ class Edge:
 
     def _finish(self, scope: Scope, status: int, seconds: float, failure: Exception | None) -> None:
         path: str = scope["path"]
-        if path == PREDICT_PATH:
+        # A client that names another version than this one is counted too: during a rollout that is news.
+        if path == PREDICT_PATH or (path.startswith(self._model_path) and path.endswith("/infer")):
             self._metrics.request(status, seconds)
         level = logging.DEBUG if path in _PROBE_PATHS else logging.INFO
         if failure is None and not log.isEnabledFor(level):

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Final
 from fastapi import FastAPI
 
 from iris_inference import logs
-from iris_inference.app import Room, create_app
+from iris_inference.app import create_app
 from iris_inference.artifact import ArtifactError, Manifest, read_artifact, read_manifest
 from iris_inference.cache import Codec, NoCache, PredictionCache
 from iris_inference.feedback import FeedbackService
 from iris_inference.lifecycle import Lifecycle
+from iris_inference.local_cache import LocalCache
 from iris_inference.logs import fields
 from iris_inference.memory import MemoryBacklog
 from iris_inference.recorder import BatchRecorder
 from iris_inference.records import Backlog, NoRecorder, Recorder
+from iris_inference.routing import Room
 from iris_inference.runtime import Model
 from iris_inference.schemas import FEATURES
 from iris_inference.server import DrainingServer
@@ -91,7 +93,9 @@ class Process:
             lifecycle=Lifecycle(),
             feedback=FeedbackService(self._database, metrics, settings.revision, manifest.classes),
         )
-        self._server = DrainingServer(create_app(self._room, self._lifespan), settings, self._room.lifecycle)
+        self._server = DrainingServer(
+            create_app(self._room, self._lifespan), settings, self._room.lifecycle, manifest.version
+        )
 
     def run(self) -> None:
         """Serve until SIGTERM or `stop`."""
@@ -194,13 +198,19 @@ def _database(settings: Settings) -> "Database | None":
 
 
 def _cache(settings: Settings, room: Room) -> PredictionCache:
+    codec = Codec(room.manifest.sha256, len(room.manifest.classes))
+    behind = _redis_cache(settings, room, codec)
+    return LocalCache(behind, codec, room.metrics, settings.cache_entries) if settings.cache_entries else behind
+
+
+def _redis_cache(settings: Settings, room: Room, codec: Codec) -> PredictionCache:
     if settings.redis_url is None:
         return NoCache()
     from iris_inference.redis_cache import RedisCache, connect  # noqa: PLC0415 - see above
 
     return RedisCache(
         connect(settings.redis_url.get_secret_value(), settings.cache_timeout_seconds),
-        Codec(room.manifest.sha256, len(room.manifest.classes)),
+        codec,
         room.metrics,
         settings.cache_timeout_seconds,
         settings.cache_ttl_seconds,

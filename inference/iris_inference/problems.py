@@ -10,11 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from iris_inference.schemas import ARRAY_FORM, NAMED_FORM
+from iris_inference.schemas import FORMS
 
 MEDIA_TYPE: Final = "application/problem+json"
 # A batch of wrong numbers has a thousand errors; the first ones say it all.
 MAX_LISTED_ERRORS: Final = 20
+# Clients of the Open Inference Protocol look for the detail under another name.
+INFERENCE_PROTOCOL_PREFIX: Final = "/v2"
 
 
 class ProblemError(Exception):
@@ -75,17 +77,20 @@ async def answer_unexpected(request: Request, _error: Exception) -> Response:
 
 def _location(item: ErrorDetails) -> list[str | int]:
     """The place in the body as its sender knows it, without the names of our forms."""
-    return [part for part in item["loc"] if part not in (ARRAY_FORM, NAMED_FORM)]
+    return [part for part in item["loc"] if part not in FORMS]
 
 
 def _body(request: Request, status: HTTPStatus, kind: str | None, detail: str) -> dict[str, Any]:
-    return {
+    body = {
         "type": f"urn:iris-inference:{kind}" if kind else "about:blank",
         "title": status.phrase,
         "status": status.value,
         "detail": detail,
         "request_id": request.state.request_id,
     }
+    if request.scope["path"].startswith(INFERENCE_PROTOCOL_PREFIX):
+        body["error"] = detail
+    return body
 
 
 def _response(status: HTTPStatus, body: dict[str, Any], headers: dict[str, str] | None) -> Response:

@@ -5,7 +5,7 @@ Numbers are strict: text, true, NaN and Infinity are no lengths, and neither is 
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 FEATURES: Final = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 MAX_INSTANCES: Final = 256
@@ -16,6 +16,15 @@ Length = Annotated[
     float,
     Field(strict=True, allow_inf_nan=False, ge=-MAX_LENGTH_CM, le=MAX_LENGTH_CM, description="centimetres"),
 ]
+
+
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 2.0 is the whole number 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Stands behind the Field with the bounds: in front of it, it would hide them from the OpenAPI document.
+WHOLE: Final = BeforeValidator(_whole)
 RequestId = Annotated[str, StringConstraints(strict=True, pattern=REQUEST_ID_PATTERN)]
 
 
@@ -40,9 +49,13 @@ Vector = Annotated[
 ]
 
 
-# How a flower is written decides how it is checked, so that an error speaks of the form that was used.
+# How a flower, or a tensor of them, is written decides how it is checked, so that an error
+# speaks of the form that was used.
 ARRAY_FORM: Final = "<array>"
 NAMED_FORM: Final = "<named>"
+FLAT_FORM: Final = "<flat>"
+ROWS_FORM: Final = "<rows>"
+FORMS: Final = frozenset({ARRAY_FORM, NAMED_FORM, FLAT_FORM, ROWS_FORM})
 
 
 def _form(value: Any) -> str:
@@ -109,7 +122,7 @@ class FeedbackRequest(_Closed):
     """The true label of one predicted flower, sent when it is known."""
 
     request_id: RequestId
-    instance: Annotated[int, Field(strict=True, ge=0, lt=MAX_INSTANCES)] = 0
+    instance: Annotated[int, Field(strict=True, ge=0, lt=MAX_INSTANCES), WHOLE] = 0
     label: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]
 
 
@@ -143,3 +156,4 @@ class Problem(BaseModel):
     detail: str
     request_id: str
     errors: list[FieldProblem] | None = None
+    error: Annotated[str | None, Field(description="the detail again, in answers under /v2")] = None

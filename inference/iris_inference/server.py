@@ -5,9 +5,11 @@ import logging
 import signal
 import socket
 from types import FrameType
+from typing import Final
 
 import uvicorn
 
+from iris_inference.connections import BoundedProtocol, bounded
 from iris_inference.edge import Edge
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.logs import fields
@@ -15,18 +17,20 @@ from iris_inference.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_TICKS_BETWEEN_SWEEPS: Final = 5
+
 
 class DrainingServer(uvicorn.Server):
     """Answers the first SIGTERM or SIGINT with a drain and the second with an immediate end."""
 
-    def __init__(self, app: Edge, settings: Settings, lifecycle: Lifecycle) -> None:
+    def __init__(self, app: Edge, settings: Settings, lifecycle: Lifecycle, model_version: str) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http="httptools",
+                http=bounded(settings, model_version),
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -45,6 +49,15 @@ class DrainingServer(uvicorn.Server):
         """Serve until a signal or `should_exit`."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn calls this ten times a second. Returns whether to stop."""
+        if counter % _TICKS_BETWEEN_SWEEPS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.end_if_overdue(now)
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Signal handler. uvicorn's own would raise the signal again at the end, and the exit code would not be 0."""

@@ -59,10 +59,13 @@ class Settings(BaseSettings):
     # or it sends a request into a connection that is just being closed and its client sees an error.
     keep_alive_seconds: int = Field(120, ge=1, le=3_600, description="how long an idle connection stays open")
 
+    head_seconds: float = Field(10.0, gt=0, le=300, description="longest time to wait for a request's headers")
     max_body_bytes: int = Field(256 * 1024, ge=1_024, le=64 * 1024 * 1024, description="largest accepted request body")
     body_seconds: float = Field(10.0, gt=0, le=300, description="longest time to wait for a request's body")
 
-    cache_ttl_seconds: int = Field(3_600, ge=1, description="how long a cached prediction is kept")
+    # About half a kilobyte each.
+    cache_entries: int = Field(10_000, ge=0, le=1_000_000, description="predictions kept in memory; 0: none")
+    cache_ttl_seconds: int = Field(3_600, ge=1, description="how long Redis keeps a prediction")
     cache_timeout_seconds: float = Field(0.05, gt=0, le=5, description="longest wait for Redis in a request")
     record_buffer: int = Field(20_000, ge=1, description="predictions kept in memory without a spool")
     spool_dir: Path | None = Field(

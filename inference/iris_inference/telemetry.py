@@ -8,6 +8,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Final
 
 from prometheus_client import (
@@ -28,8 +29,10 @@ from iris_inference.runtime import FailureReason
 LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # Fixed before any rollout, or the distributions of two versions could not be compared. Centimetres.
 FEATURE_BUCKETS: Final = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 8.0)
-# All that the prediction route can answer. 499: the client went away before it had sent its request.
-PREDICTION_CODES: Final = ("200", "405", "408", "413", "415", "422", "499", "500", "503")
+# All that the prediction routes can answer. 404: a client names another version of the model.
+# 499: the client went away before it had sent its request.
+PREDICTION_CODES: Final = ("200", "404", "405", "408", "413", "415", "422", "499", "500", "503")
+CACHE_TIERS: Final = ("local", "redis")
 CACHE_RESULTS: Final = ("hit", "miss", "error")
 # rejected: answered with 503, because the record could not be kept.
 RECORD_RESULTS: Final = ("recorded", "duplicate", "retried", "dropped", "rejected")
@@ -116,8 +119,8 @@ class Metrics:
             self._failures.labels(reason.value)
         for outcome in FEEDBACK_OUTCOMES:
             self._feedback.labels(outcome)
-        for cached in CACHE_RESULTS:
-            self._cache.labels("redis", cached)
+        for tier, cached in product(CACHE_TIERS, CACHE_RESULTS):
+            self._cache.labels(tier, cached)
         for recorded in RECORD_RESULTS:
             self._records.labels(recorded)
         self._class_counters = [self._predictions.labels(name) for name in manifest.classes]

@@ -9,18 +9,16 @@ from typing import Final
 import numpy as np
 import skl2onnx
 import sklearn
-from skl2onnx.common.data_types import FloatTensorType
 from sklearn.model_selection import StratifiedKFold
 
 from iris_training import parity
+from iris_training.conversion import to_onnx
 from iris_training.dataset import CLASSES, Dataset, iris
 from iris_training.recipes import SEED, Classifier, Packaging, Recipe
 
 MODEL_NAME: Final = "iris"
 MODEL_FILE: Final = "model.onnx"
 MANIFEST_FILE: Final = "manifest.json"
-INPUT: Final = "features"
-OPSETS: Final = {"": 21, "ai.onnx.ml": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ def export(recipe: Recipe, version: str, out: Path) -> Export:
     flowers = iris()
     data = Dataset(recipe.derive(flowers.features), flowers.labels)
     trained = recipe.fit(data)
-    model = _to_onnx(trained, recipe, version)
+    model = to_onnx(trained, len(recipe.features), f"{MODEL_NAME}-{version}")
     agreement = parity.check(model, trained, recipe.derive)
     accuracy = _cross_validated_accuracy(recipe, data)
     digest = hashlib.sha256(model).hexdigest()
@@ -53,23 +51,6 @@ def export(recipe: Recipe, version: str, out: Path) -> Export:
     (out / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     (out / MODEL_FILE).write_bytes(_package(model, recipe.packaging))
     return Export(version, digest, len(model), accuracy, agreement, recipe.packaging)
-
-
-def _to_onnx(trained: Classifier, recipe: Recipe, version: str) -> bytes:
-    proto = skl2onnx.to_onnx(
-        trained,
-        # A fixed graph name: the default is a random one, and the digest would differ at each build.
-        name=f"{MODEL_NAME}-{version}",
-        initial_types=[(INPUT, FloatTensorType([None, len(recipe.features)]))],
-        options={id(trained): {"zipmap": False}},
-        target_opset=OPSETS,
-    )
-    # skl2onnx lists the operator sets in the order of a Python set: sorted, or the digest changes from run to run.
-    operator_sets = sorted(proto.opset_import, key=lambda operator_set: str(operator_set.domain))
-    del proto.opset_import[:]
-    proto.opset_import.extend(operator_sets)
-    serialized: bytes = proto.SerializeToString(deterministic=True)
-    return serialized
 
 
 def _cross_validated_accuracy(recipe: Recipe, data: Dataset) -> float:

@@ -5,9 +5,14 @@ from contract.inference.api import Api
 
 def test_the_openapi_document_has_every_route_and_no_loose_reference(good_service: Api) -> None:
     document = good_service.client.get("/openapi.json").json()
-    assert document["paths"].keys() == {"/v1/predict", "/v1/feedback", "/healthz", "/readyz"}
+    model = "/v2/models/{model_name}"
+    assert document["paths"].keys() == {
+        *("/v1/predict", "/v1/feedback", "/healthz", "/readyz"),
+        *("/v2", "/v2/health/live", "/v2/health/ready"),
+        *(model + version + end for version in ("", "/versions/{model_version}") for end in ("", "/ready", "/infer")),
+    }
     references = {part.split('"')[0] for part in json.dumps(document).split('"$ref": "#/components/schemas/')[1:]}
-    assert {"PredictRequest", "PredictResponse", "FeedbackRequest", "Problem"} <= references
+    assert {"PredictRequest", "PredictResponse", "FeedbackRequest", "InferRequest", "Problem"} <= references
     assert references <= document["components"]["schemas"].keys()
 
 

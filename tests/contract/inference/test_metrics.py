@@ -17,7 +17,11 @@ def test_every_series_is_there_before_the_first_request(exported: Exported, serv
         ),
         *(("model_predictions_total", (("class", name),)) for name in ("setosa", "versicolor", "virginica")),
         *(("model_feedback_total", (("outcome", outcome),)) for outcome in ("correct", "incorrect")),
-        *(("cache_requests_total", (("result", result), ("tier", "redis"))) for result in ("hit", "miss", "error")),
+        *(
+            ("cache_requests_total", (("result", result), ("tier", tier)))
+            for tier in ("local", "redis")
+            for result in ("hit", "miss", "error")
+        ),
         *(("prediction_records_total", (("result", result),)) for result in ("recorded", "dropped", "rejected")),
         *((f"prediction_backlog_{what}", ()) for what in ("records", "bytes", "oldest_seconds")),
         *(("inference_request_duration_seconds_bucket", (("le", bound),)) for bound in LATENCIES),

@@ -1,3 +1,5 @@
+"""The tier in Redis, alone: the one in memory is switched off."""
+
 import time
 from collections.abc import Iterator
 
@@ -26,7 +28,7 @@ def looked_up(service: Api, result: str) -> float:
 def test_what_was_predicted_once_comes_from_the_cache(
     exported: Exported, serve: Serve, redis_url: str, client: Redis
 ) -> None:
-    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url, cache_entries=0)
     first = service.predict(FLOWER, OTHER).json()
     eventually(lambda: client.dbsize() == 2)
     second = service.predict(OTHER, FLOWER).json()
@@ -37,7 +39,7 @@ def test_what_was_predicted_once_comes_from_the_cache(
 
 
 def test_a_request_may_be_half_known(exported: Exported, serve: Serve, redis_url: str, client: Redis) -> None:
-    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url, cache_entries=0)
     service.predict(FLOWER)
     eventually(lambda: client.dbsize() == 1)
     labels = [prediction["label"] for prediction in service.predict(OTHER, FLOWER, OTHER).json()["predictions"]]
@@ -47,8 +49,8 @@ def test_a_request_may_be_half_known(exported: Exported, serve: Serve, redis_url
 def test_a_version_never_sees_the_answers_of_another(
     exported: Exported, serve: Serve, redis_url: str, client: Redis
 ) -> None:
-    old = serve(exported("1.0.0"), REDIS_URL=redis_url)
-    new = serve(exported("2.0.0"), REDIS_URL=redis_url)
+    old = serve(exported("1.0.0"), REDIS_URL=redis_url, cache_entries=0)
+    new = serve(exported("2.0.0"), REDIS_URL=redis_url, cache_entries=0)
     old_answer = old.predict(FLOWER).json()["predictions"]
     eventually(lambda: client.dbsize() == 1)
     assert new.predict(FLOWER).json()["predictions"] != old_answer
@@ -56,7 +58,7 @@ def test_a_version_never_sees_the_answers_of_another(
 
 
 def test_entries_expire(exported: Exported, serve: Serve, redis_url: str, client: Redis) -> None:
-    serve(exported("1.0.0"), REDIS_URL=redis_url, cache_ttl_seconds=100).predict(FLOWER)
+    serve(exported("1.0.0"), REDIS_URL=redis_url, cache_entries=0, cache_ttl_seconds=100).predict(FLOWER)
     eventually(lambda: client.dbsize() == 1)
     (key,) = client.keys()
     assert 0 < client.ttl(key) <= 100
@@ -66,7 +68,7 @@ def test_entries_expire(exported: Exported, serve: Serve, redis_url: str, client
 def test_a_poisoned_entry_is_not_served(
     exported: Exported, serve: Serve, redis_url: str, client: Redis, poison: bytes
 ) -> None:
-    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url, cache_entries=0)
     right = service.predict(FLOWER).json()["predictions"]
     eventually(lambda: client.dbsize() == 1)
     (key,) = client.keys()
@@ -79,7 +81,7 @@ def test_a_poisoned_entry_is_not_served(
 def test_an_entry_copied_to_another_key_is_not_served(
     exported: Exported, serve: Serve, redis_url: str, client: Redis
 ) -> None:
-    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url, cache_entries=0)
     service.predict(FLOWER)
     eventually(lambda: client.dbsize() == 1)
     (setosa_key,) = client.keys()
@@ -93,7 +95,7 @@ def test_an_entry_copied_to_another_key_is_not_served(
 def test_predictions_go_on_while_redis_is_down_and_use_it_again_after(
     exported: Exported, serve: Serve, redis_url: str, redis_server: RedisServer
 ) -> None:
-    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url, cache_entries=0)
     redis_server.server.kill()
     try:
         assert {service.predict(FLOWER).status_code for _ in range(20)} == {200}
@@ -111,7 +113,7 @@ def test_predictions_go_on_while_redis_is_down_and_use_it_again_after(
 def test_a_redis_that_says_nothing_costs_the_time_limit_at_most(
     exported: Exported, serve: Serve, redis_url: str, redis_server: RedisServer
 ) -> None:
-    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url, cache_entries=0)
     service.predict(FLOWER)
     took = []
     with redis_server.server.frozen():
@@ -126,13 +128,13 @@ def test_a_redis_that_says_nothing_costs_the_time_limit_at_most(
 
 
 def test_a_wrong_password_is_no_more_than_a_miss(exported: Exported, serve: Serve, redis_url: str) -> None:
-    service = serve(exported("1.0.0"), REDIS_URL=redis_url.replace("integration", "wrong"))
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url.replace("integration", "wrong"), cache_entries=0)
     assert {service.predict(FLOWER).status_code for _ in range(10)} == {200}
     assert looked_up(service, "error") == 10
 
 
 def test_a_full_redis_is_no_more_than_a_miss(exported: Exported, serve: Serve, redis_url: str, client: Redis) -> None:
-    service = serve(exported("1.0.0"), REDIS_URL=redis_url)
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url, cache_entries=0)
     client.config_set("maxmemory", "1")
     client.config_set("maxmemory-policy", "noeviction")
     try:

@@ -1,13 +1,19 @@
+import gzip
 import hashlib
+import io
 import json
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from iris_inference.artifact import ArtifactError, read_artifact, read_manifest
+from unit.inference import graphs
 
-MODEL = b"the bytes of a model"
+MODEL = b"\x08the bytes of a model"
 
 
 @pytest.fixture
@@ -84,3 +90,30 @@ def test_a_manifest_without_end_is_not_read_to_the_end(folder: Path) -> None:
     (folder / "manifest.json").symlink_to("/dev/zero")
     with pytest.raises(ArtifactError, match="larger than"):
         read_manifest(folder)
+
+
+def test_what_is_no_onnx_is_refused_unparsed_though_its_digest_matches(folder: Path) -> None:
+    """Seen to fail with the check of the first byte taken out."""
+    zip_bomb = io.BytesIO()
+    with zipfile.ZipFile(zip_bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../model.onnx", bytes(50_000_000))
+    for content in (pickle.dumps(MODEL), zip_bomb.getvalue(), gzip.compress(MODEL), b"GGUF", b"{}", b"\x89HDF"):
+        (folder / "model.onnx").write_bytes(content)
+        write_manifest(folder, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+        with pytest.raises(ArtifactError, match=r"is no ONNX model.*not opened"):
+            read_artifact(folder, read_manifest(folder))
+
+
+@pytest.mark.parametrize("place", ["../../../etc/passwd", "/etc/passwd", "weights.bin"])
+def test_a_model_whose_data_is_in_another_file_is_refused_unparsed(folder: Path, place: str) -> None:
+    """Seen to fail with the search for such places taken out."""
+    model = onnx.load_from_string(graphs.linear([[1.0, 0.0, 0.0]] * 4))
+    weights = model.graph.initializer[0]
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value=place)
+    content = model.SerializeToString()
+    (folder / "model.onnx").write_bytes(content)
+    write_manifest(folder, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+    with pytest.raises(ArtifactError, match=r"keeps data in other files.*not opened"):
+        read_artifact(folder, read_manifest(folder))

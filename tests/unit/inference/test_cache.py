@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,7 +8,7 @@ from iris_inference.cache import Codec
 from iris_inference.runtime import Prediction
 
 CODEC = Codec("a" * 64, 3)
-lengths = st.floats(allow_nan=False, allow_infinity=False)
+lengths = st.floats(allow_nan=False, allow_infinity=False, width=32)
 instances = st.tuples(lengths, lengths, lengths, lengths)
 probabilities = st.floats(0, 1)
 predictions = st.builds(Prediction, st.integers(0, 2), st.tuples(probabilities, probabilities, probabilities))
@@ -24,8 +25,14 @@ def test_different_features_have_different_keys(one: tuple[float, ...], other: t
     assert one == other or CODEC.key(one) != CODEC.key(other)
 
 
-def test_the_smallest_difference_of_a_feature_is_another_key() -> None:
-    assert CODEC.key((0.1, 1, 1, 1)) != CODEC.key((math.nextafter(0.1, 1), 1, 1, 1))
+def test_the_smallest_difference_that_the_model_sees_is_another_key() -> None:
+    tenth = np.float32(0.1)
+    assert CODEC.key((float(tenth), 1, 1, 1)) != CODEC.key((float(np.nextafter(tenth, np.float32(1))), 1, 1, 1))
+
+
+@given(st.tuples(*[st.floats(-1e6, 1e6)] * 4))
+def test_what_is_the_same_to_the_model_has_the_same_key(instance: tuple[float, ...]) -> None:
+    assert CODEC.key(instance) == CODEC.key(tuple(np.array(instance, dtype=np.float32).tolist()))
 
 
 def test_another_model_has_other_keys() -> None:

@@ -1,0 +1,32 @@
+"""The OpenAPI document says the truth: Schemathesis, from PyPI, tries what it allows and what it forbids."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from contract.inference.models import Exported
+from contract.inference.serving import Serve
+
+TESTS = Path(__file__).parents[2]
+
+
+def test_nothing_that_schemathesis_tries_contradicts_the_document(
+    exported: Exported, serve: Serve, redis_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url, DATABASE_URL=postgres_url)
+    schemathesis = [
+        *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{service.url}/openapi.json", "--no-color"),
+        *("--max-examples", "20", "--generation-deterministic"),
+    ]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(TESTS),
+        "SCHEMATHESIS_HOOKS": "integration.inference.document_hooks",
+    }
+    found = subprocess.run(
+        schemathesis, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "13 selected / 13 total" in found.stdout
