@@ -9,7 +9,7 @@ from datetime import datetime
 from iris_operator.analysis.check import CheckResult
 from iris_operator.analysis.judge import Judgement
 from iris_operator.api.durations import format_duration, parse_duration
-from iris_operator.api.status import AnalysisStatus, CheckStatus, Evidence, Stage
+from iris_operator.api.status import AnalysisStatus, CheckStatus, Evidence, ReleaseStatus, Stage
 from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.deleting import deleting
 from iris_operator.rollout.idle import idle
@@ -29,6 +29,7 @@ _STAGES: Mapping[Stage, Callable[[Plan], Decision]] = {
     Stage.PROMOTING: promoting,
     Stage.ROLLING_BACK: rolling_back,
 }
+_WITH_CANARY = {Stage.PROGRESSING, Stage.PROMOTING, Stage.ROLLING_BACK}
 
 
 def decide(observation: Observation, now: datetime) -> Decision:
@@ -43,9 +44,21 @@ def decide(observation: Observation, now: datetime) -> Decision:
     if observation.deleting:
         return report(plan, deleting(plan))
     stage = plan.status.rollout.stage
+    missing = _missing(observation.status)
+    if missing:
+        message = f"the status says stage {stage} and names no {missing} revision; nothing moves until it is mended"
+        return report(plan, plan.done("InconsistentStatus", message))
     if stage is not Stage.INITIALIZING:
         retire(plan)
     return report(plan, _STAGES[stage](plan))
+
+
+def _missing(status: ReleaseStatus) -> str:
+    """Which revision the stage needs and the status lacks: somebody has edited it."""
+    stage = status.rollout.stage
+    if stage is not Stage.INITIALIZING and status.stable is None:
+        return "stable"
+    return "canary" if stage in _WITH_CANARY and status.canary is None else ""
 
 
 def judgement_due(observation: Observation, now: datetime) -> bool:

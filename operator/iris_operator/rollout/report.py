@@ -60,6 +60,8 @@ def _phase(plan: Plan, status: ReleaseStatus) -> Phase:
     stage, reason = status.rollout.stage, status.rollout.reason
     if stage is Stage.INITIALIZING:
         return Phase.DEGRADED if reason in _FAILED_STARTS else Phase.INITIALIZING
+    if reason == "InconsistentStatus":
+        return Phase.DEGRADED
     if stage in _BY_STAGE:
         return _BY_STAGE[stage]
     if reason in _PAUSED_REASONS:

@@ -69,9 +69,10 @@ canary_stages = [Stage.PROGRESSING, Stage.PROMOTING, Stage.ROLLING_BACK]
 @st.composite
 def statuses(draw: st.DrawFn) -> ReleaseStatus:
     stage = draw(st.sampled_from(list(Stage)))
+    torn = draw(st.sampled_from(["", "", "", "stable", "canary"]))  # somebody may have edited the status
     return ReleaseStatus(
-        stable=None if stage is Stage.INITIALIZING else REFS[0],
-        canary=REFS[1] if stage in canary_stages else None,
+        stable=None if stage is Stage.INITIALIZING or torn == "stable" else REFS[0],
+        canary=REFS[1] if stage in canary_stages and torn != "canary" else None,
         step=StepStatus(index=draw(st.integers(0, 4)), count=4),
         rollout=RolloutStatus(
             stage=stage,

@@ -360,3 +360,13 @@ def test_an_idle_release_is_not_written_to() -> None:
     writes = simulation.server.writes
     simulation.run_for(600)
     assert simulation.server.writes == writes
+
+
+def test_a_status_that_contradicts_itself_moves_nothing_and_says_so() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0")
+    simulation.run(at_weight(10))
+    del simulation.server.objects[names.KIND, "iris", "iris"]["status"]["canary"]
+    simulation.run_for(60)
+    assert (simulation.status.phase, simulation.weight) == ("Degraded", 10)
+    assert condition(simulation, "Degraded") == ("True", "InconsistentStatus")
