@@ -46,7 +46,7 @@ render: ## Print what `make deploy` would apply
 test: packages venv ## Everything, on a machine that may have nothing: installs, builds, judges, runs real servers and a real cluster
 	@$(TIMED) lint types imports components test-fast test-integration test-e2e
 test-fast: venv ## The tests that need no server: under a minute
-	$(PYTEST) tests --ignore=tests/integration --ignore=tests/e2e $(ARGS)
+	$(PYTEST) tests --ignore=tests/integration --ignore=tests/e2e --numprocesses=auto --dist=loadfile $(ARGS)
 test-integration: packages venv components ## Against a real kube-apiserver with etcd, PostgreSQL, Redis and Prometheus
 	$(PYTEST) tests/integration --timeout=300 $(ARGS)
 test-e2e: packages venv ## Scenarios on the real cluster; brings it up and takes it down unless it was up before
