@@ -8,7 +8,7 @@ from typing import Any
 from iris_operator.engine.ports import Json
 
 # Long messages (a stack trace, say) are cut to what fits a line of `kubectl describe`; the end tells most.
-_TAIL = 300
+_TAIL = 480
 _ERRORS = {"ERROR", "CRITICAL", "FATAL"}
 
 
