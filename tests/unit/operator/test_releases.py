@@ -210,6 +210,21 @@ def test_without_metrics_nothing_is_promoted_nor_failed_and_the_hold_ends_at_wei
     assert status.rejected.reason == "HoldTimeout"
 
 
+def test_on_failure_pause_takes_the_traffic_away_and_keeps_the_pods_for_a_look() -> None:
+    simulation = deployed(v3_0_0=Image(error_share=0.5))
+    rollout = {"steps": [{"weight": 10}], "interval": "5s", "onFailure": "Pause", "scaleDownDelay": "10s"}
+    simulation.apply("3.0.0", rollout=rollout)
+    simulation.run(phase("Paused"))
+    simulation.run_for(300)
+    assert simulation.weight == 0
+    assert condition(simulation, "Promoted") == ("False", "Paused")
+    assert simulation.picture()["deployments"]["3.0.0"] == ("canary", 4)
+    simulation.apply("4.0.0", rollout=rollout)
+    simulation.run(serving("4.0.0"))
+    simulation.run_for(30)
+    assert simulation.picture()["deployments"]["3.0.0"] == ("retired", 0)
+
+
 def test_too_few_requests_hold() -> None:
     simulation = deployed()
     simulation.traffic.rate = 1.0
