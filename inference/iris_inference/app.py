@@ -9,11 +9,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from iris_inference import inference_protocol
+from iris_inference.auth.identity import Scope
 from iris_inference.body import read_json
 from iris_inference.document import describe
 from iris_inference.edge import PREDICT_PATH, Edge
 from iris_inference.problems import ProblemError, answer_http_exception, answer_problem, answer_unexpected
-from iris_inference.routing import Room, inference_failed, json_answer, not_ready, problems, request_body
+from iris_inference.routing import (
+    Room,
+    inference_failed,
+    json_answer,
+    not_ready,
+    problems,
+    request_body,
+    require_ready,
+)
 from iris_inference.runtime import InferenceError, Prediction
 from iris_inference.schemas import FeedbackRequest, FeedbackResponse, Health, PredictRequest, PredictResponse
 
@@ -45,7 +54,7 @@ def create_api(room: Room, lifespan: Lifespan | None = None) -> FastAPI:
     _add_predict(api, room)
     _add_feedback(api, room)
     api.include_router(inference_protocol.router(room))
-    describe(api, room.manifest)
+    describe(api, room.manifest, room.guard)
     return api
 
 
@@ -62,8 +71,7 @@ def _add_probes(api: FastAPI, room: Room) -> None:
         summary="Is the model loaded, and may new requests come?",
     )
     async def readyz() -> Response:
-        if not room.lifecycle.ready:
-            raise not_ready(room)
+        require_ready(room)
         return json_answer({"status": "ready"})
 
 
@@ -83,11 +91,12 @@ def _add_predict(api: FastAPI, room: Room) -> None:
         PREDICT_PATH,
         tags=["predictions"],
         response_model=PredictResponse,
-        responses=problems(408, 413, 415, 422, 500, 503),
-        openapi_extra=request_body(PredictRequest),
+        responses=problems(408, 413, 415, 422, 500, 503, *room.guard.statuses),
+        openapi_extra=request_body(PredictRequest) | room.guard.described(Scope.PREDICT),
         summary="Predict the species of one or many flowers",
     )
     async def predict(request: Request) -> Response:
+        room.guard.check(request, Scope.PREDICT)
         body = await read_json(request, PredictRequest, settings.max_body_bytes, settings.body_seconds)
         # Draining is no reason to refuse: who still sends requests here has not heard of it yet.
         if room.predictions is None:
@@ -116,11 +125,12 @@ def _add_feedback(api: FastAPI, room: Room) -> None:
         "/v1/feedback",
         tags=["predictions"],
         response_model=FeedbackResponse,
-        responses=problems(404, 408, 409, 413, 415, 422, 503),
-        openapi_extra=request_body(FeedbackRequest),
+        responses=problems(404, 408, 409, 413, 415, 422, 503, *room.guard.statuses),
+        openapi_extra=request_body(FeedbackRequest) | room.guard.described(Scope.FEEDBACK),
         summary="Send the true species of a flower that was predicted earlier",
     )
     async def feedback(request: Request) -> Response:
+        room.guard.check(request, Scope.FEEDBACK)
         body = await read_json(request, FeedbackRequest, settings.max_body_bytes, settings.body_seconds)
         outcome = await room.feedback.add(body.request_id, body.instance, body.label)
         return json_answer({"request_id": body.request_id, "instance": body.instance, "outcome": outcome})

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from iris_inference.artifact import Manifest
+from iris_inference.auth.guard import Guard
 from iris_inference.schemas import REQUEST_ID_PATTERN, FeedbackRequest, PredictRequest, Problem
 from iris_inference.tensors import InferRequest
 
@@ -27,7 +28,7 @@ _HEADERS: Final = {
 }
 
 
-def describe(api: FastAPI, manifest: Manifest) -> None:
+def describe(api: FastAPI, manifest: Manifest, guard: Guard) -> None:
     """Complete the document of `api`."""
     generate = api.openapi
 
@@ -46,6 +47,8 @@ def describe(api: FastAPI, manifest: Manifest) -> None:
             ref_template="#/components/schemas/{model}",
         )
         document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
+        if guard.schemes:
+            document["components"]["securitySchemes"] = dict(guard.schemes)
         document["components"]["schemas"]["FeedbackRequest"]["properties"]["label"]["enum"] = list(manifest.classes)
         for path, operation in _operations(document):
             operation["parameters"] = [*_parameters(path, manifest), *operation.get("parameters", ())]

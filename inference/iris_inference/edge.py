@@ -74,7 +74,7 @@ class Edge:
         if failure is None and not log.isEnabledFor(level):
             return
         state = scope["state"]
-        told = {name: state[name] for name in ("cache", "instances", "failure") if name in state}
+        told = {name: state[name] for name in ("user", "key_id", "cache", "instances", "failure") if name in state}
         log.log(
             logging.ERROR if failure else level,
             "request failed unexpectedly" if failure else "request",

@@ -15,9 +15,18 @@ from pydantic_core import to_json
 
 from iris_inference import tensors
 from iris_inference.artifact import Manifest
+from iris_inference.auth.identity import Scope
 from iris_inference.body import JSON, parse_json, read_body
 from iris_inference.problems import ProblemError
-from iris_inference.routing import Room, inference_failed, json_answer, not_ready, problems, request_body
+from iris_inference.routing import (
+    Room,
+    inference_failed,
+    json_answer,
+    not_ready,
+    problems,
+    request_body,
+    require_ready,
+)
 from iris_inference.runtime import InferenceError
 
 SERVER_NAME: Final = "iris-inference"
@@ -96,7 +105,7 @@ def _add_health(routes: APIRouter, room: Room) -> None:
 
     @routes.get("/health/ready", response_model=Ready, responses=problems(503), summary="The same as /readyz")
     async def ready() -> Response:
-        _require_ready(room)
+        require_ready(room)
         return json_answer({"ready": True})
 
 
@@ -109,7 +118,7 @@ def _add_model(routes: APIRouter, room: Room) -> None:
 
     async def ready(request: Request) -> Response:
         _require_model(room, request)
-        _require_ready(room)
+        require_ready(room)
         return json_answer({"name": room.manifest.name, "ready": True})
 
     _route(
@@ -137,6 +146,7 @@ def _add_infer(routes: APIRouter, room: Room) -> None:
     manifest = room.manifest
 
     async def infer(request: Request) -> Response:
+        room.guard.check(request, Scope.PREDICT)
         content = await read_body(request, (JSON, OCTETS), settings.max_body_bytes, settings.body_seconds)
         _require_model(room, request)
         head, binary = _split(request, content)
@@ -173,9 +183,10 @@ def _add_infer(routes: APIRouter, room: Room) -> None:
         response_model=tensors.InferResponse,
         responses={
             200: {"content": {OCTETS: _BYTES}, "headers": {HEADER_LENGTH: _length("of an answer with binary tensors")}},
-            **problems(404, 408, 413, 415, 422, 500, 503),
+            **problems(404, 408, 413, 415, 422, 500, 503, *room.guard.statuses),
         },
         openapi_extra={
+            **room.guard.described(Scope.PREDICT),
             **request_body(tensors.InferRequest, **{OCTETS: _BYTES}),
             "parameters": [{"name": HEADER_LENGTH, "in": "header", **_length("of a request with binary tensors")}],
         },
@@ -225,11 +236,6 @@ def _require_model(room: Room, request: Request) -> None:
             f"no model {asked[0][:100]!r} in version {asked[1][:100]!r}; "
             f"this is {manifest.name!r} in version {manifest.version!r}",
         )
-
-
-def _require_ready(room: Room) -> None:
-    if not room.lifecycle.ready:
-        raise not_ready(room)
 
 
 def _split(request: Request, content: bytes) -> tuple[bytes, bytes | None]:

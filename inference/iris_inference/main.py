@@ -15,6 +15,8 @@ from fastapi import FastAPI
 from iris_inference import logs
 from iris_inference.app import create_app
 from iris_inference.artifact import ArtifactError, Manifest, read_artifact, read_manifest
+from iris_inference.auth.authenticator import Authenticator
+from iris_inference.auth.guard import Guard, KeyGuard, OpenGuard
 from iris_inference.cache import Codec, NoCache, PredictionCache
 from iris_inference.feedback import FeedbackService
 from iris_inference.lifecycle import Lifecycle
@@ -33,6 +35,7 @@ from iris_inference.spool import Spool, SpoolError
 from iris_inference.telemetry import Metrics
 
 if TYPE_CHECKING:
+    from iris_inference.auth.settlement import Settlement
     from iris_inference.store import Database
 
 log = logging.getLogger(__name__)
@@ -42,11 +45,14 @@ MODEL_REFUSED: Final = 1
 WRONG_SETTINGS: Final = 2
 PORT_TAKEN: Final = 3
 
+# For a thread that only reads; what it was doing is worth nothing by then.
+_THREAD_END_SECONDS: Final = 1.0
+
 
 def main() -> int:
     """Serve until SIGTERM. Returns the exit code: 0 drained, 1 model refused, 2 wrong settings, 3 port taken."""
     try:
-        settings = read_settings()
+        settings = read_settings(Settings)
     except SettingsError as error:
         logs.configure("INFO")
         log.critical("wrong settings", extra=fields(variables=str(error).splitlines()))
@@ -86,12 +92,14 @@ class Process:
         self._settings = settings
         self._database = _database(settings)
         self._backlog = _backlog(settings)
+        self._authenticator = _authenticator(settings, metrics)
         self._room = Room(
             settings=settings,
             manifest=manifest,
             metrics=metrics,
             lifecycle=Lifecycle(),
             feedback=FeedbackService(self._database, metrics, settings.revision, manifest.classes),
+            guard=_guard(self._authenticator, settings),
         )
         self._server = DrainingServer(
             create_app(self._room, self._lifespan), settings, self._room.lifecycle, manifest.version
@@ -111,7 +119,10 @@ class Process:
         behind = Behind(
             cache=_cache(self._settings, self._room),
             recorder=self._recorder(),
+            settlement=_settlement(self._settings, self._room.metrics, self._authenticator),
         )
+        if self._authenticator:
+            self._authenticator.open()
         loading = asyncio.create_task(self._load(behind), name="load-model")
         yield
         await loading
@@ -148,6 +159,10 @@ class Process:
         self._room.feedback.close()
         await asyncio.to_thread(behind.recorder.close, self._settings.flush_seconds)
         await behind.cache.close()
+        if behind.settlement:
+            await behind.settlement.close()
+        if self._authenticator:
+            await asyncio.to_thread(self._authenticator.close, _THREAD_END_SECONDS)
         if self._database:
             self._database.close()
         log.info("drained")
@@ -159,6 +174,7 @@ class Behind:
 
     cache: PredictionCache
     recorder: Recorder
+    settlement: "Settlement | None"
 
 
 def _load_model(settings: Settings, manifest: Manifest) -> Model:
@@ -195,6 +211,41 @@ def _database(settings: Settings) -> "Database | None":
     from iris_inference.store import Database  # noqa: PLC0415 - see above
 
     return Database(settings.database_url.get_secret_value(), settings.schema_mode)
+
+
+def _authenticator(settings: Settings, metrics: Metrics) -> Authenticator | None:
+    """None exactly when no keys are needed."""
+    if settings.auth == "off" or settings.database_url is None:
+        return None
+    from iris_inference.auth.key_store import KeyStore  # noqa: PLC0415 - see above
+
+    return Authenticator(
+        KeyStore(settings.database_url.get_secret_value(), settings.schema_mode),
+        metrics.auth,
+        settings.auth_refresh_seconds,
+        settings.auth_stale_seconds,
+    )
+
+
+def _guard(authenticator: Authenticator | None, settings: Settings) -> Guard:
+    if authenticator is None:
+        log.warning("no API key is needed: whoever reaches the port is served", extra=fields(variable="IRIS_AUTH"))
+        return OpenGuard()
+    return KeyGuard(authenticator, settings.max_body_bytes)
+
+
+def _settlement(settings: Settings, metrics: Metrics, authenticator: Authenticator | None) -> "Settlement | None":
+    if authenticator is None or settings.redis_url is None:
+        return None
+    from iris_inference.auth.settlement import TIMEOUT_SECONDS, Settlement  # noqa: PLC0415 - see above
+    from iris_inference.redis_cache import connect  # noqa: PLC0415 - see above
+
+    return Settlement(
+        connect(settings.redis_url.get_secret_value(), TIMEOUT_SECONDS),
+        authenticator.touched,
+        metrics.rate_sync,
+        settings.rate_sync_seconds,
+    )
 
 
 def _cache(settings: Settings, room: Room) -> PredictionCache:

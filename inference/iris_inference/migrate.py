@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from iris_inference import logs, partitions, schema
 from iris_inference.logs import fields
 from iris_inference.postgres import connect, told
-from iris_inference.settings import SettingsError, read_settings
+from iris_inference.settings import DatabaseSettings, SettingsError, read_settings
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     logs.configure("INFO")
     try:
-        url = read_settings().database_url
+        url = read_settings(DatabaseSettings).database_url
     except SettingsError as error:
         log.critical("wrong settings", extra=fields(variables=str(error).splitlines()))
         return WRONG_SETTINGS

@@ -9,11 +9,11 @@ from sqlalchemy.exc import SQLAlchemyError
 POOL_SIZE: Final = 3
 
 
-def connect(url: str) -> Engine:
+def connect(url: str, pool_size: int = POOL_SIZE) -> Engine:
     """An engine whose connections are made when they are needed."""
     return create_engine(
         url,
-        pool_size=POOL_SIZE,
+        pool_size=pool_size,
         max_overflow=0,
         # A connection that died while it was idle is noticed and replaced, not handed out.
         pool_pre_ping=True,

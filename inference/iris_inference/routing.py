@@ -9,6 +9,7 @@ from fastapi import Response
 from pydantic_core import to_json
 
 from iris_inference.artifact import Manifest
+from iris_inference.auth.guard import Guard
 from iris_inference.feedback import FeedbackService
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.problems import MEDIA_TYPE, ProblemError
@@ -27,6 +28,7 @@ class Room:
     metrics: Metrics
     lifecycle: Lifecycle
     feedback: FeedbackService
+    guard: Guard
     predictions: PredictionService | None = None
 
 
@@ -43,6 +45,19 @@ def not_ready(room: Room) -> ProblemError:
         f"the service is {room.lifecycle.phase}",
         headers={"Retry-After": "1"},
     )
+
+
+def require_ready(room: Room) -> None:
+    """Raise ProblemError while new work is not welcome here, with the reason."""
+    if not room.lifecycle.ready:
+        raise not_ready(room)
+    if not room.guard.ready:
+        raise ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "not-ready",
+            "the API keys were not read yet: the database does not answer, or lacks its tables",
+            headers={"Retry-After": "1"},
+        )
 
 
 def inference_failed(error: InferenceError) -> ProblemError:

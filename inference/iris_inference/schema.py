@@ -1,16 +1,20 @@
 """Brings a database to the tables that this release needs, or says how far it is from there. Blocking."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Literal
 
 from sqlalchemy import Connection, Engine, text
 
 from iris_inference import partitions
+from iris_inference.logs import fields
+
+log = logging.getLogger(__name__)
 
 # The revisions in migrations/versions, oldest first. One that is not here is from a newer release.
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003")
 HEAD: Final = REVISIONS[-1]
 DAYS_AHEAD: Final = 7
 
@@ -20,6 +24,12 @@ _LOCK: Final = 7_210_614
 _CHANGE_MS: Final = 600_000
 # Alembic keeps what it is working on in global variables.
 _alembic: Final = threading.Lock()
+
+SchemaMode = Literal["migrate", "wait"]
+
+
+class TablesMissingError(Exception):
+    """The database is not at this release, and whoever found that must not change it; the message has the remedy."""
 
 
 def revision(connection: Connection) -> str | None:
@@ -55,6 +65,25 @@ def upgrade(connection: Connection, days_ahead: int = DAYS_AHEAD) -> list[str]:
     if not suffices(revision(connection)):
         _run_migrations(connection)
     return partitions.make(connection, partitions.coming(partitions.today(connection), days_ahead))
+
+
+def ensure(engine: Engine, mode: SchemaMode) -> None:
+    """Bring the database to this release in the mode `migrate`; in `wait`, only look.
+
+    Raises SQLAlchemyError, and TablesMissingError when it is not there and must not be brought there.
+    """
+    with engine.begin() as connection:
+        found = revision(connection)
+    if suffices(found):
+        return
+    if mode == "wait":
+        raise TablesMissingError(
+            f"the tables are at revision {found or 'none'}, this release needs {HEAD}; "
+            "run python -m iris_inference.migrate"
+        )
+    with changing(engine) as connection:
+        made = upgrade(connection)
+    log.info("the tables were brought to this release", extra=fields(revision=HEAD, made=made))
 
 
 def _run_migrations(connection: Connection) -> None:

@@ -1,10 +1,10 @@
 """Configuration, from environment variables only. A wrong one stops the start with its name and the reason."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX: Final = "IRIS_"
@@ -28,13 +28,25 @@ def _url_with_scheme(*schemes: str) -> AfterValidator:
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 DatabaseUrl = Annotated[SecretStr, _url_with_scheme("postgresql+psycopg2", "postgresql")]
+Kind = TypeVar("Kind", bound="DatabaseSettings")
 RedisUrl = Annotated[SecretStr, _url_with_scheme("redis", "rediss", "unix")]
 
 
-class Settings(BaseSettings):
-    """Every variable the service reads. URLs are secrets: they hold passwords and are never printed."""
+class DatabaseSettings(BaseSettings):
+    """What the commands that work on the database read. URLs are secrets: they hold passwords and are never printed."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+
+    database_url: DatabaseUrl | None = Field(
+        None, validation_alias="DATABASE_URL", description="PostgreSQL for keys and records; none: nothing is recorded"
+    )
+    schema_mode: Literal["migrate", "wait"] = Field(
+        "migrate", description="make or update the tables at the start, or wait until somebody else has"
+    )
+
+
+class Settings(DatabaseSettings):
+    """Every variable the service reads."""
 
     model_dir: Path = Field(Path("/model"), description="folder with model.onnx and manifest.json")
     # All addresses: in a pod the kubelet, the proxy and Prometheus come from outside of the network namespace.
@@ -44,11 +56,26 @@ class Settings(BaseSettings):
     revision: str = Field("local", description="revision of the release that this pod belongs to")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level that is logged")
 
-    database_url: DatabaseUrl | None = Field(
-        None, validation_alias="DATABASE_URL", description="PostgreSQL for records; none: nothing is recorded"
-    )
     redis_url: RedisUrl | None = Field(
-        None, validation_alias="REDIS_URL", description="Redis for the cache; none: nothing is cached"
+        None,
+        validation_alias="REDIS_URL",
+        description="Redis for the cache and for rates over all pods; none: no cache, and each pod limits by itself",
+    )
+
+    auth: Literal["required", "off"] = Field(
+        "required", validate_default=True, description="whether an API key is needed; off: everybody may ask"
+    )
+    auth_refresh_seconds: float = Field(
+        10.0, gt=0, le=300, description="how often the keys are read; a revoked one is refused after this time"
+    )
+    auth_stale_seconds: float = Field(
+        3_600.0, gt=0, description="how long the last known keys are used while the database is away; then 503"
+    )
+    rate_sync_seconds: float = Field(
+        0.1,
+        gt=0,
+        le=5,
+        description="how often the pods settle through Redis what they used of each key's rate",
     )
 
     # The four below add up to less than the pod's 30 s of grace with 5 s of preStop.
@@ -78,16 +105,24 @@ class Settings(BaseSettings):
     spool_sync: bool = Field(
         default=False, description="wait for the disk before each answer: survives a crash of the machine as well"
     )
-    schema_mode: Literal["migrate", "wait"] = Field(
-        "migrate", description="make or update the tables at the start, or wait until somebody else has"
-    )
     record_batch: int = Field(500, ge=1, le=10_000, description="most predictions written in one statement")
 
+    @field_validator("auth")
+    @classmethod
+    def _keys_need_a_database(cls, value: str, info: ValidationInfo) -> str:
+        # When DATABASE_URL is there and wrong it is not among the data, and has an error of its own.
+        if value == "required" and info.data.get("database_url", "") is None:
+            raise ValueError(
+                "API keys are required (the default), and DATABASE_URL does not say which PostgreSQL has them; "
+                "set DATABASE_URL, or IRIS_AUTH=off to serve everybody who can reach the port"
+            )
+        return value
 
-def read_settings() -> Settings:
+
+def read_settings(kind: type[Kind]) -> Kind:
     """Read the environment. Raises SettingsError, whose text never holds a value: a value may be a password."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         wrong = [f"{_variable(str(problem['loc'][0]))}: {problem['msg']}" for problem in error.errors()]
         raise SettingsError("\n".join(wrong)) from None

@@ -1,22 +1,19 @@
 """Predictions and feedback in PostgreSQL, through SQLAlchemy. Blocking: for threads, never for the event loop."""
 
-import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import Final, Literal
+from typing import Final
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from iris_inference import partitions, schema
 from iris_inference.feedback import FeedbackResult, FeedbackState
-from iris_inference.logs import fields
 from iris_inference.postgres import connect, told
 from iris_inference.records import Entry, StoreRefusedError, StoreUnavailableError
-
-log = logging.getLogger(__name__)
+from iris_inference.schema import SchemaMode, TablesMissingError
 
 # PostgreSQL takes the records apart: rendering a row's eleven values here would cost more than all else about it.
 _INSERT: Final = text("""
@@ -45,8 +42,6 @@ _KEPT_LABEL: Final = text("""
     SELECT label FROM feedback
     WHERE request_id = :request_id AND instance = :instance AND predicted_on = :predicted_on
 """)
-
-SchemaMode = Literal["migrate", "wait"]
 
 
 class Database:
@@ -119,7 +114,10 @@ class Database:
     def _ensure_tables(self, days: set[date]) -> None:
         with self._mutex:
             if not self._schema_ready:
-                self._ensure_schema()
+                try:
+                    schema.ensure(self._engine, self._mode)
+                except TablesMissingError as error:
+                    raise StoreUnavailableError(str(error)) from None
                 self._schema_ready = True
             if not days <= self._days:
                 self._ensure_days(days)
@@ -129,20 +127,6 @@ class Database:
         with self._mutex:
             self._schema_ready = False
             self._days.clear()
-
-    def _ensure_schema(self) -> None:
-        with self._engine.begin() as connection:
-            found = schema.revision(connection)
-        if schema.suffices(found):
-            return
-        if self._mode == "wait":
-            raise StoreUnavailableError(
-                f"the tables are at revision {found or 'none'}, this release needs {schema.HEAD}; "
-                "run python -m iris_inference.migrate"
-            )
-        with schema.changing(self._engine) as connection:
-            made = schema.upgrade(connection)
-        log.info("the tables were brought to this release", extra=fields(revision=schema.HEAD, made=made))
 
     def _ensure_days(self, days: set[date]) -> None:
         with self._engine.begin() as connection:

@@ -23,6 +23,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from iris_inference.artifact import Manifest
+from iris_inference.auth.counts import AuthCounts
 from iris_inference.records import Backlog
 from iris_inference.runtime import FailureReason
 
@@ -31,12 +32,14 @@ LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 FEATURE_BUCKETS: Final = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 8.0)
 # All that the prediction routes can answer. 404: a client names another version of the model.
 # 499: the client went away before it had sent its request.
-PREDICTION_CODES: Final = ("200", "404", "405", "408", "413", "415", "422", "499", "500", "503")
+PREDICTION_CODES: Final = ("200", "401", "403", "404", "405", "408", "413", "415", "422", "429", "499", "500", "503")
 CACHE_TIERS: Final = ("local", "redis")
 CACHE_RESULTS: Final = ("hit", "miss", "error")
 # rejected: answered with 503, because the record could not be kept.
 RECORD_RESULTS: Final = ("recorded", "duplicate", "retried", "dropped", "rejected")
 FEEDBACK_OUTCOMES: Final = ("correct", "incorrect")
+# skipped: not tried, because it has just failed several times.
+RATE_SYNC_RESULTS: Final = ("ok", "failed", "skipped")
 
 
 class FeatureHistogram(Collector):
@@ -100,6 +103,9 @@ class Metrics:
         self._feedback = self._counter("model_feedback", "True labels that came back, for this revision.", "outcome")
         self._cache = self._counter("cache_requests", "Looked up flowers by tier and result.", "tier", "result")
         self._records = self._counter("prediction_records", "Predictions on their way to PostgreSQL.", "result")
+        self.auth = AuthCounts()
+        self.registry.register(self.auth)
+        self._rate_syncs = self._counter("rate_limit_sync", "Settlements of the rates with Redis by result.", "result")
         self._backlog_records = self._gauge("prediction_backlog_records", "Predictions that wait for PostgreSQL.")
         self._backlog_bytes = self._gauge("prediction_backlog_bytes", "What they take, in the spool or in memory.")
         self._backlog_age = self._gauge("prediction_backlog_oldest_seconds", "How long the oldest of them has waited.")
@@ -123,6 +129,8 @@ class Metrics:
             self._cache.labels(tier, cached)
         for recorded in RECORD_RESULTS:
             self._records.labels(recorded)
+        for synced in RATE_SYNC_RESULTS:
+            self._rate_syncs.labels(synced)
         self._class_counters = [self._predictions.labels(name) for name in manifest.classes]
         self._info.labels(manifest.name, manifest.version, manifest.sha256).set(1)
 
@@ -152,6 +160,10 @@ class Metrics:
         """`count` predictions got a step further, or nowhere, on the way to PostgreSQL."""
         if count:
             self._records.labels(result).inc(count)
+
+    def rate_sync(self, result: str) -> None:
+        """The rates were settled with Redis, or not."""
+        self._rate_syncs.labels(result).inc()
 
     def watch_backlog(self, backlog: Backlog) -> None:
         """Ask `backlog` at each scrape what waits for PostgreSQL."""
