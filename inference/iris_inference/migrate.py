@@ -29,7 +29,11 @@ _PAUSE_SECONDS: Final = 1.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code: 0 done, 1 the database did not let it, 2 wrong settings or arguments."""
-    options = parser().parse_args(arguments)
+    return execute(parser().parse_args(arguments))
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run the command with arguments that were parsed. Returns the exit code."""
     logs.configure("INFO")
     try:
         url = read_settings(DatabaseSettings).database_url
@@ -72,6 +76,12 @@ def run(url: str, days_ahead: int = schema.DAYS_AHEAD, keep_days: int | None = N
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = argparse.ArgumentParser(prog="iris_inference.migrate", description=__doc__)
+    add_arguments(made)
+    return made
+
+
+def add_arguments(made: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to another command's parser."""
     made.add_argument(
         "--days-ahead", type=_days, default=schema.DAYS_AHEAD, metavar="N", help="partitions to make (default: 7)"
     )
@@ -82,7 +92,6 @@ def parser() -> argparse.ArgumentParser:
         help="drop the days before the last N, today included (default: drop nothing)",
     )
     made.add_argument("--wait-seconds", type=float, default=60, metavar="S", help="how long to try again (default: 60)")
-    return made
 
 
 def _days(argument: str) -> int:
