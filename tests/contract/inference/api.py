@@ -18,9 +18,15 @@ class Api:
         self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
         self.client = httpx.Client(base_url=self.url, timeout=10)
 
+    def alive(self) -> bool:
+        return self._says_yes("/healthz")
+
     def ready(self) -> bool:
+        return self._says_yes("/readyz")
+
+    def _says_yes(self, probe: str) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200
+            return httpx.get(f"{self.url}{probe}", timeout=1).status_code == 200
         except httpx.TransportError:
             return False
 

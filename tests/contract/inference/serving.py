@@ -22,14 +22,14 @@ Serve = Callable[..., Api]
 
 @contextmanager
 def serving(model: Path, **settings: Any) -> Iterator[Api]:
-    """Serves the model in `model` until the block ends; `settings` are fields of Settings."""
+    """Serves the model in `model` until the block ends; `settings` are fields of Settings. Without them, everybody."""
     api = Api(free_port(), metrics_port := free_port())
     configured = Settings(
         model_dir=model,
         host="127.0.0.1",
         port=api.port,
         metrics_port=metrics_port,
-        **{"revision": REVISION, **settings},
+        **{"revision": REVISION, "auth": "off", **settings},
     )
     manifest = read_manifest(model)
     metrics = Metrics(manifest, FEATURES)

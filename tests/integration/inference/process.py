@@ -18,7 +18,7 @@ _SOURCES = Path(__file__).parents[3] / "inference"
 class Service(Api):
     """One process, its API and its log."""
 
-    def __init__(self, model: Path, folder: Path, **variables: str) -> None:
+    def __init__(self, model: Path, folder: Path, *, unready: bool = False, **variables: str) -> None:
         super().__init__(free_port(), metrics_port := free_port())
         self._log = folder / "log"
         self.home = folder / "home"
@@ -35,10 +35,14 @@ class Service(Api):
             "IRIS_METRICS_PORT": str(metrics_port),
             "IRIS_REVISION": REVISION,
             "IRIS_DRAIN_SECONDS": "0",
+            "IRIS_AUTH": "off",
             **variables,
         }
         self.process = ServerProcess(
-            [sys.executable, "-m", "iris_inference"], self._log, ready=self.ready, environment=environment
+            [sys.executable, "-m", "iris_inference"],
+            self._log,
+            ready=self.alive if unready else self.ready,
+            environment=environment,
         )
 
     def log(self) -> list[dict[str, Any]]:
@@ -55,13 +59,16 @@ StartService = Callable[..., Service]
 
 @pytest.fixture
 def start_service(tmp_path: Path) -> Iterator[StartService]:
-    """Starts services; called with a model's folder and with environment variables, returns once it is ready."""
+    """Starts services; called with a model's folder and with environment variables, returns once it is ready.
+
+    With `unready`, once it is alive.
+    """
     started: list[Service] = []
 
-    def start(model: Path, **variables: str) -> Service:
+    def start(model: Path, *, unready: bool = False, **variables: str) -> Service:
         folder = tmp_path / f"service-{len(started)}"
         folder.mkdir()
-        service = Service(model, folder, **variables)
+        service = Service(model, folder, unready=unready, **variables)
         started.append(service)
         service.process.start()
         return service

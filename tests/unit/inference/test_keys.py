@@ -1,0 +1,55 @@
+import pytest
+
+from iris_inference.auth import keys
+
+
+def test_a_key_is_read_back_from_its_text() -> None:
+    key = keys.generate()
+    assert keys.parse(key.text) == key
+    assert key.text == f"iris_{key.key_id}_{key.secret}"
+
+
+def test_a_secret_has_256_bits_and_is_never_the_same() -> None:
+    made = {keys.generate().secret for _ in range(100)}
+    assert len(made) == 100
+    assert {len(bytes.fromhex(secret)) * 8 for secret in made} == {256}
+
+
+def test_only_the_secret_itself_belongs_to_what_is_kept_of_it() -> None:
+    key, salt = keys.generate(), keys.new_salt()
+    kept = keys.digest(salt, key.secret)
+    assert keys.belongs(key.secret, salt, kept)
+    assert not keys.belongs(keys.generate().secret, salt, kept)
+    assert not keys.belongs(key.secret, keys.new_salt(), kept)
+    assert not keys.belongs(key.secret[:-1], salt, kept)
+
+
+def test_equal_secrets_are_kept_differently() -> None:
+    secret = keys.generate().secret
+    assert keys.digest(keys.new_salt(), secret) != keys.digest(keys.new_salt(), secret)
+
+
+def test_a_key_does_not_show_its_secret_by_accident() -> None:
+    key = keys.generate()
+    assert key.secret not in repr(key)
+    assert key.secret not in f"{key}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "iris_",
+        "iris_0123456789ab",
+        f"iris_0123456789ab_{'a' * 63}",
+        f"iris_0123456789ab_{'a' * 65}",
+        f"iris_0123456789AB_{'a' * 64}",
+        f"iris_0123456789ab_{'g' * 64}",
+        f"Iris_0123456789ab_{'a' * 64}",
+        f"iris_0123456789ab_{'a' * 64}\n",
+        f" iris_0123456789ab_{'a' * 64}",
+        f"iris_0123456789ab_{'٣' * 64}",
+    ],
+)
+def test_what_is_no_key_is_none(text: str) -> None:
+    assert keys.parse(text) is None
