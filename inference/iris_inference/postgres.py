@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 # One for the recorder's thread, the rest for feedback.
@@ -12,7 +12,8 @@ POOL_SIZE: Final = 3
 def connect(url: str, pool_size: int = POOL_SIZE) -> Engine:
     """An engine whose connections are made when they are needed."""
     return create_engine(
-        url,
+        # Which driver SQLAlchemy takes when the address names none has changed before.
+        make_url(url).set(drivername="postgresql+psycopg2"),
         pool_size=pool_size,
         max_overflow=0,
         # A connection that died while it was idle is noticed and replaced, not handed out.

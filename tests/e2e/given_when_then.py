@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from e2e.releases import ROLLBACK_SECONDS, release
-from e2e.scenario import NAMESPACE, RELEASE_LABEL, Scenario, all_gone
+from e2e.scenario import NAMESPACE, Scenario, all_gone
 from iris_demo import counts
+from iris_demo.access import RELEASE_LABEL
 from iris_demo.cost import OPERATOR_LABELS, OPERATOR_NAMESPACE
 from iris_demo.kube import DEPLOYMENTS, INGRESSES, PODS, RELEASES, SERVICES, Object, local_kubeconfig
 from iris_demo.observations import Release, canary_weight

@@ -12,6 +12,7 @@ from e2e.invariants import violations
 from e2e.recorder import Recorder, recording
 from e2e.releases import ROLLBACK_SECONDS
 from iris_demo import counts
+from iris_demo.access import RELEASE_LABEL, new_key
 from iris_demo.kube import DEPLOYMENTS, INGRESSES, PODS, RELEASES, SERVICES, Kube, Resource, connect
 from iris_demo.load import Load
 from iris_demo.observations import Observation, ReleaseSeen, RouteSeen
@@ -27,7 +28,6 @@ NAMESPACE = "iris"
 RATE = 30.0
 LONGEST_SECONDS = 300.0
 REMOVAL_SECONDS = 90.0
-RELEASE_LABEL = "iris.mlrelease.dev/release"
 
 
 @dataclass
@@ -43,14 +43,18 @@ class Scenario:
     started: float
     running: Traffic | None = None
     applied: float = field(default_factory=time.time)
+    key: str = ""
 
     @property
     def load(self) -> Load:
         """The scenario's background load."""
-        return Load(PREDICT_URL, f"{self.name}.example.com", RATE, LONGEST_SECONDS, int(RATE * LONGEST_SECONDS))
+        return Load(
+            PREDICT_URL, f"{self.name}.example.com", RATE, LONGEST_SECONDS, int(RATE * LONGEST_SECONDS), key=self.key
+        )
 
     async def start_traffic(self) -> None:
         """Wait for the route and then load it until the end of the scenario."""
+        self.key = await new_key(self.kube, self.kubeconfig, NAMESPACE, self.name)
         await first_answer(self.load, seconds=30)
         self.running = await self.stack.enter_async_context(traffic(self.load))
 

@@ -141,7 +141,7 @@ class Kube:
         """GET any path that answers with JSON, for instance a kubelet's summary through the node proxy."""
         return await self._json("GET", path)
 
-    async def watch(self, resource: Resource, namespace: str, **selectors: str) -> AsyncIterator[Change]:
+    async def watch(self, resource: Resource, namespace: str, **selectors: str) -> AsyncGenerator[Change, None]:
         """What exists, as ADDED, and then every change, until the caller stops iterating.
 
         When a watch has expired on the server's side, everything is listed anew: objects come again

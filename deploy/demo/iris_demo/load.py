@@ -11,11 +11,12 @@ import argparse
 import asyncio
 import ipaddress
 import json
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -31,9 +32,13 @@ HIGHEST_RATE = 2000  # what one process of Python can hold without falling behin
 KEEPALIVE_SECONDS = 60.0
 
 
+# Not an argument: those of a process are for everybody to see.
+KEY_VARIABLE = "IRIS_API_KEY"
+
+
 @dataclass(frozen=True)
 class Load:
-    """What to send: ``rate`` in requests/s, bounds in seconds and requests, ``timeout`` in s."""
+    """What to send: ``rate`` in requests/s, bounds in seconds and requests, ``timeout`` in s, the API ``key``."""
 
     url: str
     host: str
@@ -42,6 +47,7 @@ class Load:
     requests: int
     timeout: float = 10.0
     seed: int = 1
+    key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.rate <= HIGHEST_RATE:
@@ -49,6 +55,11 @@ class Load:
         if self.seconds <= 0 or self.requests <= 0 or self.timeout <= 0:
             raise ValueError("seconds, requests and timeout must be above 0")
         refuse_other_machines(self.url)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request carries."""
+        return {"Host": self.host} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
 
 
 def refuse_other_machines(url: str) -> None:
@@ -72,7 +83,7 @@ async def generate(load: Load, stop: asyncio.Event, record: Callable[[Sample], N
     # is rate x timeout.
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
     timeout = aiohttp.ClientTimeout(total=load.timeout)
-    headers = {"Host": load.host, "Content-Type": "application/json"}
+    headers = load.headers | {"Content-Type": "application/json"}
     sent = 0
     async with (
         aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session,
@@ -152,7 +163,9 @@ def _flush(finished: list[Sample]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The generator's process."""
-    parser = argparse.ArgumentParser(prog="python -m iris_demo.load", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m iris_demo.load", description=__doc__, epilog=f"The API key is taken from ${KEY_VARIABLE}."
+    )
     parser.add_argument("--url", default="http://127.0.0.1:30080/v1/predict")
     parser.add_argument("--host", default="iris.example.com", help="Host header")
     parser.add_argument("--rate", type=float, default=60.0, help="requests a second")
@@ -162,7 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="which rows are drawn")
     options = parser.parse_args(arguments)
     try:
-        load = Load(**vars(options))
+        load = Load(**vars(options), key=os.environ.get(KEY_VARIABLE, ""))
     except ValueError as error:
         parser.error(str(error))
     asyncio.run(_run(load))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from iris_demo import cost, counts, judge
+from iris_demo import access, cost, counts, judge
 from iris_demo.judge import PROMOTED, ROLLED_BACK, UNDECIDED, Expectation, Report
 from iris_demo.kube import DEPLOYMENTS, RELEASES, Kube, Object, connect
 from iris_demo.load import Load
@@ -76,6 +76,8 @@ async def run(plan: Plan, screen: Screen) -> Result:
             watcher.listen(screen.observation)
             with screen.running():
                 turns = [await _release(plan.releases[0], kube, watcher, screen)]
+                screen.say("key", "made in a pod of 1.0.0, for the traffic", Tone.QUIET)
+                load = replace(load, key=await _key(kube, plan.kubeconfig, namespace, name))
                 await _in_time(first_answer(load, ROUTE_SECONDS), f"no answer at {load.url} for {load.host}")
                 async with traffic(load) as running:
                     running.listen(screen.samples)
@@ -97,6 +99,13 @@ async def _start_clean(kube: Kube, namespace: str, name: str, screen: Screen) ->
         await kube.delete(RELEASES, namespace, name)
         removed = kube.until(RELEASES, namespace, name, lambda found: found is None, REMOVAL_SECONDS)
         await _in_time(removed, "the release of an earlier run is not going away")
+
+
+async def _key(kube: Kube, kubeconfig: Path, namespace: str, release: str) -> str:
+    try:
+        return await access.new_key(kube, kubeconfig, namespace, release)
+    except (access.NoKeyError, TimeoutError) as error:
+        raise NotReadyError(str(error) or f"no pod of {release} is ready") from None
 
 
 async def _in_time(awaited: Awaitable[object], otherwise: str) -> None:

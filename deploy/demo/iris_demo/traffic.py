@@ -12,13 +12,15 @@ from pathlib import Path
 
 import aiohttp
 
-from iris_demo.load import Load
+from iris_demo.load import KEY_VARIABLE, Load
 from iris_demo.rows import varied_rows
 from iris_demo.samples import Sample, decode
 
 # A line holds at most a few seconds' worth of samples; asyncio's 64 KiB default is too near.
 LINE_LIMIT_BYTES = 4 * 1024 * 1024
 PROBE_SECONDS = 0.2
+# So many good answers in a row reach each of a few pods in turn.
+STEADY = 20
 
 
 class Traffic:
@@ -79,11 +81,11 @@ async def traffic(load: Load) -> AsyncIterator[Traffic]:
         sys.executable,
         "-m",
         "iris_demo.load",
-        *(f"--{name}={value}" for name, value in vars(load).items()),
+        *(f"--{name}={value}" for name, value in vars(load).items() if name != "key"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=LINE_LIMIT_BYTES,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), KEY_VARIABLE: load.key},
         # Ctrl-C belongs to the parent, which then stops the load and still counts every answer.
         start_new_session=True,
     )
@@ -95,18 +97,23 @@ async def traffic(load: Load) -> AsyncIterator[Traffic]:
 
 
 async def first_answer(load: Load, seconds: float) -> None:
-    """Wait until the target of ``load`` answers a prediction with 200; TimeoutError after ``seconds``.
+    """Wait until the target of ``load`` keeps answering predictions with 200; TimeoutError after ``seconds``.
 
-    These requests are not part of any count: they ask whether the route exists yet.
+    These requests are not part of any count: they ask whether the route exists yet, and whether every pod behind it
+    knows the key, which may be younger than the pods.
     """
+    good = 0
     body = {"instances": [next(varied_rows(load.seed))]}
-    async with asyncio.timeout(seconds), aiohttp.ClientSession(headers={"Host": load.host}) as session:
+    async with asyncio.timeout(seconds), aiohttp.ClientSession(headers=load.headers) as session:
         while True:
             try:
                 async with session.post(load.url, json=body) as answer:
-                    if answer.status == HTTPStatus.OK:
-                        return
+                    good = good + 1 if answer.status == HTTPStatus.OK else 0
             except aiohttp.ClientError:
-                pass
+                good = 0
+            if good == STEADY:
+                return
+            if good:
+                continue
             # The Ingress controller tells nobody when it has taken a route in: asking is all there is.
             await asyncio.sleep(PROBE_SECONDS)

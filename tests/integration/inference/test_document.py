@@ -7,6 +7,7 @@ from pathlib import Path
 
 from contract.inference.models import Exported
 from contract.inference.serving import Serve
+from integration.inference.keys import new_key
 
 TESTS = Path(__file__).parents[2]
 
@@ -14,10 +15,13 @@ TESTS = Path(__file__).parents[2]
 def test_nothing_that_schemathesis_tries_contradicts_the_document(
     exported: Exported, serve: Serve, redis_url: str, postgres_url: str, tmp_path: Path
 ) -> None:
-    service = serve(exported("1.0.0"), REDIS_URL=redis_url, DATABASE_URL=postgres_url)
+    key = new_key(postgres_url)
+    service = serve(exported("1.0.0"), REDIS_URL=redis_url, DATABASE_URL=postgres_url, auth="required")
     schemathesis = [
         *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{service.url}/openapi.json", "--no-color"),
         *("--max-examples", "20", "--generation-deterministic"),
+        # Among what it tries is every protected operation without the key and with a wrong one, which must be 401.
+        *("--header", f"Authorization: Bearer {key.text}"),
     ]
     environment = {
         "PATH": os.environ["PATH"],

@@ -209,6 +209,7 @@ def test_the_command_gives_up_when_it_was_told_to() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 1
+    assert "the database does not let it" in ended.stdout
     assert "hunter2" not in ended.stdout + ended.stderr
 
 

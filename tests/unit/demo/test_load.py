@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -12,7 +15,7 @@ from aiohttp import web
 from iris_demo import counts
 from iris_demo.load import Load, generate, refuse_other_machines
 from iris_demo.samples import Kind, Sample
-from iris_demo.traffic import first_answer, traffic
+from iris_demo.traffic import STEADY, first_answer, traffic
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -58,6 +61,45 @@ async def test_requests_are_distinct_predictions_for_the_host() -> None:
     assert counts.totals(samples).by_version == {"1.0.0": 50}
     assert hosts == {"iris.example.com"}
     assert len(set(bodies)) == 50
+
+
+async def test_the_key_goes_with_every_request_and_is_no_argument_of_the_process() -> None:
+    keys: set[str | None] = set()
+    arguments: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        keys.add(request.headers.get("Authorization"))
+        arguments.append(await asyncio.to_thread(_arguments_of_children))
+        return web.json_response({})
+
+    async with serving(answer) as url:
+        with_key = replace(load(url, requests=10), key="iris_secret")
+        await first_answer(with_key, seconds=5)
+        async with traffic(with_key) as running:
+            await running.until(lambda samples: len(samples) == 10, seconds=20)
+    assert keys == {"Bearer iris_secret"}
+    assert "iris_demo.load" in arguments[-1]
+    assert "iris_secret" not in "".join(arguments)
+    assert "iris_secret" not in repr(with_key)
+
+
+def _arguments_of_children() -> str:
+    mine = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return "\n".join(Path(f"/proc/{child}/cmdline").read_text() for child in mine)
+
+
+async def test_the_first_answer_is_awaited_until_it_is_no_accident() -> None:
+    count = 0
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal count
+        count += 1
+        # The second of two pods learns of the key a little later.
+        return web.json_response({}, status=401 if count < 8 and count % 2 else 200)
+
+    async with serving(answer) as url:
+        await first_answer(load(url), seconds=10)
+    assert count >= 7 + STEADY
 
 
 async def test_slow_answers_do_not_slow_the_clock_and_show_as_latency() -> None:
