@@ -10,6 +10,10 @@ resolve() {
 
 resolve tests/bootstrap.in
 resolve tests/requirements.in
+# The servers that we are measured beside, each in an environment of its own.
+for source in tests/bench/inference/*.in; do
+  resolve "$source"
+done
 for source in operator/*.in inference/*.in; do
   resolve "$source" --constraint tests/requirements.txt
 done

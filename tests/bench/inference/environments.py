@@ -1,0 +1,54 @@
+"""The environments that the other servers run in: one for each lock file, kept until that file changes."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from iris_local.paths import CHECKOUT, cache_root
+
+HERE: Final = Path(__file__).resolve().parent
+DEVELOPMENT: Final = "development"
+MLSERVER: Final = "mlserver"
+BENTOML: Final = "bentoml"
+# What the servers need to see of the checkout: the models' recipes, and their own files.
+PYTHONPATH: Final = f"{CHECKOUT / 'inference'}:{CHECKOUT / 'tests'}"
+
+
+def python(environment: str) -> Path:
+    """The interpreter of an environment, which `ensure` must have made."""
+    if environment == DEVELOPMENT:
+        return Path(sys.executable)
+    return _folder(environment) / "bin" / "python"
+
+
+def scripts(environment: str) -> Path:
+    """The folder of an environment's programs."""
+    return python(environment).parent
+
+
+def ensure(environment: str) -> None:
+    """Install what the lock file names, by hash, unless that was done before. Raises CalledProcessError."""
+    folder = _folder(environment)
+    done = folder / "complete"
+    if done.exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    subprocess.run(
+        [*uv, "pip", "sync", "--quiet", "--python", folder / "bin" / "python", "--require-hashes", _lock(environment)],
+        check=True,
+    )
+    done.touch()
+
+
+def _folder(environment: str) -> Path:
+    digest = hashlib.sha256(_lock(environment).read_bytes() + sys.version.encode()).hexdigest()[:12]
+    return cache_root() / "bench" / f"{environment}-{digest}"
+
+
+def _lock(environment: str) -> Path:
+    return HERE / f"requirements-{environment}.txt"

@@ -1,0 +1,97 @@
+"""What the kernel counts: how busy a core was, and how much memory a program with its children holds."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_PROC: Final = Path("/proc")
+_KIBIBYTE: Final = 1_024
+_IDLE, _IOWAIT, _STEAL = 3, 4, 7
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """A core's time since it was started, in ticks."""
+
+    busy: int
+    stolen: int
+    total: int
+
+
+def ticks(cpu: int, text: str | None = None) -> Ticks:
+    """Read a core's counters. What a hypervisor gave to others counts as stolen, not as busy."""
+    for line in (_PROC.joinpath("stat").read_text() if text is None else text).splitlines():
+        name, *columns = line.split()
+        if name == f"cpu{cpu}":
+            # The last two columns, time of guests, are in the first two as well.
+            numbers = [int(column) for column in columns[:8]]
+            idle = numbers[_IDLE] + numbers[_IOWAIT]
+            return Ticks(sum(numbers) - idle - numbers[_STEAL], numbers[_STEAL], sum(numbers))
+    raise ValueError(f"there is no core {cpu}")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How a core spent the time between two readings, in shares of 1."""
+
+    busy: float
+    stolen: float
+
+
+def usage(before: Ticks, after: Ticks) -> Usage:
+    """What happened in between."""
+    total = max(after.total - before.total, 1)
+    return Usage((after.busy - before.busy) / total, (after.stolen - before.stolen) / total)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes in memory. Pages shared with others count whole in `resident` and by their part in `proportional`."""
+
+    resident: int
+    proportional: int
+
+
+def memory(pid: int) -> Memory:
+    """What a program and all of its descendants hold."""
+    family = [pid, *descendants(pid)]
+    return Memory(
+        sum(_kibibytes(member, "status", "VmRSS:") for member in family) * _KIBIBYTE,
+        sum(_kibibytes(member, "smaps_rollup", "Pss:") for member in family) * _KIBIBYTE,
+    )
+
+
+def descendants(pid: int) -> Sequence[int]:
+    """The processes that a program started, and those that they started."""
+    children: dict[int, list[int]] = {}
+    for folder in _PROC.iterdir():
+        if folder.name.isdecimal() and (parent := _parent(folder)) is not None:
+            children.setdefault(parent, []).append(int(folder.name))
+    found: list[int] = []
+    new = [pid]
+    while new:
+        new = [child for parent in new for child in children.get(parent, ())]
+        found += new
+    return found
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _parent(folder: Path) -> int | None:
+    try:
+        # The name in parentheses may hold anything, so what follows it is counted from its end.
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _kibibytes(pid: int, file: str, name: str) -> int:
+    for line in (_PROC / str(pid) / file).read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1])
+    raise ValueError(f"/proc/{pid}/{file} has no {name}")

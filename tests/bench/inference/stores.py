@@ -1,0 +1,111 @@
+"""PostgreSQL and Redis as our service has them, beside the load: what is behind the service is not its core's work."""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psycopg2
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench.inference.serving import request
+from integration.harness.postgres import Postgres
+from integration.harness.redis import Redis
+
+# As often as the installed Prometheus asks.
+SCRAPE_SECONDS: Final = 5
+WAITING: Final = "prediction_backlog_records"
+_HITS: Final = "cache_requests_total|hit|local"
+_MISSES: Final = "cache_requests_total|miss|local"
+Samples = Mapping[str, float]
+
+
+class Stores:
+    """One data folder for the whole benchmark; the servers run only while our service does."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._postgres = Postgres()
+        self._redis = Redis(folder)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Database"]:
+        """Both servers, an empty database and an empty cache."""
+        self._postgres.server.start()
+        self._redis.server.start()
+        try:
+            yield Database(self._postgres.create_database(), self._redis.url)
+        finally:
+            self._redis.server.stop()
+            self._postgres.server.stop()
+
+    def close(self) -> None:
+        """Remove the data."""
+        self._postgres.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where one run's records go."""
+
+    url: str
+    redis_url: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What tells our service."""
+        return {"DATABASE_URL": self.url, "REDIS_URL": self.redis_url}
+
+    def recorded(self) -> tuple[int, int]:
+        """How many flowers are recorded, and how many different ones of them: the same number, or one came twice."""
+        connection = psycopg2.connect(self.url.replace("+psycopg2", ""))
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("select count(*), count(distinct (request_id, instance)) from predictions")
+                ((rows, different),) = cursor.fetchall()
+                return int(rows), int(different)
+        finally:
+            connection.close()
+
+
+def scrape(port: int) -> Samples:
+    """The service's metrics, as a flat table of names with labels. Raises OSError."""
+    _, text = request(port, "GET", "/metrics")
+    return {
+        sample.name + "".join(f"|{value}" for _, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+class Scraper:
+    """Asks for the metrics as Prometheus does, which costs the service time."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.largest_backlog = 0.0
+        """The most records that were seen to wait for the database."""
+        self.hit_share = 0.0
+        """The share of the flowers asked about in the block of `running` that the nearer cache knew."""
+        self._stop = threading.Event()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Scrape until the block ends."""
+        thread = threading.Thread(target=self._scrape, daemon=True)
+        before = scrape(self.port)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+        after = scrape(self.port)
+        hits, misses = (after[name] - before[name] for name in (_HITS, _MISSES))
+        self.hit_share = hits / max(hits + misses, 1)
+
+    def _scrape(self) -> None:
+        while not self._stop.wait(SCRAPE_SECONDS):
+            self.largest_backlog = max(self.largest_backlog, scrape(self.port)[WAITING])

@@ -1,0 +1,41 @@
+"""What is read of the kernel's counters."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bench.inference.procfs import Ticks, Usage, descendants, memory, ticks, usage
+
+STAT = """\
+cpu  300 20 100 1000 40 2 8 60 5 0
+cpu0 100 10 50 700 30 1 4 50 5 0
+cpu1 200 10 50 300 10 1 4 10 0 0
+intr 12345
+"""
+
+
+def test_idle_waiting_and_stolen_time_is_not_busy() -> None:
+    assert ticks(0, STAT) == Ticks(busy=165, stolen=50, total=945)
+
+
+def test_a_core_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match="no core 7"):
+        ticks(7, STAT)
+
+
+def test_usage_is_what_happened_in_between() -> None:
+    assert usage(Ticks(100, 0, 1_000), Ticks(190, 5, 1_100)) == Usage(busy=0.9, stolen=0.05)
+
+
+def test_memory_counts_children() -> None:
+    alone = memory(os.getpid())
+    assert 0 < alone.proportional <= alone.resident
+    hold = "data = bytearray(64_000_000); print(len(data), flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert child.pid in descendants(os.getpid())
+        assert memory(os.getpid()).resident > alone.resident + 64_000_000
+        child.kill()
