@@ -67,7 +67,7 @@ format: venv ## Rewrite the code as `make lint` wants it
 
 ##@ Measure
 .PHONY: bench-inference soak-inference
-bench-inference: packages venv ## The prediction service beside MLServer, BentoML and others, a core for each; writes artifacts/bench-inference.json
+bench-inference: packages venv ## The service beside MLServer, BentoML and others, on one core; writes artifacts/bench-inference.json
 	PYTHONPATH=$(ROOTS) $(BIN)/python -m bench.inference $(ARGS)
 soak-inference: packages venv ## Half an hour of constant load: memory, and every record; writes artifacts/soak-inference.json
 	PYTHONPATH=$(ROOTS) $(BIN)/python -m bench.inference.soak $(ARGS)
