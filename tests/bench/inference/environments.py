@@ -14,7 +14,7 @@ DEVELOPMENT: Final = "development"
 MLSERVER: Final = "mlserver"
 BENTOML: Final = "bentoml"
 # What the servers need to see of the checkout: the models' recipes, and their own files.
-PYTHONPATH: Final = f"{CHECKOUT / 'inference'}:{CHECKOUT / 'tests'}"
+PYTHONPATH: Final = f"{CHECKOUT / 'inference'}:{HERE.parents[1]}"
 
 
 def python(environment: str) -> Path:
