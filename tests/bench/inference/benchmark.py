@@ -25,7 +25,7 @@ NOTES: Final = (
     f"each server is one process on core {SERVER_CPU}; wrk is on core {LOAD_CPU}, for ours with PostgreSQL and Redis",
     "closed loop: each connection asks again when it has its answer, and latencies are those at this concurrency",
     "every flower is new to the server unless the row says otherwise; ratios are of medians of this one benchmark",
-    "ours records through the spool to PostgreSQL (which runs without fsync), has both tiers of the cache,",
+    "ours records through the spool (of up to 1 GiB) to PostgreSQL (without fsync), has both tiers of the cache,",
     "  is asked for its metrics every 5 s, and writes a line for each request to a file",
     "a run counts when no request failed, the labels were scikit-learn's before and after it,",
     "  and every acknowledged prediction was in PostgreSQL once",
@@ -102,6 +102,14 @@ def _runs(place: Bench, plan: Plan, say: Say) -> Iterator[Run]:
         for case in order(plan.cases, repetition, plan.repetitions):
             number += 1
             run = place.measure(case, repetition, plan.duration)
-            void = f"  VOID: {'; '.join(run.void)}" if run.void else ""
-            say(f"{number:3}/{total}  {case.name:16}{run.predictions_rate:9,.0f}/s  p99 {run.p99_ms:8.2f} ms{void}")
+            say(f"{number:3}/{total}  {_line(run)}")
             yield run
+
+
+def _line(run: Run) -> str:
+    parts = [f"{run.case:16}{run.predictions_rate:9,.0f}/s", f"p99 {run.p99_ms:8.2f} ms"]
+    if run.behind:
+        parts.append(f"the last record {run.behind.drain_seconds:.1f} s later")
+    if run.void:
+        parts.append(f"VOID: {'; '.join(run.void)}")
+    return "  ".join(parts)

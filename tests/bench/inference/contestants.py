@@ -12,6 +12,9 @@ from bench.inference.forms import instances, tensor
 
 OURS: Final = "ours"
 MODEL_VERSION: Final = "1.0.0"
+# Large batches come faster than PostgreSQL takes their rows on the core that it shares with the load. By default the
+# service would say so, with 503, after some seconds.
+SPOOL_BYTES: Final = 1024**3
 
 
 def exported(models: Path, model: str) -> Path:
@@ -73,6 +76,7 @@ def _ours(model: str) -> Callable[[Place], Start]:
                 "IRIS_PORT": str(place.ports[0]),
                 "IRIS_METRICS_PORT": str(place.ports[1]),
                 "IRIS_SPOOL_DIR": str(place.folder / "spool"),
+                "IRIS_SPOOL_MAX_BYTES": str(SPOOL_BYTES),
             },
         )
 
