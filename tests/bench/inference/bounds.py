@@ -23,7 +23,7 @@ class Median:
     p50_ms: float
     p99_ms: float
     resident_bytes: float
-    server_core: float
+    server_share: float
     load_core: float
 
 
@@ -63,7 +63,7 @@ def _median(runs: Sequence[Run]) -> Median:
         p50_ms=median(run.p50_ms for run in runs),
         p99_ms=median(run.p99_ms for run in runs),
         resident_bytes=median(run.memory.resident for run in runs),
-        server_core=median(run.server_core.busy for run in runs),
+        server_share=median(run.server_share for run in runs),
         load_core=median(run.load_core.busy for run in runs),
     )
 

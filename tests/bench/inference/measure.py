@@ -38,6 +38,20 @@ class Duration:
     measured: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the kernel has counted until now: for both cores, and for the server in seconds."""
+
+    server: procfs.Ticks
+    load: procfs.Ticks
+    spent: float
+
+    @classmethod
+    def now(cls, server: Server) -> "_Reading":
+        """Read them."""
+        return cls(procfs.ticks(SERVER_CPU), procfs.ticks(LOAD_CPU), procfs.spent(server.process.pid))
+
+
 class Bench:
     """The place of all measurements: a folder, the stores, and the flowers that were not asked about yet."""
 
@@ -57,12 +71,12 @@ class Bench:
             probes = list(itertools.islice(self._flowers, PROBES))
             answer = server.await_ready(probes[0])
             self.check(server, probes)
-            warm = self._send(server, case, _most(case) * duration.warm, duration.warm)
-            before = (procfs.ticks(SERVER_CPU), procfs.ticks(LOAD_CPU))
+            warm = self._send(server, self._bodies(case, _most(case) * duration.warm), duration.warm)
+            bodies = self._bodies(case, int(warm.rate * _SPARE * duration.measured) + _most(case))
+            before = _Reading.now(server)
             with _scraped(server, database) as scraper:
-                needed = int(warm.rate * _SPARE * duration.measured) + _most(case)
-                seen = self._send(server, case, needed, duration.measured)
-            after = (procfs.ticks(SERVER_CPU), procfs.ticks(LOAD_CPU))
+                seen = self._send(server, bodies, duration.measured)
+            after = _Reading.now(server)
             self.check(server, probes)
             memory = procfs.memory(server.process.pid)
             asked = 1 + 2 * PROBES
@@ -81,8 +95,9 @@ class Bench:
             max_ms=seen.milliseconds(100),
             errors=seen.errors,
             answer_bytes=len(answer),
-            server_core=procfs.usage(before[0], after[0]),
-            load_core=procfs.usage(before[1], after[1]),
+            server_share=(after.spent - before.spent) / seen.seconds,
+            server_core=procfs.usage(before.server, after.server),
+            load_core=procfs.usage(before.load, after.load),
             memory=memory,
             behind=behind,
             void=objections(case, [warm, seen], behind, self._connections),
@@ -108,8 +123,7 @@ class Bench:
         if answered != expected:
             raise ServingError(f"{server.contestant.name} answers {answered}, the model says {expected}")
 
-    def _send(self, server: Server, case: Case, requests: int, seconds: int) -> Load:
-        bodies = self._bodies(case, requests)
+    def _send(self, server: Server, bodies: Path, seconds: int) -> Load:
         try:
             return load.send(server.target, bodies, connections=self._connections, seconds=seconds)
         finally:

@@ -63,6 +63,12 @@ def memory(pid: int) -> Memory:
     )
 
 
+def spent(pid: int) -> float:
+    """Seconds that a program and all of its descendants have calculated, since each was started."""
+    ticks_a_second = os.sysconf("SC_CLK_TCK")
+    return sum(sum(_times(member)) for member in (pid, *descendants(pid))) / ticks_a_second
+
+
 def descendants(pid: int) -> Sequence[int]:
     """The processes that a program started, and those that they started."""
     children: dict[int, list[int]] = {}
@@ -77,17 +83,21 @@ def descendants(pid: int) -> Sequence[int]:
     return found
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def _parent(folder: Path) -> int | None:
     try:
-        # The name in parentheses may hold anything, so what follows it is counted from its end.
-        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        return int(_stat(folder)[1])
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def _times(pid: int) -> tuple[int, int]:
+    columns = _stat(_PROC / str(pid))
+    return int(columns[11]), int(columns[12])
+
+
+def _stat(folder: Path) -> list[str]:
+    # The name in parentheses may hold anything, so what follows it is counted from its end.
+    return (folder / "stat").read_text().rpartition(")")[2].split()
 
 
 def _kibibytes(pid: int, file: str, name: str) -> int:

@@ -8,6 +8,8 @@ from bench.inference.bounds import MEGABYTE, Bound, Median
 from bench.inference.cases import BARE, CASES
 from bench.inference.result import Result
 
+# Below it either the load did not keep the server busy, or the machine had other work.
+_UNDISTURBED = 0.85
 _MARKS = {True: "[green]met[/]", False: "[red]MISSED[/]", None: "[yellow]not measured[/]"}
 
 
@@ -17,6 +19,9 @@ def show(result: Result, console: Console) -> None:
     console.print(_promised(result))
     for run in result.void:
         console.print(f"[red]void:[/] {run.case}, repetition {run.repetition + 1}: {'; '.join(run.void)}")
+    for name, median in result.medians.items():
+        if median.server_share < _UNDISTURBED:
+            console.print(f"[yellow]doubtful:[/] {name} had only {median.server_share:.0%} of its core")
     machine = result.machine
     console.print(
         f"{machine.processor}, {machine.cores} cores, Linux {machine.kernel}, Python {machine.python}; {result.commit}"
@@ -32,7 +37,7 @@ def _measured(result: Result) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         caption=f"median of {setting.repetitions} x {setting.measured_seconds} s, {setting.connections} connections; "
-        "busy: the server's core and the other one",
+        "busy: the server on its core, and the other core",
     )
     table.add_column("server", no_wrap=True)
     table.add_column("model", no_wrap=True)
@@ -52,7 +57,7 @@ def _row(median: Median, bare: Median | None) -> list[str]:
         f"{median.p50_ms:.2f}",
         f"{median.p99_ms:.2f}",
         f"{median.resident_bytes / MEGABYTE:.0f}",
-        f"{median.server_core * 100:.0f} {median.load_core * 100:3.0f}",
+        f"{median.server_share * 100:.0f} {median.load_core * 100:3.0f}",
     ]
 
 

@@ -26,6 +26,7 @@ def run(case: str, **seen: Any) -> Run:
         "max_ms": 4.0,
         "errors": {},
         "answer_bytes": 270,
+        "server_share": 0.98,
         "server_core": Usage(1.0, 0.0),
         "load_core": Usage(0.5, 0.0),
         "memory": Memory(100_000_000, 90_000_000),

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bench.inference.procfs import Ticks, Usage, descendants, memory, ticks, usage
+from bench.inference.procfs import Ticks, Usage, descendants, memory, spent, ticks, usage
 
 STAT = """\
 cpu  300 20 100 1000 40 2 8 60 5 0
@@ -38,4 +38,16 @@ def test_memory_counts_children() -> None:
         child.stdout.readline()
         assert child.pid in descendants(os.getpid())
         assert memory(os.getpid()).resident > alone.resident + 64_000_000
+        child.kill()
+
+
+def test_time_spent_is_that_of_the_program_and_not_of_others() -> None:
+    work = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        once = spent(child.pid)
+        assert 0.25 < once < 1
+        sum(range(3_000_000))
+        assert spent(child.pid) == once
         child.kill()
