@@ -25,8 +25,8 @@ NOTES: Final = (
     f"each server is one process on core {SERVER_CPU}; wrk is on core {LOAD_CPU}, for ours with PostgreSQL and Redis",
     "closed loop: each connection asks again when it has its answer, and latencies are those at this concurrency",
     "every flower is new to the server unless the row says otherwise; ratios are of medians of this one benchmark",
-    "ours records through the spool (of up to 1 GiB) to PostgreSQL (without fsync), has both tiers of the cache,",
-    "  is asked for its metrics every 5 s, and writes a line for each request to a file",
+    "ours asks for an API key, records through the spool (of up to 1 GiB) to PostgreSQL (without fsync), has both",
+    "  tiers of the cache, is asked for its metrics every 5 s, and writes a line for each request to a file",
     "a run counts when no request failed, the labels were scikit-learn's before and after it,",
     "  and every acknowledged prediction was in PostgreSQL once",
 )

@@ -109,9 +109,10 @@ class Bench:
         with contextlib.ExitStack() as around:
             database = around.enter_context(self._stores.running()) if case.contestant.has_stores else None
             variables: Mapping[str, str] = database.variables if database else {}
+            headers = {"Authorization": f"Bearer {database.new_key()}"} if database else {}
             folder = self._folder / f"{next(self._numbers):03}-{case.name}"
             place = Place((free_port(), free_port(), free_port()), folder, self._models)
-            yield around.enter_context(serving(case.contestant, place, variables, {})), database
+            yield around.enter_context(serving(case.contestant, place, variables, headers)), database
 
     def check(self, server: Server, probes: list[Flower]) -> None:
         """Raises ServingError unless it labels the probes as the model does. The bare one knows no model."""

@@ -1,6 +1,9 @@
 """PostgreSQL and Redis as our service has them, beside the load: what is behind the service is not its core's work."""
 
 import contextlib
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,12 +13,14 @@ from typing import Final
 import psycopg2
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.inference.environments import PYTHONPATH
 from bench.inference.serving import request
 from integration.harness.postgres import Postgres
 from integration.harness.redis import Redis
 
 # As often as the installed Prometheus asks.
 SCRAPE_SECONDS: Final = 5
+_ANY_RATE: Final = "1000000"
 WAITING: Final = "prediction_backlog_records"
 _HITS: Final = "cache_requests_total|hit|local"
 _MISSES: Final = "cache_requests_total|miss|local"
@@ -57,6 +62,16 @@ class Database:
     def variables(self) -> dict[str, str]:
         """What tells our service."""
         return {"DATABASE_URL": self.url, "REDIS_URL": self.redis_url}
+
+    def new_key(self) -> str:
+        """An API key whose rate is never reached, made as a person would. Raises CalledProcessError."""
+        command = [
+            sys.executable, "-m", "iris_inference.cli", "keys", "create", "--quiet",
+            "--client", "bench", "--create-client", "--scope", "predict",
+            "--rate", _ANY_RATE, "--burst", _ANY_RATE,
+        ]  # fmt: skip
+        variables = {**os.environ, **self.variables, "PYTHONPATH": PYTHONPATH}
+        return subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
     def recorded(self) -> tuple[int, int]:
         """How many flowers are recorded, and how many different ones of them: the same number, or one came twice."""
