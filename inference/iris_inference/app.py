@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -10,32 +9,33 @@ from starlette.requests import ClientDisconnect
 
 from iris_inference import inference_protocol
 from iris_inference.auth.identity import Scope
-from iris_inference.body import read_json
+from iris_inference.body import JSON, read_json
 from iris_inference.document import describe
 from iris_inference.edge import PREDICT_PATH, Edge
-from iris_inference.problems import ProblemError, answer_http_exception, answer_problem, answer_unexpected
-from iris_inference.routing import (
-    Room,
-    inference_failed,
-    json_answer,
-    not_ready,
-    problems,
-    request_body,
-    require_ready,
+from iris_inference.logs import Lines
+from iris_inference.predict import Predict
+from iris_inference.problems import (
+    ProblemError,
+    answer_gone,
+    answer_http_exception,
+    answer_problem,
+    answer_unexpected,
 )
-from iris_inference.runtime import InferenceError, Prediction
+from iris_inference.request_log import RequestLog
+from iris_inference.routing import Room, json_answer, problems, request_body, require_ready
 from iris_inference.schemas import FeedbackRequest, FeedbackResponse, Health, PredictRequest, PredictResponse
 
-CLIENT_CLOSED_REQUEST: Final = 499
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(room: Room, lifespan: Lifespan) -> Edge:
+def create_app(room: Room, lines: Lines, lifespan: Lifespan) -> Edge:
     """The application that a server runs: the API inside the layer that marks, logs and counts every answer."""
-    return Edge(create_api(room, lifespan), room.metrics, room.lifecycle, room.manifest)
+    predict = Predict(room)
+    request_log = RequestLog(lines, room.manifest, room.settings)
+    return Edge(create_api(room, predict, lifespan), predict, room.metrics, room.lifecycle, room.manifest, request_log)
 
 
-def create_api(room: Room, lifespan: Lifespan | None = None) -> FastAPI:
+def create_api(room: Room, predict: Predict, lifespan: Lifespan | None = None) -> FastAPI:
     """The routes with their OpenAPI document."""
     api = FastAPI(
         title="Iris predictions",
@@ -46,12 +46,12 @@ def create_api(room: Room, lifespan: Lifespan | None = None) -> FastAPI:
         exception_handlers={
             ProblemError: answer_problem,
             HTTPException: answer_http_exception,
-            ClientDisconnect: _client_is_gone,
+            ClientDisconnect: answer_gone,
             Exception: answer_unexpected,
         },
     )
     _add_probes(api, room)
-    _add_predict(api, room)
+    _add_predict(api, room, predict)
     _add_feedback(api, room)
     api.include_router(inference_protocol.router(room))
     describe(api, room.manifest, room.guard)
@@ -75,18 +75,7 @@ def _add_probes(api: FastAPI, room: Room) -> None:
         return json_answer({"status": "ready"})
 
 
-def _add_predict(api: FastAPI, room: Room) -> None:
-    settings = room.settings
-    classes = room.manifest.classes
-    identity = {"name": room.manifest.name, "version": room.manifest.version, "revision": settings.revision}
-
-    def rendered(prediction: Prediction) -> dict[str, Any]:
-        return {
-            "label": classes[prediction.class_index],
-            "class": prediction.class_index,
-            "probabilities": dict(zip(classes, prediction.probabilities, strict=True)),
-        }
-
+def _add_predict(api: FastAPI, room: Room, predict: Predict) -> None:
     @api.post(
         PREDICT_PATH,
         tags=["predictions"],
@@ -95,27 +84,8 @@ def _add_predict(api: FastAPI, room: Room) -> None:
         openapi_extra=request_body(PredictRequest) | room.guard.described(Scope.PREDICT),
         summary="Predict the species of one or many flowers",
     )
-    async def predict(request: Request) -> Response:
-        room.guard.check(request, Scope.PREDICT)
-        body = await read_json(request, PredictRequest, settings.max_body_bytes, settings.body_seconds)
-        # Draining is no reason to refuse: who still sends requests here has not heard of it yet.
-        if room.predictions is None:
-            raise not_ready(room)
-        request_id: str = request.state.request_id
-        request.state.instances = len(body.instances)
-        try:
-            answer = await room.predictions.predict(request_id, body.vectors())
-        except InferenceError as error:
-            request.state.failure = {"reason": error.reason, "detail": error.detail}
-            raise inference_failed(error) from error
-        request.state.cache = answer.source
-        return json_answer(
-            {
-                "request_id": request_id,
-                "model": identity,
-                "predictions": [rendered(prediction) for prediction in answer.predictions],
-            }
-        )
+    async def route(request: Request) -> Response:
+        return Response(await predict.predict(request.scope, request.receive), media_type=JSON)
 
 
 def _add_feedback(api: FastAPI, room: Room) -> None:
@@ -130,12 +100,7 @@ def _add_feedback(api: FastAPI, room: Room) -> None:
         summary="Send the true species of a flower that was predicted earlier",
     )
     async def feedback(request: Request) -> Response:
-        room.guard.check(request, Scope.FEEDBACK)
+        room.guard.check(request.scope, Scope.FEEDBACK)
         body = await read_json(request, FeedbackRequest, settings.max_body_bytes, settings.body_seconds)
         outcome = await room.feedback.add(body.request_id, body.instance, body.label)
         return json_answer({"request_id": body.request_id, "instance": body.instance, "outcome": outcome})
-
-
-async def _client_is_gone(_request: Request, _error: Exception) -> Response:
-    """Nobody reads this; the status is for the log and the metrics, where it must not look like our error."""
-    return Response(status_code=CLIENT_CLOSED_REQUEST)

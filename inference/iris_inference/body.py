@@ -2,22 +2,33 @@
 
 import asyncio
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope
 
 from iris_inference.problems import ProblemError, invalid
 
 Body = TypeVar("Body", bound=BaseModel)
 
 JSON: Final = "application/json"
+# In a request's state when its body is here, so that reading it needs no time limit: a timer costs as much as parsing.
+IS_HERE: Final = "body_is_here"
+_JSON: Final = JSON.encode()
 # zlib's word for the wrapping of the compressed data. "deflate" has, by RFC 9110, the wrapping of zlib.
 _ENCODINGS: Final = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 # The rest of a body that is not read would be taken for the next request: the connection cannot be kept.
 _CLOSE: Final = {"Connection": "close"}
+
+Headers = Mapping[bytes, bytes]
+
+
+def headers_of(scope: Scope) -> Headers:
+    """The headers of a request by their names in small letters; of one that comes twice, the first."""
+    return dict(scope["headers"][::-1])
 
 
 async def read_json(request: Request, body_type: type[Body], limit_bytes: int, limit_seconds: float) -> Body:
@@ -27,7 +38,7 @@ async def read_json(request: Request, body_type: type[Body], limit_bytes: int, l
         ProblemError: 415 not JSON, 413 too large, 408 too slow, 422 not a valid `body_type`.
         ClientDisconnect: the client went away.
     """
-    return parse_json(await read_body(request, (JSON,), limit_bytes, limit_seconds), body_type)
+    return parse_json(await read_body(request.scope, request.receive, (JSON,), limit_bytes, limit_seconds), body_type)
 
 
 def parse_json(content: bytes, body_type: type[Body]) -> Body:
@@ -38,7 +49,9 @@ def parse_json(content: bytes, body_type: type[Body]) -> Body:
         raise invalid(error) from None
 
 
-async def read_body(request: Request, accepted: Collection[str], limit_bytes: int, limit_seconds: float) -> bytes:
+async def read_body(
+    scope: Scope, receive: Receive, accepted: Collection[str], limit_bytes: int, limit_seconds: float
+) -> bytes:
     """Read a body of one of the `accepted` media types, and unpack it when it is compressed.
 
     Neither what is sent nor what it unpacks to may be larger than `limit_bytes`.
@@ -47,14 +60,26 @@ async def read_body(request: Request, accepted: Collection[str], limit_bytes: in
         ProblemError: 415 another media type or encoding, 413 too large, 408 too slow, 422 damaged compression.
         ClientDisconnect: the client went away.
     """
-    _check_content_type(request, accepted)
-    encoding = _content_encoding(request)
-    content = await _read(request, limit_bytes, limit_seconds)
+    headers: Headers = scope["state"]["headers"]
+    if headers.get(b"content-type", _JSON) != _JSON:
+        _check_content_type(headers, accepted)
+    encoding = _content_encoding(headers) if b"content-encoding" in headers else None
+    declared = headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > limit_bytes:
+        raise _too_large(limit_bytes)
+    if IS_HERE in scope["state"]:
+        content = await _read(receive, limit_bytes)
+    else:
+        try:
+            async with asyncio.timeout(limit_seconds):
+                content = await _read(receive, limit_bytes)
+        except TimeoutError:
+            raise _too_slow(limit_seconds) from None
     return content if encoding is None else _unpacked(content, encoding, limit_bytes)
 
 
-def _check_content_type(request: Request, accepted: Collection[str]) -> None:
-    declared = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+def _check_content_type(headers: Headers, accepted: Collection[str]) -> None:
+    declared = headers[b"content-type"].decode("latin-1").partition(";")[0].strip().lower()
     if declared not in accepted:
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -64,8 +89,8 @@ def _check_content_type(request: Request, accepted: Collection[str]) -> None:
         )
 
 
-def _content_encoding(request: Request) -> str | None:
-    declared = request.headers.get("content-encoding", "identity").strip().lower()
+def _content_encoding(headers: Headers) -> str | None:
+    declared = headers[b"content-encoding"].decode("latin-1").strip().lower()
     if declared == "identity":
         return None
     if declared not in _ENCODINGS:
@@ -78,26 +103,20 @@ def _content_encoding(request: Request) -> str | None:
     return declared
 
 
-async def _read(request: Request, limit_bytes: int, limit_seconds: float) -> bytes:
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > limit_bytes:
-        raise _too_large(limit_bytes)
+async def _read(receive: Receive, limit_bytes: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(limit_seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limit_bytes:
-                    raise _too_large(limit_bytes)
-                chunks.append(chunk)
-    except TimeoutError:
-        raise ProblemError(
-            HTTPStatus.REQUEST_TIMEOUT,
-            "body-too-slow",
-            f"the body did not arrive within {limit_seconds:g} s",
-            headers=_CLOSE,
-        ) from None
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit_bytes:
+            raise _too_large(limit_bytes)
+        chunks.append(chunk)
+        more = message.get("more_body", False)
     return b"".join(chunks)
 
 
@@ -115,6 +134,15 @@ def _unpacked(content: bytes, encoding: str, limit_bytes: int) -> bytes:
             HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"the body is no whole {encoding} stream"
         )
     return unpacked
+
+
+def _too_slow(limit_seconds: float) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.REQUEST_TIMEOUT,
+        "body-too-slow",
+        f"the body did not arrive within {limit_seconds:g} s",
+        headers=_CLOSE,
+    )
 
 
 def _too_large(limit_bytes: int) -> ProblemError:

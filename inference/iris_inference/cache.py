@@ -11,19 +11,26 @@ import struct
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from iris_inference.runtime import Instance, Prediction
+from iris_inference.runtime import Packed, Prediction
+
+# Where an answer comes from. The first two are the tiers of the cache, by their names in the metrics.
+LOCAL: Final = "local"
+REDIS: Final = "redis"
+MODEL: Final = "model"
+MIXED: Final = "mixed"
+SOURCES: Final = (LOCAL, REDIS, MODEL, MIXED)
 
 _CHECKSUM_BYTES: Final = 8
 
 
-class PredictionCache(Protocol):
-    """Remembers predictions. Neither method ever raises because of the cache."""
+class RemoteCache(Protocol):
+    """Remembers predictions for all pods. No method ever raises because of the cache."""
 
-    async def get(self, instances: Sequence[Instance]) -> list[Prediction | None]:
-        """The remembered prediction of each instance, None where there is none."""
+    async def get(self, flowers: Sequence[Packed]) -> list[Prediction | None]:
+        """The remembered prediction of each flower, None where there is none."""
         ...
 
-    def put(self, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> None:
+    def put(self, flowers: Sequence[Packed], predictions: Sequence[Prediction]) -> None:
         """Remember predictions, at some time, perhaps."""
         ...
 
@@ -33,13 +40,13 @@ class PredictionCache(Protocol):
 
 
 class NoCache:
-    """Stands in for a tier that is not configured."""
+    """Stands in when none is configured."""
 
-    async def get(self, instances: Sequence[Instance]) -> list[Prediction | None]:
+    async def get(self, flowers: Sequence[Packed]) -> list[Prediction | None]:
         """Nothing is remembered."""
-        return [None] * len(instances)
+        return [None] * len(flowers)
 
-    def put(self, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> None:
+    def put(self, flowers: Sequence[Packed], predictions: Sequence[Prediction]) -> None:
         """Nothing is kept."""
 
     async def close(self) -> None:
@@ -47,32 +54,36 @@ class NoCache:
 
 
 class Codec:
-    """Turns instances into keys and predictions into checked values, for one model."""
+    """Turns flowers into keys and predictions into checked values, for one model."""
 
     def __init__(self, digest: str, classes: int) -> None:
-        self._prefix = f"iris:prediction:{digest}:".encode()
+        self.prefix = f"iris:prediction:{digest}:".encode()
         self._values = struct.Struct(f"<H{classes}d")
         self._classes = classes
 
-    def key(self, instance: Instance) -> bytes:
-        """The key of one instance: each feature as the four bytes that reach the model."""
-        return self._prefix + struct.pack(f"<{len(instance)}f", *instance)
+    @property
+    def value_size(self) -> int:
+        """Bytes of a value."""
+        return _CHECKSUM_BYTES + self._values.size
 
-    def encode(self, key: bytes, prediction: Prediction) -> bytes:
-        """The value to keep under `key`."""
+    def key(self, flower: Packed) -> bytes:
+        """The key of one flower."""
+        return self.prefix + flower
+
+    def encode(self, flower: Packed, prediction: Prediction) -> bytes:
+        """The value to keep for `flower`."""
         content = self._values.pack(prediction.class_index, *prediction.probabilities)
-        return _checksum(key, content) + content
+        return self._checksum(flower, content) + content
 
-    def decode(self, key: bytes, value: bytes) -> Prediction | None:
-        """The prediction in `value`, None unless it was encoded for exactly this key and is whole."""
+    def decode(self, flower: Packed, value: bytes) -> Prediction | None:
+        """The prediction in `value`, None unless it was encoded for exactly this flower and model and is whole."""
         checksum, content = value[:_CHECKSUM_BYTES], value[_CHECKSUM_BYTES:]
-        if len(content) != self._values.size or checksum != _checksum(key, content):
+        if len(content) != self._values.size or checksum != self._checksum(flower, content):
             return None
         class_index, *probabilities = self._values.unpack(content)
         if class_index >= self._classes or not all(map(math.isfinite, probabilities)):
             return None
         return Prediction(class_index, tuple(probabilities))
 
-
-def _checksum(key: bytes, content: bytes) -> bytes:
-    return hashlib.blake2b(key + content, digest_size=_CHECKSUM_BYTES).digest()
+    def _checksum(self, flower: Packed, content: bytes) -> bytes:
+        return hashlib.blake2b(self.prefix + flower + content, digest_size=_CHECKSUM_BYTES).digest()

@@ -12,6 +12,7 @@ from uuid import uuid4
 from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from iris_inference.body import IS_HERE
 from iris_inference.problems import MEDIA_TYPE
 from iris_inference.settings import Settings
 
@@ -65,6 +66,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is here; now it is our turn."""
         super().on_message_complete()
         self._due = None
+        # The application gets all of it at once, unless it is so large that reading was paused.
+        self.scope["state"][IS_HERE] = True
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP, answered as every other error is."""

@@ -8,10 +8,14 @@ import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from iris_inference.copyrows import of_json
 from iris_inference.records import Entry
 
 # A crashed machine may leave zeros at the end of a file, and their checksum would be right.
-MAGIC: Final = b"irf1"
+# The number is that of what the payload is: 2 are rows for COPY, 1 was JSON, by releases that may have left some.
+MAGIC: Final = b"irf2"
+_MAGIC_OF_JSON: Final = b"irf1"
+MAGICS: Final = frozenset({MAGIC, _MAGIC_OF_JSON})
 _SUM: Final = struct.Struct("<I")
 # Rows, time and length: covered by the checksum together with the payload.
 _HEAD: Final = struct.Struct("<IdI")
@@ -36,11 +40,12 @@ def frame(entry: Entry) -> bytes:
 def parse(data: bytes, offset: int = 0) -> Iterator[Place]:
     """The entries in `data`, which begins at `offset` of its file. Ends at the first thing that is no frame."""
     start = 0
-    while data.startswith(MAGIC, start) and len(data) >= start + _OVERHEAD:
+    while len(data) >= start + _OVERHEAD and (magic := data[start : start + len(MAGIC)]) in MAGICS:
         head = start + _OVERHEAD - _HEAD.size
         rows, at, length = _HEAD.unpack_from(data, head)
         end = start + _OVERHEAD + length
         if end > len(data) or zlib.crc32(data[head:end]) != _SUM.unpack_from(data, start + len(MAGIC))[0]:
             return
-        yield Place(Entry(rows, at, data[start + _OVERHEAD : end]), offset + end)
+        payload = data[start + _OVERHEAD : end]
+        yield Place(Entry(rows, at, payload if magic == MAGIC else of_json(payload)), offset + end)
         start = end

@@ -146,8 +146,10 @@ def _add_infer(routes: APIRouter, room: Room) -> None:
     manifest = room.manifest
 
     async def infer(request: Request) -> Response:
-        room.guard.check(request, Scope.PREDICT)
-        content = await read_body(request, (JSON, OCTETS), settings.max_body_bytes, settings.body_seconds)
+        room.guard.check(request.scope, Scope.PREDICT)
+        content = await read_body(
+            request.scope, request.receive, (JSON, OCTETS), settings.max_body_bytes, settings.body_seconds
+        )
         _require_model(room, request)
         head, binary = _split(request, content)
         body = parse_json(head, tensors.InferRequest)
@@ -155,13 +157,12 @@ def _add_infer(routes: APIRouter, room: Room) -> None:
         if room.predictions is None:
             raise not_ready(room)
         request_id: str = request.state.request_id
-        request.state.instances = len(flowers)
         try:
             answer = await room.predictions.predict(request_id, flowers)
         except InferenceError as error:
             request.state.failure = {"reason": error.reason, "detail": error.detail}
             raise inference_failed(error) from error
-        request.state.cache = answer.source
+        request.state.answer = answer
         outputs, behind = tensors.outputs(body.wanted(), answer.predictions, manifest.classes)
         named = {} if body.id is None else {"id": body.id}
         return _answer(

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
@@ -17,11 +16,11 @@ from iris_inference.app import create_app
 from iris_inference.artifact import ArtifactError, Manifest, read_artifact, read_manifest
 from iris_inference.auth.authenticator import Authenticator
 from iris_inference.auth.guard import Guard, KeyGuard, OpenGuard
-from iris_inference.cache import Codec, NoCache, PredictionCache
+from iris_inference.cache import Codec, NoCache, RemoteCache
 from iris_inference.feedback import FeedbackService
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.local_cache import LocalCache
-from iris_inference.logs import fields
+from iris_inference.logs import Lines, fields
 from iris_inference.memory import MemoryBacklog
 from iris_inference.recorder import BatchRecorder
 from iris_inference.records import Backlog, NoRecorder, Recorder
@@ -57,16 +56,16 @@ def main() -> int:
         logs.configure("INFO")
         log.critical("wrong settings", extra=fields(variables=str(error).splitlines()))
         return WRONG_SETTINGS
-    logs.configure(settings.log_level)
+    lines = logs.configure(settings.log_level)
     try:
         manifest = read_manifest(settings.model_dir)
     except ArtifactError as error:
         log.critical("model refused", extra=fields(error=str(error)))
         return MODEL_REFUSED
-    return _serve(settings, manifest)
+    return _serve(settings, manifest, lines)
 
 
-def _serve(settings: Settings, manifest: Manifest) -> int:
+def _serve(settings: Settings, manifest: Manifest, lines: Lines) -> int:
     metrics = Metrics(manifest, FEATURES)
     with ExitStack() as around:
         try:
@@ -76,7 +75,7 @@ def _serve(settings: Settings, manifest: Manifest) -> int:
             log.critical("cannot listen", extra=fields(port=settings.metrics_port, error=str(error)))
             return PORT_TAKEN
         try:
-            process = Process(settings, manifest, metrics)
+            process = Process(settings, manifest, metrics, lines)
         except SpoolError as error:
             log.critical("wrong settings", extra=fields(variables=[f"IRIS_SPOOL_DIR: {error}"]))
             return WRONG_SETTINGS
@@ -87,8 +86,9 @@ def _serve(settings: Settings, manifest: Manifest) -> int:
 class Process:
     """The service from its start to its end: the room that the routes share, and the server."""
 
-    def __init__(self, settings: Settings, manifest: Manifest, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, manifest: Manifest, metrics: Metrics, lines: Lines) -> None:
         self.refused = False
+        self._lines = lines
         self._settings = settings
         self._database = _database(settings)
         self._backlog = _backlog(settings)
@@ -102,12 +102,15 @@ class Process:
             guard=_guard(self._authenticator, settings),
         )
         self._server = DrainingServer(
-            create_app(self._room, self._lifespan), settings, self._room.lifecycle, manifest.version
+            create_app(self._room, lines, self._lifespan), settings, self._room.lifecycle, manifest.version
         )
 
     def run(self) -> None:
         """Serve until SIGTERM or `stop`."""
-        self._server.run()
+        try:
+            self._server.run()
+        finally:
+            self._lines.flush()
 
     def stop(self) -> None:
         """End after the requests in flight, without the announcement that a signal brings. From any thread."""
@@ -117,7 +120,7 @@ class Process:
     async def _lifespan(self, _api: FastAPI) -> AsyncIterator[None]:
         """Load the model beside the open port: liveness answers from the first moment, readiness when it may."""
         behind = Behind(
-            cache=_cache(self._settings, self._room),
+            cache=_remote_cache(self._settings, self._room),
             recorder=self._recorder(),
             settlement=_settlement(self._settings, self._room.metrics, self._authenticator),
         )
@@ -144,7 +147,11 @@ class Process:
             self.stop()
             return
         room.predictions = PredictionService(
-            model, behind.cache, behind.recorder, room.metrics, self._settings.revision, lambda: datetime.now(UTC)
+            model,
+            (LocalCache(room.metrics, self._settings.cache_entries), behind.cache),
+            behind.recorder,
+            room.metrics,
+            self._settings.revision,
         )
         # What is loaded by now stays: the collector need not walk through it again and again.
         gc.collect()
@@ -172,7 +179,7 @@ class Process:
 class Behind:
     """What works behind the answers."""
 
-    cache: PredictionCache
+    cache: RemoteCache
     recorder: Recorder
     settlement: "Settlement | None"
 
@@ -238,7 +245,7 @@ def _settlement(settings: Settings, metrics: Metrics, authenticator: Authenticat
     if authenticator is None or settings.redis_url is None:
         return None
     from iris_inference.auth.settlement import TIMEOUT_SECONDS, Settlement  # noqa: PLC0415 - see above
-    from iris_inference.redis_cache import connect  # noqa: PLC0415 - see above
+    from iris_inference.redis_client import connect  # noqa: PLC0415 - see above
 
     return Settlement(
         connect(settings.redis_url.get_secret_value(), TIMEOUT_SECONDS),
@@ -248,20 +255,15 @@ def _settlement(settings: Settings, metrics: Metrics, authenticator: Authenticat
     )
 
 
-def _cache(settings: Settings, room: Room) -> PredictionCache:
-    codec = Codec(room.manifest.sha256, len(room.manifest.classes))
-    behind = _redis_cache(settings, room, codec)
-    return LocalCache(behind, codec, room.metrics, settings.cache_entries) if settings.cache_entries else behind
-
-
-def _redis_cache(settings: Settings, room: Room, codec: Codec) -> PredictionCache:
+def _remote_cache(settings: Settings, room: Room) -> RemoteCache:
     if settings.redis_url is None:
         return NoCache()
-    from iris_inference.redis_cache import RedisCache, connect  # noqa: PLC0415 - see above
+    from iris_inference.redis_cache import RedisCache  # noqa: PLC0415 - see above
+    from iris_inference.redis_link import RedisLink, endpoint  # noqa: PLC0415 - see above
 
     return RedisCache(
-        connect(settings.redis_url.get_secret_value(), settings.cache_timeout_seconds),
-        codec,
+        RedisLink(endpoint(settings.redis_url.get_secret_value())),
+        Codec(room.manifest.sha256, len(room.manifest.classes)),
         room.metrics,
         settings.cache_timeout_seconds,
         settings.cache_ttl_seconds,

@@ -2,10 +2,11 @@
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
-from iris_inference.records import BacklogFullError, Entry
+from iris_inference.records import BacklogFullError, Entry, rows_of
 
 
 class MemoryBacklog:
@@ -37,15 +38,16 @@ class MemoryBacklog:
         with self._mutex:
             return self._waiting[0].at if self._waiting else None
 
-    def append(self, entry: Entry) -> None:
-        """Add one entry, whole or, with BacklogFullError, not at all."""
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add the entries, all of them or, with BacklogFullError, none."""
         with self._mutex:
             if self._closed:
                 raise BacklogFullError("the process is about to end")
-            if self._rows + entry.rows > self._capacity:
+            if self._rows + rows_of(entries) > self._capacity:
                 raise BacklogFullError(f"{self._rows} predictions wait in memory, {self._capacity} may")
-            self._waiting.append(entry)
-            self._count(entry, 1)
+            for entry in entries:
+                self._waiting.append(entry)
+                self._count(entry, 1)
 
     async def settle(self) -> None:
         """Memory promises nothing beyond the process."""

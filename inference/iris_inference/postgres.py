@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import psycopg2
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,7 +33,7 @@ def connect(url: str, pool_size: int = POOL_SIZE) -> Engine:
     )
 
 
-def told(error: SQLAlchemyError) -> str:
+def told(error: SQLAlchemyError | psycopg2.Error) -> str:
     """The driver's own words without the statement and its values."""
     original = getattr(error, "orig", None)
     return " ".join(str(original or error).split())

@@ -9,10 +9,13 @@ from pydantic_core import ErrorDetails, to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from iris_inference.schemas import FORMS
 
 MEDIA_TYPE: Final = "application/problem+json"
+# Of nginx's making, for a client that did not wait for its answer.
+CLIENT_CLOSED_REQUEST: Final = 499
 # A batch of wrong numbers has a thousand errors; the first ones say it all.
 MAX_LISTED_ERRORS: Final = 20
 # Clients of the Open Inference Protocol look for the detail under another name.
@@ -52,7 +55,12 @@ def invalid(error: ValidationError) -> ProblemError:
 async def answer_problem(request: Request, error: Exception) -> Response:
     """Exception handler for ProblemError."""
     assert isinstance(error, ProblemError)  # noqa: S101 - registered for this type only
-    body: dict[str, Any] = _body(request, error.status, error.kind, error.detail)
+    return problem(request.scope, error)
+
+
+def problem(scope: Scope, error: ProblemError) -> Response:
+    """The answer to a request that ends with `error`."""
+    body: dict[str, Any] = _body(scope, error.status, error.kind, error.detail)
     if error.errors:
         body["errors"] = [
             {"location": _location(item), "message": item["msg"]} for item in error.errors[:MAX_LISTED_ERRORS]
@@ -64,15 +72,30 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
     """Exception handler for what the router itself refuses: unknown paths and methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
     status = HTTPStatus(error.status_code)
-    body = _body(request, status, None, str(error.detail))
+    body = _body(request.scope, status, None, str(error.detail))
     return _response(status, body, dict(error.headers or {}))
 
 
 async def answer_unexpected(request: Request, _error: Exception) -> Response:
-    """Exception handler for everything else. Says nothing of the inside; the log has the stack."""
+    """Exception handler for everything else."""
+    return unexpected(request.scope)
+
+
+async def answer_gone(_request: Request, _error: Exception) -> Response:
+    """Exception handler for a client that went away."""
+    return gone()
+
+
+def gone() -> Response:
+    """Nobody reads this; the status is for the log and the metrics, where it must not look like our error."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+def unexpected(scope: Scope) -> Response:
+    """The answer when nobody thought of what happened. Says nothing of the inside; the log has the stack."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     detail = "An unexpected error happened. The service's log has it under this request id."
-    return _response(status, _body(request, status, "internal-error", detail), None)
+    return _response(status, _body(scope, status, "internal-error", detail), None)
 
 
 def _location(item: ErrorDetails) -> list[str | int]:
@@ -80,15 +103,15 @@ def _location(item: ErrorDetails) -> list[str | int]:
     return [part for part in item["loc"] if part not in FORMS]
 
 
-def _body(request: Request, status: HTTPStatus, kind: str | None, detail: str) -> dict[str, Any]:
+def _body(scope: Scope, status: HTTPStatus, kind: str | None, detail: str) -> dict[str, Any]:
     body = {
         "type": f"urn:iris-inference:{kind}" if kind else "about:blank",
         "title": status.phrase,
         "status": status.value,
         "detail": detail,
-        "request_id": request.state.request_id,
+        "request_id": scope["state"]["request_id"],
     }
-    if request.scope["path"].startswith(INFERENCE_PROTOCOL_PREFIX):
+    if scope["path"].startswith(INFERENCE_PROTOCOL_PREFIX):
         body["error"] = detail
     return body
 

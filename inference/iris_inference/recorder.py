@@ -15,10 +15,9 @@ from iris_inference.records import (
     BacklogFullError,
     Entry,
     RecordStore,
-    RequestRecord,
+    Refusal,
     StoreRefusedError,
     StoreUnavailableError,
-    encode,
     rows_of,
 )
 from iris_inference.telemetry import Metrics
@@ -51,23 +50,39 @@ class BatchRecorder:
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
-    async def submit(self, record: RequestRecord) -> None:
-        """Take over the record of one request.
+    async def submit(self, entries: Sequence[Entry]) -> Sequence[Refusal]:
+        """Take over the records of some requests.
 
-        Raises ProblemError (503) when a durable backlog has no room: then the prediction is not acknowledged. What does
+        What does not fit into a durable backlog is refused (503): then the prediction is not acknowledged. What does
         not fit into one that is not durable is dropped and counted.
         """
-        entry = encode(record)
+        refusals = self._append(entries)
         try:
-            self._backlog.append(entry)
             await self._backlog.settle()
         except BacklogFullError as error:
-            if self._backlog.durable:
-                self._metrics.records("rejected", entry.rows)
-                raise _not_kept(error) from error
-            self._metrics.records("dropped", entry.rows)
+            refusals = [
+                refusal or self._refused(entry, error) for entry, refusal in zip(entries, refusals, strict=True)
+            ]
         if not self._work.is_set():
             self._work.set()
+        return refusals
+
+    def _append(self, entries: Sequence[Entry]) -> list[Refusal]:
+        try:
+            self._backlog.append(entries)
+        except BacklogFullError as error:
+            if len(entries) == 1:
+                return [self._refused(entries[0], error)]
+            # Together they were too much; one by one there may be room for some.
+            return [refusal for entry in entries for refusal in self._append([entry])]
+        return [None] * len(entries)
+
+    def _refused(self, entry: Entry, error: BacklogFullError) -> Refusal:
+        if not self._backlog.durable:
+            self._metrics.records("dropped", entry.rows)
+            return None
+        self._metrics.records("rejected", entry.rows)
+        return _not_kept(error)
 
     def close(self, timeout_seconds: float) -> None:
         """Write what is left. What cannot be written in time stays in a durable backlog; otherwise it is dropped."""

@@ -4,37 +4,13 @@ service -> Recorder -> Backlog (memory.py or spool.py) -> RecordStore (store.py)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from pydantic_core import to_json
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedInstance:
-    """One predicted flower: what went in and what came out."""
-
-    features: tuple[float, ...]
-    label: str
-    probabilities: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """All that was predicted for one request. A flower is identified by `request_id` and its place in `instances`."""
-
-    request_id: str
-    predicted_at: datetime
-    model_name: str
-    model_version: str
-    model_digest: str
-    revision: str
-    instances: tuple[RecordedInstance, ...]
+from iris_inference.problems import ProblemError
 
 
 class Entry(NamedTuple):
-    """A request's record as it waits: the JSON object of a RequestRecord, and what must be known without parsing it.
+    """A request's record as it waits: its rows as copyrows.py writes them, and what must be known without reading them.
 
     `rows` is the number of its flowers, `at` the time of the prediction in seconds since 1970.
     """
@@ -42,11 +18,6 @@ class Entry(NamedTuple):
     rows: int
     at: float
     payload: bytes
-
-
-def encode(record: RequestRecord) -> Entry:
-    """Write the record down once; from here to the database nobody parses it."""
-    return Entry(len(record.instances), record.predicted_at.timestamp(), to_json(record))
 
 
 def rows_of(entries: Sequence[Entry]) -> int:
@@ -112,8 +83,8 @@ class Backlog(Protocol):
         """When the longest waiting prediction was made, in seconds since 1970; None when nothing waits."""
         ...
 
-    def append(self, entry: Entry) -> None:
-        """Add one entry, whole or, with BacklogFullError, not at all."""
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add the entries, all of them or, with BacklogFullError, none."""
         ...
 
     async def settle(self) -> None:
@@ -136,13 +107,16 @@ class Backlog(Protocol):
         ...
 
 
+Refusal = ProblemError | None
+
+
 class Recorder(Protocol):
     """Takes records from the request's path. Never waits for the database."""
 
-    async def submit(self, record: RequestRecord) -> None:
-        """Take over the record of one request.
+    async def submit(self, entries: Sequence[Entry]) -> Sequence[Refusal]:
+        """Take over the records of some requests.
 
-        Raises ProblemError (503) when the request must not be answered because its record would be lost.
+        Returns for each of them None, or the problem (503) to answer with because its record would be lost.
         """
         ...
 
@@ -154,8 +128,9 @@ class Recorder(Protocol):
 class NoRecorder:
     """Stands in when no database is configured."""
 
-    async def submit(self, record: RequestRecord) -> None:
+    async def submit(self, entries: Sequence[Entry]) -> Sequence[Refusal]:
         """Nothing is kept."""
+        return [None] * len(entries)
 
     def close(self, timeout_seconds: float) -> None:
         """Nothing is left."""

@@ -1,118 +1,88 @@
 """The cache of predictions in Redis. Whatever goes wrong with it is a miss; no request ever fails or waits for it."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+import hiredis
 
 from iris_inference.breaker import CircuitBreaker
-from iris_inference.cache import Codec
+from iris_inference.cache import REDIS, Codec
 from iris_inference.logs import fields
-from iris_inference.runtime import Instance, Prediction
+from iris_inference.redis_link import RedisLink, RedisRefusedError
+from iris_inference.runtime import Packed, Prediction
 from iris_inference.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 
-TIER: Final = "redis"
-# Writes wait here for Redis; when it is slow the newest are forgotten, not the memory filled.
-_MAX_PENDING_WRITES: Final = 1_024
-_MAX_CONNECTIONS: Final = 32
-_FAILURES: Final = (RedisError, OSError, TimeoutError)
-
-Entry = tuple[bytes, bytes]
+_FAILURES: Final = (OSError, TimeoutError, RedisRefusedError, hiredis.HiredisError)
 
 
 class RedisCache:
-    """Looks up within a short time limit, writes behind, and leaves Redis alone for a while when it fails."""
+    """Looks up within a short time limit, writes without waiting, and leaves Redis alone for a while when it fails."""
 
-    def __init__(self, client: Redis, codec: Codec, metrics: Metrics, timeout_seconds: float, ttl_seconds: int) -> None:
-        self._client = client
+    def __init__(
+        self, link: RedisLink, codec: Codec, metrics: Metrics, timeout_seconds: float, ttl_seconds: int
+    ) -> None:
+        self._link = link
         self._codec = codec
         self._metrics = metrics
         self._timeout = timeout_seconds
-        self._ttl = ttl_seconds
         self._breaker = CircuitBreaker(time.monotonic)
-        self._pending: asyncio.Queue[Entry] = asyncio.Queue(_MAX_PENDING_WRITES)
-        self._writer = asyncio.create_task(self._write_behind(), name="cache-writer")
+        self._commands = _Commands(codec, ttl_seconds)
 
-    async def get(self, instances: Sequence[Instance]) -> list[Prediction | None]:
-        """The remembered prediction of each instance, None where there is none or Redis does not answer in time."""
-        keys = [self._codec.key(instance) for instance in instances]
-        values = await self._lookup(keys)
+    async def get(self, flowers: Sequence[Packed]) -> list[Prediction | None]:
+        """The remembered prediction of each flower, None where there is none or Redis does not answer in time."""
+        values = await self._lookup(flowers)
         if values is None:
-            self._metrics.cache(TIER, "error", len(keys))
-            return [None] * len(keys)
+            self._metrics.cache(REDIS, "error", len(flowers))
+            return [None] * len(flowers)
         found: list[Prediction | None] = []
         poisoned = 0
-        for key, value in zip(keys, values, strict=True):
-            prediction = None if value is None else self._codec.decode(key, value)
+        for flower, value in zip(flowers, values, strict=True):
+            # A value of another type than a text is nothing that we have written.
+            prediction = self._codec.decode(flower, value) if isinstance(value, bytes) else None
             poisoned += value is not None and prediction is None
             found.append(prediction)
         if poisoned:
             log.warning("cache values failed their checksum and were not used", extra=fields(values=poisoned))
-        hits = len(keys) - found.count(None)
-        self._metrics.cache(TIER, "hit", hits)
-        self._metrics.cache(TIER, "error", poisoned)
-        self._metrics.cache(TIER, "miss", len(keys) - hits - poisoned)
+        misses = values.count(None)
+        self._metrics.cache(REDIS, "hit", len(found) - misses - poisoned)
+        self._metrics.cache(REDIS, "error", poisoned)
+        self._metrics.cache(REDIS, "miss", misses)
         return found
 
-    def put(self, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> None:
-        """Queue predictions for writing; forget those for which there is no room."""
-        if self._breaker.open:
-            return
-        with contextlib.suppress(asyncio.QueueFull):
-            for instance, prediction in zip(instances, predictions, strict=True):
-                key = self._codec.key(instance)
-                self._pending.put_nowait((key, self._codec.encode(key, prediction)))
+    def put(self, flowers: Sequence[Packed], predictions: Sequence[Prediction]) -> None:
+        """Send predictions to Redis, unless it does not answer or does not keep up."""
+        if not self._breaker.open:
+            self._link.tell(self._commands.set(flowers, predictions), len(flowers))
 
     async def close(self) -> None:
-        """Stop writing and close the connections. What was still to be written is forgotten: it is a cache."""
-        self._writer.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._writer
-        with contextlib.suppress(*_FAILURES):
-            await self._client.aclose()
+        """Close the connection. What is still on its way may be lost: it is a cache."""
+        self._link.drop()
 
-    async def _lookup(self, keys: list[bytes]) -> list[bytes | None] | None:
+    async def _lookup(self, flowers: Sequence[Packed]) -> list[Any] | None:
         if not self._breaker.admits():
             return None
         try:
             async with asyncio.timeout(self._timeout):
-                values = await self._client.mget(keys)
+                values = await self._link.ask(self._commands.get(flowers))
         except _FAILURES as error:
             self._failed(error)
             return None
         self._succeeded()
-        # The client decodes nothing, so text is never among them; its types do not know that.
-        return [value if isinstance(value, bytes) else None for value in values]
-
-    async def _write_behind(self) -> None:
-        while True:
-            entries = [await self._pending.get()]
-            while not self._pending.empty():
-                entries.append(self._pending.get_nowait())
-            if self._breaker.open:
-                continue
-            try:
-                async with asyncio.timeout(self._timeout * 4), self._client.pipeline(transaction=False) as pipeline:
-                    for key, value in entries:
-                        pipeline.set(key, value, ex=self._ttl)
-                    await pipeline.execute()
-            except _FAILURES as error:
-                self._failed(error)
+        return list(values)
 
     def _failed(self, error: Exception) -> None:
         was_open = self._breaker.open
         self._breaker.failed()
-        if self._breaker.open and not was_open:
-            log.warning("redis does not answer; predictions go on without it", extra=fields(error=_told(error)))
+        if self._breaker.open:
+            # Whatever holds it up, a new connection is a better chance than one with a queue.
+            self._link.drop()
+            if not was_open:
+                log.warning("redis does not answer; predictions go on without it", extra=fields(error=_told(error)))
 
     def _succeeded(self) -> None:
         if self._breaker.open:
@@ -120,16 +90,39 @@ class RedisCache:
         self._breaker.succeeded()
 
 
+class _Commands:
+    """Writes out the two commands in Redis's protocol. Keys and values are of fixed lengths, so most of it is fixed."""
+
+    def __init__(self, codec: Codec, ttl_seconds: int) -> None:
+        self._codec = codec
+        seconds = str(ttl_seconds).encode()
+        self._expire = b"\r\n$2\r\nEX\r\n$%d\r\n%b\r\n" % (len(seconds), seconds)
+        self._value = b"\r\n$%d\r\n" % codec.value_size
+
+    def get(self, flowers: Sequence[Packed]) -> bytes:
+        """MGET of all of them."""
+        key = self._key(flowers)
+        return b"*%d\r\n$4\r\nMGET" % (len(flowers) + 1) + b"".join([key + flower for flower in flowers]) + b"\r\n"
+
+    def set(self, flowers: Sequence[Packed], predictions: Sequence[Prediction]) -> bytes:
+        """A SET for each of them."""
+        start, value, end, encode = (
+            b"*5\r\n$3\r\nSET" + self._key(flowers),
+            self._value,
+            self._expire,
+            self._codec.encode,
+        )
+        return b"".join(
+            [
+                start + flower + value + encode(flower, prediction) + end
+                for flower, prediction in zip(flowers, predictions, strict=True)
+            ]
+        )
+
+    def _key(self, flowers: Sequence[Packed]) -> bytes:
+        prefix = self._codec.prefix
+        return b"\r\n$%d\r\n%b" % (len(prefix) + len(flowers[0]), prefix)
+
+
 def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def connect(url: str, timeout_seconds: float) -> Redis:
-    """A client that never retries and never waits longer than `timeout_seconds` for the network. Opens nothing yet."""
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=_MAX_CONNECTIONS,
-    )

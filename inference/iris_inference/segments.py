@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from iris_inference.frames import LONGEST, MAGIC, Place, parse
+from iris_inference.frames import LONGEST, MAGICS, Place, parse
 from iris_inference.logs import fields
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Segment:
     dirty: bool = False
 
     def write(self, data: bytes, rows: int) -> None:
-        """Append one frame, whole or not at all. Raises OSError, as when the disk is full."""
+        """Append frames, all of them or none. Raises OSError, as when the disk is full."""
         try:
             _write_all(self.descriptor, data)
         except OSError:
@@ -106,7 +106,7 @@ def _opened(path: Path) -> Segment | None:
 
 
 def _tell_cut(path: Path, cut: bytes) -> None:
-    if MAGIC in cut[1:]:
+    if any(magic in cut[1:] for magic in MAGICS):
         # More than the last frame is affected, so this is no unfinished write; what follows may have been acknowledged.
         aside = path.with_suffix(_DAMAGED)
         aside.write_bytes(cut)

@@ -1,113 +1,253 @@
-"""Predicts: cache, then model, then cache and records behind the answer."""
+"""Predicts: cache, then model, then cache and records behind the answer.
+
+Requests that come in the same turn of the event loop are served together: one lookup, one call of the model, one write
+of their records. Nobody waits for company. Each keeps its own answer, to the last bit, and its own failure.
+"""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from iris_inference.cache import PredictionCache
-from iris_inference.records import RecordedInstance, Recorder, RequestRecord
-from iris_inference.runtime import InferenceError, Instance, Model, Prediction
+import msgspec
+
+from iris_inference.cache import LOCAL, MIXED, MODEL, REDIS, RemoteCache
+from iris_inference.copyrows import RowEncoder
+from iris_inference.local_cache import LocalCache
+from iris_inference.records import Recorder
+from iris_inference.runtime import SLOW_SECONDS, InferenceError, Instance, Model, Packed, Prediction, pack
 from iris_inference.telemetry import Metrics
 
-# A model slower than this runs in a thread, so that probes and other requests are answered meanwhile.
-# A faster one runs in the event loop: changing threads would cost more than the inference.
-SLOW_SECONDS: Final = 0.002
+# Flowers of requests that are served together, at most. What a model takes for a single one may make it fewer.
+_MOST_TOGETHER: Final = 1_024
+# A fast model answers more flowers than these sooner than Redis finds them, so they are not looked for there.
+_MOST_REMOTE: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The predictions of one request, and where they came from: `cache`, `model` or `both`."""
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """The predictions of one request, and where they came from: one of `cache.SOURCES`."""
 
-    predictions: list[Prediction]
+    instances: Sequence[Instance]
+    packed: Sequence[Packed]
+    predictions: Sequence[Prediction]
     source: str
 
 
 class PredictionService:
-    """One loaded model and what surrounds it. `clock` gives the time of day for the records."""
+    """One loaded model and what surrounds it. `clock` gives the time of day in seconds since 1970 for the records."""
 
     def __init__(
         self,
         model: Model,
-        cache: PredictionCache,
+        caches: tuple[LocalCache, RemoteCache],
         recorder: Recorder,
         metrics: Metrics,
         revision: str,
-        clock: Callable[[], datetime],
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.manifest = model.manifest
+        self.manifest = manifest = model.manifest
         self._model = model
-        self._cache = cache
+        self._local, self._remote = caches
         self._recorder = recorder
         self._metrics = metrics
-        self._revision = revision
         self._clock = clock
+        identity = (manifest.name, manifest.version, manifest.sha256, revision)
+        self._rows = RowEncoder(identity, model.width, manifest.classes)
         # One thread: the model answers one call at a time.
         self._thread = ThreadPoolExecutor(1, "inference") if model.warm_seconds > SLOW_SECONDS else None
+        self._most = _most_together(model)
+        self._asked: list[_Ask] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def predict(self, request_id: str, instances: Sequence[Instance]) -> Answer:
+    def predict(self, request_id: str, instances: Sequence[Instance]) -> "asyncio.Future[Answer]":
         """Predict the class of each instance, and have it recorded under `request_id`.
 
-        Raises InferenceError, after counting it, when the model does not answer, and ProblemError when the record of
-        the answer could not be kept.
+        The future raises InferenceError, which was counted, when the model does not answer, and ProblemError when the
+        record of the answer could not be kept.
         """
-        self._metrics.features.observe(instances)
-        known = await self._cache.get(instances)
-        unknown = [instance for instance, prediction in zip(instances, known, strict=True) if prediction is None]
-        computed: list[Prediction] = []
-        if unknown:
-            computed = await self._infer(unknown)
-            self._cache.put(unknown, computed)
-        fresh = iter(computed)
-        predictions = [next(fresh) if prediction is None else prediction for prediction in known]
-        await self._recorder.submit(self._record(request_id, instances, predictions))
-        for prediction in predictions:
-            self._metrics.predicted(prediction.class_index)
-        return Answer(predictions, _source(len(instances), len(unknown)))
+        ask = _Ask(request_id, instances, asyncio.get_running_loop().create_future())
+        if not self._asked:
+            # Begins after all that this turn has read from the network has been asked for.
+            self._spawn(self._serve_asked())
+        self._asked.append(ask)
+        return ask.answer
 
     def close(self) -> None:
         """End the model's thread, when it has one, after what it is doing."""
         if self._thread:
             self._thread.shutdown()
 
-    async def _infer(self, instances: Sequence[Instance]) -> list[Prediction]:
-        try:
-            if self._thread is None:
-                return self._timed(instances)
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, instances)
-        except InferenceError as error:
-            self._metrics.failure(error.reason)
-            raise
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _timed(self, instances: Sequence[Instance]) -> list[Prediction]:
+    async def _serve_asked(self) -> None:
+        asked, self._asked = self._asked, []
+        first, *others = _groups(asked, self._most)
+        for group in others:
+            self._spawn(self._serve(group))
+        await self._serve(first)
+
+    async def _serve(self, asks: "Sequence[_Ask]") -> None:
+        try:
+            self._metrics.features.observe([instance for ask in asks for instance in ask.instances])
+            await self._find(asks)
+            if missing := [ask for ask in asks if ask.missing]:
+                await self._compute(missing)
+            await self._finish([ask for ask in asks if not ask.missing])
+        except Exception as error:  # noqa: BLE001 - each of them answers with it, and logs it
+            for ask in asks:
+                ask.fail(error)
+
+    async def _find(self, asks: "Sequence[_Ask]") -> None:
+        """Take what is known from the caches."""
+        _share(asks, self._local.get(_missing(asks)), LOCAL)
+        asks = [ask for ask in asks if ask.missing]
+        if asks and self._is_remote(asks):
+            flowers = _missing(asks)
+            found = await self._remote.get(flowers)
+            if any(found):
+                self._local.put(*zip(*[known for known in zip(flowers, found, strict=True) if known[1]], strict=True))
+                _share(asks, found, REDIS)
+
+    async def _compute(self, asks: "Sequence[_Ask]") -> None:
+        """Have the model answer what is missing. When it fails with some together, each is tried alone."""
+        flowers = _missing(asks)
+        predictions, seconds = await self._infer(flowers)
+        if not isinstance(predictions, InferenceError):
+            self._metrics.inference(seconds, len(asks))
+            self._local.put(flowers, predictions)
+            if self._is_remote(asks):
+                self._remote.put(flowers, predictions)
+            _share(asks, predictions, MODEL)
+        elif len(asks) > 1:
+            for ask in asks:
+                await self._compute([ask])
+        else:
+            self._metrics.inference(seconds)
+            self._metrics.failure(predictions.reason)
+            asks[0].fail(predictions)
+
+    async def _finish(self, asks: "Sequence[_Ask]") -> None:
+        """Have the predictions recorded, then let them go."""
+        if not asks:
+            return
+        at = self._clock()
+        entries = [self._rows.entry(ask.request_id, at, ask.instances, ask.found) for ask in asks]
+        for ask, refusal in zip(asks, await self._recorder.submit(entries), strict=True):
+            if refusal:
+                ask.fail(refusal)
+            else:
+                self._count(ask.found)
+                ask.succeed()
+
+    def _count(self, predictions: "Sequence[Prediction]") -> None:
+        if len(predictions) == 1:
+            self._metrics.predicted(predictions[0].class_index)
+            return
+        for class_index, count in Counter([prediction.class_index for prediction in predictions]).items():
+            self._metrics.predicted(class_index, count)
+
+    async def _infer(self, flowers: Sequence[Packed]) -> tuple[list[Prediction] | InferenceError, float]:
+        if self._thread is None:
+            return self._timed(flowers)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, flowers)
+
+    def _timed(self, flowers: Sequence[Packed]) -> tuple[list[Prediction] | InferenceError, float]:
+        """What the model answers or why it does not, and how long it took. Seconds."""
         started = time.perf_counter()
+        answer: list[Prediction] | InferenceError
         try:
-            return self._model.predict(instances)
-        finally:
-            self._metrics.inference(time.perf_counter() - started)
+            answer = self._model.predict(flowers)
+        except InferenceError as error:
+            answer = error
+        return answer, time.perf_counter() - started
 
-    def _record(
-        self, request_id: str, instances: Sequence[Instance], predictions: Sequence[Prediction]
-    ) -> RequestRecord:
-        classes = self.manifest.classes
-        return RequestRecord(
-            request_id=request_id,
-            predicted_at=self._clock(),
-            model_name=self.manifest.name,
-            model_version=self.manifest.version,
-            model_digest=self.manifest.sha256,
-            revision=self._revision,
-            instances=tuple(
-                RecordedInstance(instance, classes[prediction.class_index], prediction.probabilities)
-                for instance, prediction in zip(instances, predictions, strict=True)
-            ),
-        )
+    def _is_remote(self, asks: "Sequence[_Ask]") -> bool:
+        return self._thread is not None or len(asks[0].instances) <= _MOST_REMOTE
 
 
-def _source(asked: int, computed: int) -> str:
-    if computed == 0:
-        return "cache"
-    return "model" if computed == asked else "both"
+class _Ask:
+    """One request on its way."""
+
+    __slots__ = ("_places", "_sources", "answer", "found", "instances", "missing", "packed", "request_id")
+
+    def __init__(self, request_id: str, instances: Sequence[Instance], answer: asyncio.Future[Answer]) -> None:
+        self.request_id = request_id
+        self.instances = instances
+        self.answer = answer
+        self.found: list[Prediction] = [_UNKNOWN] * len(instances)
+        self.packed = self.missing = pack(instances)
+        self._places: Sequence[int] = range(len(instances))
+        self._sources: list[str] = []
+
+    def take(self, found: Sequence[Prediction | None], source: str) -> None:
+        """Take what was found of the missing ones, in their order."""
+        if not any(found):
+            return
+        self._sources.append(source)
+        if len(found) == 1 == len(self.found):
+            # The usual case, and the one that has to be fast: what is looked for was found.
+            (self.found[0],) = found  # type: ignore[assignment]
+            self.missing = []
+            return
+        places, flowers = self._places, self.missing
+        self._places, self.missing = left, still_missing = [], []
+        for place, flower, prediction in zip(places, flowers, found, strict=True):
+            if prediction is None:
+                left.append(place)
+                still_missing.append(flower)
+            else:
+                self.found[place] = prediction
+
+    def succeed(self) -> None:
+        """Let the request go on, unless it has ended meanwhile."""
+        if not self.answer.done():
+            source = self._sources[0] if len(self._sources) == 1 else MIXED
+            self.answer.set_result(Answer(self.instances, self.packed, self.found, source))
+
+    def fail(self, error: Exception) -> None:
+        """Let the request end with `error`, unless it has ended otherwise."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+_UNKNOWN: Final = Prediction(-1, ())
+
+
+def _missing(asks: Sequence[_Ask]) -> list[Packed]:
+    return asks[0].missing if len(asks) == 1 else [flower for ask in asks for flower in ask.missing]
+
+
+def _share(asks: Sequence[_Ask], found: Sequence[Prediction | None], source: str) -> None:
+    """Give each request what was found of its missing flowers."""
+    start = 0
+    for ask in asks:
+        end = start + len(ask.missing)
+        ask.take(found[start:end], source)
+        start = end
+
+
+def _most_together(model: Model) -> int:
+    """How many flowers the model is asked for at once, unless a single request has more. 1: one request at a time."""
+    if not model.separable:
+        return 1
+    # No longer than a single flower may hold up the event loop.
+    return max(1, min(_MOST_TOGETHER, int(SLOW_SECONDS / model.warm_seconds)))
+
+
+def _groups(asks: Sequence[_Ask], most: int) -> list[list[_Ask]]:
+    """The requests in their order, in groups of `most` flowers. One that is not looked for in Redis is alone."""
+    groups: list[list[_Ask]] = []
+    room = 0
+    for ask in asks:
+        size = len(ask.instances)
+        if size > room or size > _MOST_REMOTE:
+            groups.append([])
+            room = most if size <= _MOST_REMOTE else 0
+        groups[-1].append(ask)
+        room -= size
+    return groups

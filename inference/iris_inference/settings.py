@@ -32,6 +32,9 @@ Kind = TypeVar("Kind", bound="DatabaseSettings")
 RedisUrl = Annotated[SecretStr, _url_with_scheme("redis", "rediss", "unix")]
 
 
+LogFeatures = Literal["full", "hash", "off"]
+
+
 class DatabaseSettings(BaseSettings):
     """What the commands that work on the database read. URLs are secrets: they hold passwords and are never printed."""
 
@@ -55,6 +58,13 @@ class Settings(DatabaseSettings):
     metrics_port: Port = Field(9100, description="port of /metrics, apart from the API")
     revision: str = Field("local", description="revision of the release that this pod belongs to")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level that is logged")
+    # Not in full unless asked for: what is measured may belong to somebody, and logs go further than databases.
+    log_features: LogFeatures = Field(
+        "hash", description="the features in a request's log line: as they are, as a keyed hash, or not at all"
+    )
+    log_hash_key: SecretStr | None = Field(
+        None, description="key of the hash, the same in all pods to compare them; none: a new one at each start"
+    )
 
     redis_url: RedisUrl | None = Field(
         None,
@@ -105,7 +115,7 @@ class Settings(DatabaseSettings):
     spool_sync: bool = Field(
         default=False, description="wait for the disk before each answer: survives a crash of the machine as well"
     )
-    record_batch: int = Field(500, ge=1, le=10_000, description="most predictions written in one statement")
+    record_batch: int = Field(2_000, ge=1, le=10_000, description="most predictions written in one statement")
 
     @field_validator("auth")
     @classmethod

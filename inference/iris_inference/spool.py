@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from iris_inference import segments
 from iris_inference.frames import LONGEST, Place, frame
 from iris_inference.groupsync import GroupSync
 from iris_inference.logs import fields
-from iris_inference.records import BacklogDamagedError, BacklogFullError, Entry
+from iris_inference.records import BacklogDamagedError, BacklogFullError, Entry, rows_of
 from iris_inference.segments import Segment
 
 log = logging.getLogger(__name__)
@@ -70,19 +71,20 @@ class Spool:
             place = None if self._closed else next(first.read(first.end), None)
             return place.entry.at if place else None
 
-    def append(self, entry: Entry) -> None:
-        """Add one entry, whole or, with BacklogFullError, not at all."""
-        data = frame(entry)
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add the entries, all of them or, with BacklogFullError, none."""
+        frames = [frame(entry) for entry in entries]
+        data = b"".join(frames)
         with self._mutex:
             if self._closed:
                 raise BacklogFullError("the process is about to end")
-            if self.size + len(data) > self._max_bytes or len(data) > LONGEST:
+            if self.size + len(data) > self._max_bytes or max(map(len, frames)) > LONGEST:
                 raise BacklogFullError(f"the spool holds {self.size} bytes, {self._max_bytes} may be kept")
             try:
                 active = self._segments[-1]
                 if active.sealed or (active.end and active.end + len(data) > self._segment_bytes):
                     active = self._begin_segment()
-                active.write(data, entry.rows)
+                active.write(data, rows_of(entries))
             except OSError as error:
                 raise BacklogFullError(f"the spool cannot be written: {error}") from error
 

@@ -1,34 +1,28 @@
 """Predictions and feedback in PostgreSQL, through SQLAlchemy. Blocking: for threads, never for the event loop."""
 
+import io
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Final
 
+import psycopg2
+from psycopg2.errors import UniqueViolation
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from iris_inference import partitions, schema
+from iris_inference.copyrows import COLUMNS, HEADER, TRAILER
 from iris_inference.feedback import FeedbackResult, FeedbackState
 from iris_inference.postgres import connect, told
 from iris_inference.records import Entry, StoreRefusedError, StoreUnavailableError
 from iris_inference.schema import SchemaMode, TablesMissingError
 
-# PostgreSQL takes the records apart: rendering a row's eleven values here would cost more than all else about it.
-_INSERT: Final = text("""
-    INSERT INTO predictions (request_id, instance, predicted_on, predicted_at, model_name, model_version, model_digest,
-                             revision, features, label, probabilities)
-    SELECT request_id, place - 1, (predicted_at AT TIME ZONE 'UTC')::date, predicted_at, model_name, model_version,
-           model_digest, revision, features, label, probabilities
-    FROM json_to_recordset(CAST(:records AS json))
-         AS record(request_id text, predicted_at timestamptz, model_name text, model_version text, model_digest text,
-                   revision text, instances json),
-         ROWS FROM (json_to_recordset(instances)
-                    AS (features double precision[], label text, probabilities double precision[]))
-         WITH ORDINALITY AS flower(features, label, probabilities, place)
-    ON CONFLICT DO NOTHING
-""")
+_COPY: Final = f"COPY {{table}} ({', '.join(COLUMNS)}) FROM STDIN WITH (FORMAT binary)"
+# Ends with its transaction. COPY itself knows no ON CONFLICT.
+_MAKE_INCOMING: Final = text("CREATE TEMPORARY TABLE incoming (LIKE predictions) ON COMMIT DROP")
+_TAKE_NEW: Final = text("INSERT INTO predictions SELECT * FROM incoming ON CONFLICT DO NOTHING")
 # A client may use a request id again on another day; a label is about the last use.
 _FIND: Final = text("""
     SELECT label, revision, predicted_on FROM predictions WHERE request_id = :request_id AND instance = :instance
@@ -42,6 +36,9 @@ _KEPT_LABEL: Final = text("""
     SELECT label FROM feedback
     WHERE request_id = :request_id AND instance = :instance AND predicted_on = :predicted_on
 """)
+
+_FIRST_DAY: Final = date(1970, 1, 1).toordinal()
+_SECONDS_A_DAY: Final = 86_400
 
 
 class Database:
@@ -68,10 +65,17 @@ class Database:
 
         Raises StoreUnavailableError or StoreRefusedError; then none was written, or all were.
         """
-        records = b"[" + b",".join(entry.payload for entry in entries) + b"]"
-        days = {datetime.fromtimestamp(entry.at, UTC).date() for entry in entries}
-        with self._transaction(days) as connection:
-            return connection.execute(_INSERT, {"records": records.decode()}).rowcount
+        rows = HEADER + b"".join([entry.payload for entry in entries]) + TRAILER
+        days = {date.fromordinal(_FIRST_DAY + int(entry.at // _SECONDS_A_DAY)) for entry in entries}
+        try:
+            with self._transaction(days) as connection:
+                return _copy(connection, rows, "predictions")
+        except _RepeatedError:
+            # Some of them are there already. They are told apart in a table aside, which costs as much again.
+            with self._transaction(days) as connection:
+                connection.execute(_MAKE_INCOMING)
+                _copy(connection, rows, "incoming")
+                return connection.execute(_TAKE_NEW).rowcount
 
     def add_feedback(self, request_id: str, instance: int, label: str) -> FeedbackResult:
         """Keep the true label of one prediction. The first one stays; a different one later is a contradiction.
@@ -101,12 +105,15 @@ class Database:
             self._ensure_tables(days or set())
             with self._engine.begin() as connection:
                 yield connection
-        except (DataError, IntegrityError) as error:
+        except UniqueViolation as error:
+            raise _RepeatedError from error
+        # COPY goes past SQLAlchemy, so its errors are the driver's own.
+        except (DataError, IntegrityError, psycopg2.DataError, psycopg2.IntegrityError) as error:
             if not _lacks_partition(error):
                 raise StoreRefusedError(told(error)) from error
             self._forget_tables()
             raise StoreUnavailableError(told(error)) from error
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, psycopg2.Error) as error:
             # Whatever it was, the next call looks for the tables again: the database may be a new, empty one.
             self._forget_tables()
             raise StoreUnavailableError(told(error)) from error
@@ -137,8 +144,19 @@ class Database:
             partitions.make(connection, sorted(days.union(ahead)))
 
 
-def _lacks_partition(error: DataError | IntegrityError) -> bool:
+class _RepeatedError(Exception):
+    """A row of a COPY is there already, so none was written."""
+
+
+def _copy(connection: Connection, rows: bytes, table: str) -> int:
+    """Copy the rows into a table and return how many they were."""
+    cursor = connection.connection.cursor()
+    cursor.copy_expert(_COPY.format(table=table), io.BytesIO(rows), len(rows))
+    return int(cursor.rowcount)
+
+
+def _lacks_partition(error: Exception) -> bool:
     """Whether a row was refused because its day is not there, as after a drop that was too eager."""
-    code = getattr(error.orig, "pgcode", None)
-    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
-    return code == "23514" and constraint is None
+    original = getattr(error, "orig", error)
+    constraint = getattr(getattr(original, "diag", None), "constraint_name", None)
+    return getattr(original, "pgcode", None) == "23514" and constraint is None

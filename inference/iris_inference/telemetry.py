@@ -5,25 +5,23 @@ because Prometheus has nothing to subtract from.
 """
 
 import time
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     disable_created_metrics,
     start_http_server,
 )
-from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from iris_inference.artifact import Manifest
 from iris_inference.auth.counts import AuthCounts
+from iris_inference.counters import FeatureHistogram, LoopCounter, LoopHistogram
 from iris_inference.records import Backlog
 from iris_inference.runtime import FailureReason
 
@@ -41,39 +39,7 @@ FEEDBACK_OUTCOMES: Final = ("correct", "incorrect")
 # skipped: not tried, because it has just failed several times.
 RATE_SYNC_RESULTS: Final = ("ok", "failed", "skipped")
 
-
-class FeatureHistogram(Collector):
-    """`model_feature_bucket{feature,le}`: how the values of each feature are distributed.
-
-    Written by hand because a batch brings a thousand values at once, and four locks a flower would show.
-    Only the event loop observes; a scrape that reads in between is off by that one request at most.
-    """
-
-    def __init__(self, features: Sequence[str], bounds: Sequence[float]) -> None:
-        self._features = tuple(features)
-        self._bounds = tuple(bounds)
-        self._counts = [[0] * (len(bounds) + 1) for _ in features]
-        self._sums = [0.0] * len(features)
-
-    def observe(self, instances: Iterable[Sequence[float]]) -> None:
-        """Count each value of each instance in the bucket of its feature."""
-        for instance in instances:
-            for position, value in enumerate(instance):
-                self._counts[position][bisect_left(self._bounds, value)] += 1
-                self._sums[position] += value
-
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        """The family as Prometheus reads it, with cumulative buckets."""
-        family = HistogramMetricFamily("model_feature", "Values of each feature, in centimetres.", labels=["feature"])
-        bounds = [*map(str, self._bounds), "+Inf"]
-        for feature, counts, total in zip(self._features, self._counts, self._sums, strict=True):
-            seen = 0
-            buckets: list[tuple[str, float]] = []
-            for bound, count in zip(bounds, list(counts), strict=True):
-                seen += count
-                buckets.append((bound, float(seen)))
-            family.add_metric([feature], buckets, total)
-        yield family
+_Collector = TypeVar("_Collector", bound=Collector)
 
 
 class Metrics:
@@ -83,25 +49,25 @@ class Metrics:
         # Nobody reads when a counter was made, and each would be one more series for each label value.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
         self.registry = CollectorRegistry()
-        self._requests = self._counter("inference_requests", "Prediction requests by status code.", "code")
-        self._request_seconds = Histogram(
-            "inference_request_duration_seconds",
-            "Time from a prediction request's arrival to the end of its answer.",
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
+        self._requests = self._loop_counter(
+            "inference_requests", "Prediction requests by status code.", "code", PREDICTION_CODES
         )
-        self._inference_seconds = Histogram(
+        self._request_seconds = self._histogram(
+            "inference_request_duration_seconds", "Time from a prediction request's arrival to the end of its answer."
+        )
+        self._inference_seconds = self._histogram(
             "model_inference_duration_seconds",
-            "Time that the model took for the flowers of one request.",
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
+            "Time that the model took for the flowers of one request, and of those that it was asked for together.",
         )
         self._failures = self._counter("model_inference_failures", "Requests that the model did not answer.", "reason")
-        self._predictions = self._counter("model_predictions", "Predicted flowers by class.", "class")
-        self.features = FeatureHistogram(request_features, FEATURE_BUCKETS)
-        self.registry.register(self.features)
+        self._predictions = self._loop_counter(
+            "model_predictions", "Predicted flowers by class.", "class", manifest.classes
+        )
+        self._class_labels = [(name,) for name in manifest.classes]
+        self.features = self._registered(FeatureHistogram(request_features, FEATURE_BUCKETS))
         self._feedback = self._counter("model_feedback", "True labels that came back, for this revision.", "outcome")
-        self._cache = self._counter("cache_requests", "Looked up flowers by tier and result.", "tier", "result")
+        cache = self._counter("cache_requests", "Looked up flowers by tier and result.", "tier", "result")
+        self._cache = {(tier, found): cache.labels(tier, found) for tier, found in product(CACHE_TIERS, CACHE_RESULTS)}
         self._records = self._counter("prediction_records", "Predictions on their way to PostgreSQL.", "result")
         self.auth = AuthCounts()
         self.registry.register(self.auth)
@@ -115,46 +81,51 @@ class Metrics:
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
         return Counter(name, description, labels, registry=self.registry)
 
+    def _loop_counter(self, name: str, description: str, label: str, values: Iterable[str]) -> LoopCounter:
+        return self._registered(LoopCounter(name, description, [label], ((value,) for value in values)))
+
+    def _histogram(self, name: str, description: str) -> LoopHistogram:
+        return self._registered(LoopHistogram(name, description, LATENCY_BUCKETS))
+
+    def _registered(self, collector: _Collector) -> _Collector:
+        self.registry.register(collector)
+        return collector
+
     def _gauge(self, name: str, description: str) -> Gauge:
         return Gauge(name, description, registry=self.registry)
 
     def _start_at_zero(self, manifest: Manifest) -> None:
-        for code in PREDICTION_CODES:
-            self._requests.labels(code)
         for reason in FailureReason:
             self._failures.labels(reason.value)
         for outcome in FEEDBACK_OUTCOMES:
             self._feedback.labels(outcome)
-        for tier, cached in product(CACHE_TIERS, CACHE_RESULTS):
-            self._cache.labels(tier, cached)
         for recorded in RECORD_RESULTS:
             self._records.labels(recorded)
         for synced in RATE_SYNC_RESULTS:
             self._rate_syncs.labels(synced)
-        self._class_counters = [self._predictions.labels(name) for name in manifest.classes]
         self._info.labels(manifest.name, manifest.version, manifest.sha256).set(1)
 
     def request(self, code: int, seconds: float) -> None:
-        """One prediction request was answered."""
-        self._requests.labels(str(code)).inc()
+        """One prediction request was answered. Like all that count requests and flowers, for the event loop only."""
+        self._requests.add((str(code),))
         self._request_seconds.observe(seconds)
 
-    def inference(self, seconds: float) -> None:
-        """The model ran, well or not."""
-        self._inference_seconds.observe(seconds)
+    def inference(self, seconds: float, requests: int = 1) -> None:
+        """The model ran, well or not, for so many requests together."""
+        self._inference_seconds.observe(seconds, requests)
 
     def failure(self, reason: FailureReason) -> None:
         """The model did not answer a request."""
         self._failures.labels(reason.value).inc()
 
-    def predicted(self, class_index: int) -> None:
-        """One flower was given a class."""
-        self._class_counters[class_index].inc()
+    def predicted(self, class_index: int, count: int = 1) -> None:
+        """So many flowers were given a class."""
+        self._predictions.add(self._class_labels[class_index], count)
 
     def cache(self, tier: str, result: str, count: int) -> None:
         """`count` flowers were looked up in a tier of the cache, all with the same result."""
         if count:
-            self._cache.labels(tier, result).inc(count)
+            self._cache[tier, result].inc(count)
 
     def records(self, result: str, count: int) -> None:
         """`count` predictions got a step further, or nowhere, on the way to PostgreSQL."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 
-from starlette.requests import Request
+from starlette.types import Scope as RequestScope
 
 from iris_inference.auth.authenticator import Authenticator, token_of
 from iris_inference.auth.identity import Identity, Outcome, Refusal, Scope
@@ -42,7 +42,7 @@ class Guard(Protocol):
         """What a guarded route says in its `openapi_extra`."""
         ...
 
-    def check(self, request: Request, scope: Scope) -> None:
+    def check(self, request: RequestScope, scope: Scope) -> None:
         """Let the request pass, or raise ProblemError: 401, 403, 429 or 503."""
         ...
 
@@ -58,7 +58,7 @@ class OpenGuard:
         """Nothing to say."""
         return {}
 
-    def check(self, request: Request, scope: Scope) -> None:
+    def check(self, request: RequestScope, scope: Scope) -> None:
         """Nobody is asked for anything."""
 
 
@@ -84,13 +84,13 @@ class KeyGuard:
         """Either way of sending a key; OpenAPI 3.1 lets the scope be named for both."""
         return {"security": [{_BEARER: [scope.value]}, {_HEADER: [scope.value]}]}
 
-    def check(self, request: Request, scope: Scope) -> None:
+    def check(self, request: RequestScope, scope: Scope) -> None:
         """Let the request pass, with its user in the request's state, or raise ProblemError."""
-        headers = request.scope["headers"]
+        headers = request["headers"]
         found = self._authenticator.admit(token_of(headers), scope)
         identity = found if isinstance(found, Identity) else found.identity
         if identity is not None:
-            state = request.scope["state"]
+            state = request["state"]
             state["user"] = identity.client
             state["key_id"] = identity.key_id
         if isinstance(found, Refusal):

@@ -1,5 +1,6 @@
 """The whole service on real ports, in a thread of the test run: its start costs no import."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from contract.inference.api import REVISION, Api
 from integration.harness.process import free_port
 from iris_inference.artifact import read_manifest
+from iris_inference.logs import Lines
 from iris_inference.main import Process
 from iris_inference.schemas import FEATURES
 from iris_inference.settings import Settings
@@ -33,7 +35,7 @@ def serving(model: Path, **settings: Any) -> Iterator[Api]:
     )
     manifest = read_manifest(model)
     metrics = Metrics(manifest, FEATURES)
-    process = Process(configured, manifest, metrics)
+    process = Process(configured, manifest, metrics, Lines(sys.stdout.buffer))
     thread = threading.Thread(target=process.run)
     with metrics.serving(configured.host, configured.metrics_port):
         thread.start()

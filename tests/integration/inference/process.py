@@ -12,7 +12,7 @@ import pytest
 from contract.inference.api import REVISION, Api
 from integration.harness.process import ServerProcess, free_port
 
-_SOURCES = Path(__file__).parents[3] / "inference"
+SOURCES = Path(__file__).parents[3] / "inference"
 
 
 class Service(Api):
@@ -27,7 +27,7 @@ class Service(Api):
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
-            "PYTHONPATH": str(_SOURCES),
+            "PYTHONPATH": str(SOURCES),
             "PYTHONWARNINGS": "error",
             "IRIS_MODEL_DIR": str(model),
             "IRIS_HOST": "127.0.0.1",

@@ -17,9 +17,9 @@ from integration.inference.database import recorded, select
 from integration.inference.waiting import eventually
 from iris_inference import migrate, partitions, schema
 from iris_inference.feedback import FeedbackState
-from iris_inference.records import Entry, StoreUnavailableError, encode
+from iris_inference.records import StoreUnavailableError
 from iris_inference.store import Database
-from unit.inference.entries import AT, entry, record
+from unit.inference.entries import AT, entry
 
 _SOURCES = Path(__file__).parents[3] / "inference"
 _NOBODY = "postgresql://iris:hunter2@127.0.0.1:1/iris"
@@ -101,7 +101,7 @@ def test_only_the_days_before_those_to_keep_are_dropped_with_their_labels(postgr
     now = datetime.combine(today(engine), datetime.min.time(), UTC)
     for age in (0, 1, 2, 3, 10):
         name = f"age-{age}"
-        database.insert([_encoded(name, now - timedelta(days=age))])
+        database.insert([entry(name, at=now - timedelta(days=age))])
         assert database.add_feedback(name, 0, "setosa").state is FeedbackState.ACCEPTED
     migrate.run(postgres_url, keep_days=3)
     rows = select(engine, "SELECT request_id FROM labelled_predictions ORDER BY 1")
@@ -110,8 +110,8 @@ def test_only_the_days_before_those_to_keep_are_dropped_with_their_labels(postgr
     assert days(engine, "feedback")[0] == f"feedback_{now - timedelta(days=2):%Y%m%d}"
     # A record that waited longer than its day was kept is still taken, as soon as it is noticed that the day has gone.
     with pytest.raises(StoreUnavailableError, match="no partition"):
-        database.insert([_encoded("late", now - timedelta(days=10))])
-    assert database.insert([_encoded("late", now - timedelta(days=10))]) == 1
+        database.insert([entry("late", at=now - timedelta(days=10))])
+    assert database.insert([entry("late", at=now - timedelta(days=10))]) == 1
     database.close()
 
 
@@ -125,10 +125,10 @@ def test_a_day_that_nobody_made_is_made_by_the_first_record_of_it(postgres_url: 
 
 def test_a_request_id_counts_once_a_day(postgres_url: str, engine: Engine) -> None:
     database = Database(postgres_url)
-    same = [_encoded("same", AT), _encoded("same", AT + timedelta(hours=1))]
+    same = [entry("same", at=AT), entry("same", at=AT + timedelta(hours=1))]
     assert database.insert(same) == 1
     assert database.insert(same) == 0
-    assert database.insert([_encoded("same", AT + timedelta(days=1))]) == 1
+    assert database.insert([entry("same", at=AT + timedelta(days=1))]) == 1
     with engine.begin() as connection, pytest.raises(IntegrityError, match="predicted_on_is_the_day"):
         connection.execute(text("UPDATE predictions SET predicted_at = predicted_at + interval '1 day'"))
     database.close()
@@ -175,7 +175,7 @@ def test_a_user_without_the_right_to_make_tables_can_serve(postgres_url: str, en
     before, _, rest = postgres_url.partition("//")
     database = Database(f"{before}//server:server@{rest.partition('@')[2]}", "wait")
     now = datetime.combine(today(engine), datetime.min.time(), UTC)
-    assert database.insert([_encoded("a", now)]) == 1
+    assert database.insert([entry("a", at=now)]) == 1
     assert database.add_feedback("a", 0, "setosa").state is FeedbackState.ACCEPTED
     database.close()
 
@@ -211,7 +211,3 @@ def test_the_command_gives_up_when_it_was_told_to() -> None:
     assert ended.returncode == 1
     assert "the database does not let it" in ended.stdout
     assert "hunter2" not in ended.stdout + ended.stderr
-
-
-def _encoded(name: str, at: datetime) -> Entry:
-    return encode(record(name, at=at))

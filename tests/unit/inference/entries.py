@@ -1,24 +1,24 @@
 """Records for tests, told apart by their request id."""
 
-import json
 from datetime import UTC, datetime
 
-from iris_inference.records import Backlog, Entry, RecordedInstance, RequestRecord, encode
+from iris_inference import copyrows
+from iris_inference.copyrows import RowEncoder
+from iris_inference.records import Backlog, Entry
+from iris_inference.runtime import Prediction
 
 AT = datetime(2024, 1, 31, 12, tzinfo=UTC)
+_ENCODER = RowEncoder(("iris", "1.0.0", "d" * 64, "r"), 4, ("setosa", "versicolor", "virginica"))
+_FLOWER = (5.1, 3.5, 1.4, 0.2)
+_PREDICTION = Prediction(0, (1.0, 0.0, 0.0))
 
 
-def record(request_id: str, rows: int = 1, at: datetime = AT) -> RequestRecord:
-    flower = RecordedInstance((5.1, 3.5, 1.4, 0.2), "setosa", (1.0, 0.0, 0.0))
-    return RequestRecord(request_id, at, "iris", "1.0.0", "d", "r", (flower,) * rows)
-
-
-def entry(request_id: str, rows: int = 1) -> Entry:
-    return encode(record(request_id, rows))
+def entry(request_id: str, rows: int = 1, at: datetime = AT) -> Entry:
+    return _ENCODER.entry(request_id, at.timestamp(), [_FLOWER] * rows, [_PREDICTION] * rows)
 
 
 def request_id(entry: Entry) -> str:
-    return str(json.loads(entry.payload)["request_id"])
+    return copyrows.request_id(entry.payload)
 
 
 def waiting(spool: Backlog) -> list[str]:

@@ -46,6 +46,18 @@ def root() -> bytes:
     )
 
 
+def blending() -> bytes:
+    """Scores divided by the largest of all rows: what a flower gets depends on those that came with it."""
+    return _model(
+        [
+            helper.make_node("MatMul", ["features", "weights"], ["scores"]),
+            helper.make_node("ReduceMax", ["scores"], ["largest"], keepdims=1),
+            helper.make_node("Div", ["scores", "largest"], ["probabilities"]),
+        ],
+        np.ones((4, 3)).tolist(),
+    )
+
+
 def picky() -> bytes:
     """Uses a feature as an index into three numbers: fails at run time for 3 and more."""
     return _model(

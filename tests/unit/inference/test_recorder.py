@@ -13,7 +13,7 @@ from iris_inference.schemas import FEATURES
 from iris_inference.spool import Spool
 from iris_inference.telemetry import Metrics
 from unit.inference import graphs
-from unit.inference.entries import record, request_id
+from unit.inference.entries import entry, request_id
 
 
 class Store:
@@ -82,7 +82,9 @@ def recording(request: pytest.FixtureRequest, store: Store, metrics: Metrics, tm
 def submit(recorder: BatchRecorder, *request_ids: str, rows: int = 1) -> None:
     async def all_of_them() -> None:
         for one in request_ids:
-            await recorder.submit(record(one, rows))
+            for refusal in await recorder.submit([entry(one, rows)]):
+                if refusal:
+                    raise refusal
 
     asyncio.run(all_of_them())
 

@@ -1,7 +1,7 @@
 import pytest
 
 from iris_inference.artifact import ArtifactError
-from iris_inference.runtime import FailureReason, InferenceError, Model
+from iris_inference.runtime import FailureReason, InferenceError, Model, pack
 from iris_inference.schemas import FEATURES
 from unit.inference import graphs
 
@@ -12,7 +12,7 @@ SMALL, LARGE = (5.0, 3.0, 1.0, 0.2), (5.0, 3.0, 6.0, 0.2)
 
 def test_predictions_come_in_the_order_of_the_instances() -> None:
     model = Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH)), FEATURES)
-    predictions = model.predict([LARGE, SMALL, LARGE])
+    predictions = model.predict(pack([LARGE, SMALL, LARGE]))
     assert [prediction.class_index for prediction in predictions] == [2, 2, 2]
     assert predictions[0].probabilities[2] > predictions[1].probabilities[2]
     assert predictions[0] == predictions[2]
@@ -21,13 +21,13 @@ def test_predictions_come_in_the_order_of_the_instances() -> None:
 def test_a_model_is_fed_by_the_names_of_its_features_not_by_their_order() -> None:
     straight = Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH)), FEATURES)
     turned = Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH[::-1]), FEATURES[::-1]), FEATURES)
-    assert turned.predict([SMALL, LARGE]) == straight.predict([SMALL, LARGE])
+    assert turned.predict(pack([SMALL, LARGE])) == straight.predict(pack([SMALL, LARGE]))
 
 
 def test_a_model_may_use_fewer_features_than_a_request_carries() -> None:
     narrow = Model(graphs.artifact(graphs.linear([[-1, 0, 1]]), ["petal_length"]), FEATURES)
     wide = Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH)), FEATURES)
-    assert narrow.predict([LARGE]) == wide.predict([LARGE])
+    assert narrow.predict(pack([LARGE])) == wide.predict(pack([LARGE]))
 
 
 def test_a_feature_that_no_request_carries_is_a_mismatch() -> None:
@@ -35,23 +35,23 @@ def test_a_feature_that_no_request_carries_is_a_mismatch() -> None:
     model = Model(graphs.artifact(graphs.linear(weights), [*FEATURES, "petal_area"]), FEATURES)
     assert model.missing_features == ("petal_area",)
     with pytest.raises(InferenceError, match="petal_area") as failure:
-        model.predict([SMALL])
+        model.predict(pack([SMALL]))
     assert failure.value.reason is FailureReason.FEATURE_MISMATCH
 
 
 def test_an_answer_that_is_not_finite_is_a_failure() -> None:
     model = Model(graphs.artifact(graphs.root()), FEATURES)
-    assert model.predict([SMALL])
+    assert model.predict(pack([SMALL]))
     with pytest.raises(InferenceError, match="nan") as failure:
-        model.predict([SMALL, (-5.0, -3.0, -1.0, -0.2)])
+        model.predict(pack([SMALL, (-5.0, -3.0, -1.0, -0.2)]))
     assert failure.value.reason is FailureReason.NON_FINITE
 
 
 def test_what_onnx_runtime_raises_is_a_failure() -> None:
     model = Model(graphs.artifact(graphs.picky()), FEATURES)
-    assert model.predict([(0.0, 1.0, 2.0, 0.0)])
+    assert model.predict(pack([(0.0, 1.0, 2.0, 0.0)]))
     with pytest.raises(InferenceError) as failure:
-        model.predict([(0.0, 1.0, 3.0, 0.0)])
+        model.predict(pack([(0.0, 1.0, 3.0, 0.0)]))
     assert failure.value.reason is FailureReason.RUNTIME_ERROR
 
 

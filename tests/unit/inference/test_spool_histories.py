@@ -28,7 +28,7 @@ def test_no_order_of_events_loses_or_reorders_an_entry(
     for step, amount in steps:
         if step == "append":
             appended.append(str(len(appended)))
-            spool.append(entry(appended[-1], rows=amount))
+            spool.append([entry(appended[-1], rows=amount)])
         elif step == "take":
             entries = spool.peek(amount)
             taken += map(request_id, entries)

@@ -4,8 +4,9 @@ import urllib.request
 import pytest
 
 from integration.harness.process import accepts, free_port
+from iris_inference.counters import FeatureHistogram
 from iris_inference.schemas import FEATURES
-from iris_inference.telemetry import FEATURE_BUCKETS, FeatureHistogram, Metrics
+from iris_inference.telemetry import FEATURE_BUCKETS, Metrics
 from unit.inference import graphs
 
 

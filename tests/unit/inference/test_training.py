@@ -6,7 +6,7 @@ import pytest
 
 from contract.inference.models import Exported
 from iris_inference.artifact import ArtifactError, read_artifact, read_manifest
-from iris_inference.runtime import Model
+from iris_inference.runtime import Model, pack
 from iris_inference.schemas import FEATURES
 from iris_training import cli, dataset, parity
 from iris_training.export import export
@@ -27,7 +27,7 @@ def test_a_model_that_loads_labels_the_data_set_well(exported: Exported, recipe:
     model = loaded(exported, recipe)
     flowers = dataset.iris()
     instances = [tuple(map(float, row)) for row in flowers.features]
-    labels = [prediction.class_index for prediction in model.predict(instances)]
+    labels = [prediction.class_index for prediction in model.predict(pack(instances))]
     right = sum(int(label) == true for label, true in zip(labels, flowers.labels.tolist(), strict=True))
     assert right >= 144
 

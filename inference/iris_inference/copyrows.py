@@ -1,0 +1,155 @@
+"""Records as PostgreSQL's COPY reads them: binary rows of the table `predictions`, made once and not looked at again.
+
+A row is the number of its columns and then each column as its length and its value, in network byte order. Numbers are
+not written out in decimals here nor read from them there: both would cost more than all else about a record.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import chain, repeat
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iris_inference.records import Entry
+from iris_inference.runtime import Instance, Prediction
+
+# The order of the values in a row. A change here needs another MAGIC in frames.py.
+COLUMNS: Final = (
+    *("request_id", "instance", "predicted_on", "predicted_at", "model_name", "model_version", "model_digest"),
+    *("revision", "features", "label", "probabilities"),
+)
+HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER: Final = b"\xff\xff"
+
+# From here on numpy's fixed cost is less than that of a loop.
+_MANY: Final = 16
+_MICROSECONDS_A_DAY: Final = 86_400_000_000
+# PostgreSQL counts from the first of January 2000.
+_EPOCH: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp())
+_FLOAT8: Final = 701
+_COUNT: Final = struct.pack("!h", len(COLUMNS))
+_LENGTH: Final = struct.Struct("!i")
+_INSTANCE: Final = struct.Struct("!ih")
+_MOMENT: Final = struct.Struct("!iiiq")
+# An array before its values: its length in bytes; one dimension, no nulls, the type; its size and first index.
+_ARRAY: Final = struct.Struct("!iiiiii")
+
+
+class RowEncoder:
+    """Writes the rows of one model in one revision, which has so many features and classes."""
+
+    def __init__(self, identity: Sequence[str], features: int, classes: Sequence[str]) -> None:
+        """`identity`: the model's name, its version, its digest, and the revision."""
+        self._identity = b"".join(map(_text, identity))
+        self._labels = [_text(label) for label in classes]
+        self._features = _Doubles(features)
+        self._probabilities = _Doubles(len(classes))
+        self._at = math.nan
+        self._middle = b""
+
+    def entry(
+        self, request_id: str, at: float, instances: Sequence[Instance], predictions: Sequence[Prediction]
+    ) -> Entry:
+        """The record of one request, answered at `at` in seconds since 1970."""
+        start = _COUNT + _text(request_id)
+        if at != self._at:
+            # Requests that are answered together are so at the same time.
+            moment = round((at - _EPOCH) * 1_000_000)
+            self._at = at
+            self._middle = _MOMENT.pack(4, moment // _MICROSECONDS_A_DAY, 8, moment) + self._identity
+        if len(instances) == 1:
+            return Entry(1, at, self._row(start, 0, instances[0], predictions[0]))
+        write = self._many if len(instances) >= _MANY else self._few
+        return Entry(len(instances), at, write(start, instances, predictions))
+
+    def _row(self, start: bytes, place: int, instance: Instance, prediction: Prediction) -> bytes:
+        return b"".join(
+            (
+                start,
+                _INSTANCE.pack(2, place),
+                self._middle,
+                self._features.pack(instance),
+                self._labels[prediction.class_index],
+                self._probabilities.pack(prediction.probabilities),
+            )
+        )
+
+    def _few(self, start: bytes, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> bytes:
+        pairs = zip(instances, predictions, strict=True)
+        return b"".join([self._row(start, place, *pair) for place, pair in enumerate(pairs)])
+
+    def _many(self, start: bytes, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> bytes:
+        features = np.array(instances, dtype=">f8")
+        probabilities = np.array([prediction.probabilities for prediction in predictions], dtype=">f8")
+        classes = np.array([prediction.class_index for prediction in predictions])
+        written = []
+        for class_index in np.unique(classes).tolist():
+            # Rows of one class are of one length, so a matrix of bytes holds them.
+            places = np.flatnonzero(classes == class_index)
+            first = int(places[0])
+            row = self._row(start, 0, instances[first], predictions[first])
+            rows = np.tile(np.frombuffer(row, dtype=np.uint8), (len(places), 1))
+            instance_end = len(start) + _INSTANCE.size
+            rows[:, instance_end - 2 : instance_end] = _as_bytes(places.astype(">i2"))
+            features_end = instance_end + len(self._middle) + self._features.size
+            self._features.fill(rows[:, :features_end], features[places])
+            self._probabilities.fill(rows, probabilities[places])
+            written.append(rows.tobytes())
+        return b"".join(written)
+
+
+class _Doubles:
+    """Arrays of a fixed number of doubles. Each value follows its length, 8."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._values = struct.Struct("!" + "id" * width)
+        self.size = _ARRAY.size + self._values.size
+        self._eights = (8,) * width
+        self._head = _ARRAY.pack(self.size - 4, 1, 0, _FLOAT8, width, 1)
+
+    def pack(self, values: Sequence[float]) -> bytes:
+        """One array."""
+        return self._head + self._values.pack(*chain.from_iterable(zip(self._eights, values, strict=True)))
+
+    def fill(self, rows: NDArray[np.uint8], values: NDArray[np.float64]) -> None:
+        """Put the values of each row where `rows`, the bytes of an array at the end of each, have others."""
+        for position in range(self._width):
+            end = rows.shape[1] - 12 * (self._width - 1 - position)
+            rows[:, end - 8 : end] = _as_bytes(np.ascontiguousarray(values[:, position]))
+
+
+def of_json(payload: bytes) -> bytes:
+    """The rows of a record as releases before this one wrote it down."""
+    record = json.loads(payload)
+    flowers = record["instances"]
+    known = sorted({flower["label"] for flower in flowers})
+    # The classes that nothing was predicted as are not in the record, and not needed.
+    classes = [*known, *repeat("", len(flowers[0]["probabilities"]) - len(known))]
+    identity = [record[name] for name in ("model_name", "model_version", "model_digest", "revision")]
+    encoder = RowEncoder(identity, len(flowers[0]["features"]), classes)
+    predictions = [Prediction(known.index(flower["label"]), tuple(flower["probabilities"])) for flower in flowers]
+    instances = [tuple(flower["features"]) for flower in flowers]
+    at = datetime.fromisoformat(record["predicted_at"]).timestamp()
+    return encoder.entry(record["request_id"], at, instances, predictions).payload
+
+
+def request_id(payload: bytes) -> str:
+    """The request that the rows belong to."""
+    (length,) = _LENGTH.unpack_from(payload, len(_COUNT))
+    start = len(_COUNT) + _LENGTH.size
+    return payload[start : start + length].decode()
+
+
+def _text(value: str) -> bytes:
+    content = value.encode()
+    return _LENGTH.pack(len(content)) + content
+
+
+def _as_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    return values.view(np.uint8).reshape(len(values), -1)
