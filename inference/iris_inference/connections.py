@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from iris_inference.body import IS_HERE
 from iris_inference.problems import MEDIA_TYPE
 from iris_inference.settings import Settings
+from iris_inference.whole_answers import CYCLE
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 # The application's own deadline for a body comes first: it answers with the reason.
@@ -59,6 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """From here on the application has the request."""
         super().on_headers_complete()
+        self.scope["state"][CYCLE] = self.cycle
         self._in_head = False
         self._due = self.loop.time() + self.body_seconds
 

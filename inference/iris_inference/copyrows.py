@@ -7,9 +7,9 @@ not written out in decimals here nor read from them there: both would cost more 
 import json
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import chain, repeat
+from itertools import chain, groupby, repeat
 from typing import Final
 
 import numpy as np
@@ -84,13 +84,14 @@ class RowEncoder:
         return b"".join([self._row(start, place, *pair) for place, pair in enumerate(pairs)])
 
     def _many(self, start: bytes, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> bytes:
-        features = np.array(instances, dtype=">f8")
-        probabilities = np.array([prediction.probabilities for prediction in predictions], dtype=">f8")
-        classes = np.array([prediction.class_index for prediction in predictions])
+        features = self._features.matrix(instances)
+        probabilities = self._probabilities.matrix([prediction.probabilities for prediction in predictions])
+        classes = [prediction.class_index for prediction in predictions]
+        of_class = np.array(classes)
         written = []
-        for class_index in np.unique(classes).tolist():
+        for class_index in sorted(set(classes)):
             # Rows of one class are of one length, so a matrix of bytes holds them.
-            places = np.flatnonzero(classes == class_index)
+            places = np.flatnonzero(of_class == class_index)
             first = int(places[0])
             row = self._row(start, 0, instances[first], predictions[first])
             rows = np.tile(np.frombuffer(row, dtype=np.uint8), (len(places), 1))
@@ -99,7 +100,7 @@ class RowEncoder:
             features_end = instance_end + len(self._middle) + self._features.size
             self._features.fill(rows[:, :features_end], features[places])
             self._probabilities.fill(rows, probabilities[places])
-            written.append(rows.tobytes())
+            written.append(rows.data)
         return b"".join(written)
 
 
@@ -117,11 +118,17 @@ class _Doubles:
         """One array."""
         return self._head + self._values.pack(*chain.from_iterable(zip(self._eights, values, strict=True)))
 
+    def matrix(self, rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+        """The values of all rows, in network byte order."""
+        values = np.fromiter(chain.from_iterable(rows), np.float64, self._width * len(rows))
+        return values.astype(">f8").reshape(-1, self._width)
+
     def fill(self, rows: NDArray[np.uint8], values: NDArray[np.float64]) -> None:
         """Put the values of each row where `rows`, the bytes of an array at the end of each, have others."""
+        content = _as_bytes(values)
         for position in range(self._width):
             end = rows.shape[1] - 12 * (self._width - 1 - position)
-            rows[:, end - 8 : end] = _as_bytes(np.ascontiguousarray(values[:, position]))
+            rows[:, end - 8 : end] = content[:, 8 * position : 8 * position + 8]
 
 
 def of_json(payload: bytes) -> bytes:
@@ -139,8 +146,24 @@ def of_json(payload: bytes) -> bytes:
     return encoder.entry(record["request_id"], at, instances, predictions).payload
 
 
+def split(entry: Entry) -> list[Entry]:
+    """The records of one request each."""
+    requests = [list(rows) for _, rows in groupby(_rows(entry.payload), request_id)]
+    return [Entry(len(rows), entry.at, b"".join(rows)) for rows in requests]
+
+
+def _rows(payload: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(payload):
+        end = start + len(_COUNT)
+        for _ in COLUMNS:
+            end += _LENGTH.size + _LENGTH.unpack_from(payload, end)[0]
+        yield payload[start:end]
+        start = end
+
+
 def request_id(payload: bytes) -> str:
-    """The request that the rows belong to."""
+    """The request that the first row belongs to."""
     (length,) = _LENGTH.unpack_from(payload, len(_COUNT))
     start = len(_COUNT) + _LENGTH.size
     return payload[start : start + length].decode()

@@ -7,6 +7,7 @@ two of them sees the one without the other, as it would with locks.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 # From here on numpy's fixed cost is less than that of a loop.
-_MANY: Final = 16
+_MANY: Final = 64
 
 
 class LoopCounter(Collector):
@@ -83,7 +84,7 @@ class FeatureHistogram(Collector):
                 sums[position] += value
 
     def _observe_many(self, instances: Sequence[Sequence[float]]) -> None:
-        matrix = np.array(instances)
+        matrix = np.fromiter(chain.from_iterable(instances), np.float64).reshape(len(instances), -1)
         buckets = self._edges.searchsorted(matrix)
         for position, counts in enumerate(self._counts):
             found = np.bincount(buckets[:, position], minlength=len(counts)).tolist()

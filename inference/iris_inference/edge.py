@@ -2,9 +2,11 @@
 
 import logging
 import time
+from http import HTTPStatus
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from iris_inference.artifact import Manifest
 from iris_inference.body import headers_of
@@ -14,10 +16,12 @@ from iris_inference.predict import Predict
 from iris_inference.request_ids import RequestIds
 from iris_inference.request_log import RequestLog
 from iris_inference.telemetry import Metrics
+from iris_inference.whole_answers import CYCLE, WholeAnswers
 
 log = logging.getLogger(__name__)
 
 PREDICT_PATH: Final = "/v1/predict"
+_OK: Final = HTTPStatus.OK.value
 # Probes come every few seconds for ever and say nothing that the readiness of the pod does not.
 _PROBE_PATHS: Final = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 
@@ -45,6 +49,7 @@ class Edge:
         self._model_path = f"/v2/models/{manifest.name}/"
         self._log = request_log
         self._ids = RequestIds()
+        self._whole = WholeAnswers(manifest.version)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -54,16 +59,25 @@ class Edge:
         started = time.perf_counter()
         headers = headers_of(scope)
         state = scope.setdefault("state", {})
+        cycle = state.pop(CYCLE, None)
         state["headers"] = headers
         state["request_id"] = self._ids.of(headers.get(b"x-request-id"))
-        serve = self._serve_prediction if _predicts(scope) else self._serve_other
-        status, failure = await serve(scope, receive, send)
+        if _predicts(scope):
+            status, failure = await self._serve_prediction(scope, receive, send, cycle)
+        else:
+            status, failure = await self._serve_other(scope, receive, send)
         self._finish(scope, status, time.perf_counter() - started, failure)
 
-    async def _serve_prediction(self, scope: Scope, receive: Receive, send: Send) -> Served:
+    async def _serve_prediction(
+        self, scope: Scope, receive: Receive, send: Send, cycle: RequestResponseCycle | None
+    ) -> Served:
         """Answer by the endpoint itself: the application's layers would cost more than all else about it."""
         answer = await self._predict(scope, receive)
-        headers = [*answer.headers, *self._marks(scope["state"]["request_id"])]
+        request_id: str = scope["state"]["request_id"]
+        plain = answer.status == _OK and not self._lifecycle.draining
+        if plain and self._whole.write(cycle, request_id, answer.body):
+            return _OK, None
+        headers = [*answer.headers, *self._marks(request_id)]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
         return answer.status, answer.failure

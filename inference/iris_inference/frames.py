@@ -33,8 +33,8 @@ class Place(NamedTuple):
 
 def frame(entry: Entry) -> bytes:
     """The entry as it is written."""
-    covered = _HEAD.pack(entry.rows, entry.at, len(entry.payload)) + entry.payload
-    return MAGIC + _SUM.pack(zlib.crc32(covered)) + covered
+    head = _HEAD.pack(entry.rows, entry.at, len(entry.payload))
+    return b"".join((MAGIC, _SUM.pack(zlib.crc32(entry.payload, zlib.crc32(head))), head, entry.payload))
 
 
 def parse(data: bytes, offset: int = 0) -> Iterator[Place]:

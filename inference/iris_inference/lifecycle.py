@@ -16,6 +16,8 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self._phase = Phase.LOADING
+        # Whether the process is about to end; asked at each request, so no property.
+        self.draining = False
 
     @property
     def phase(self) -> Phase:
@@ -27,11 +29,6 @@ class Lifecycle:
         """Whether new work is welcome."""
         return self._phase is Phase.READY
 
-    @property
-    def draining(self) -> bool:
-        """Whether the process is about to end."""
-        return self._phase is Phase.DRAINING
-
     def loaded(self) -> None:
         """The model is loaded and warm."""
         if self._phase is Phase.LOADING:
@@ -40,3 +37,4 @@ class Lifecycle:
     def drain(self) -> None:
         """The process was asked to end."""
         self._phase = Phase.DRAINING
+        self.draining = True

@@ -43,8 +43,6 @@ class LocalCache:
         if not self._capacity:
             return
         kept = self._kept
-        for flower, prediction in zip(flowers, predictions, strict=True):
-            kept[flower] = prediction
-            kept.move_to_end(flower)
-        while len(kept) > self._capacity:
+        kept.update(zip(flowers, predictions, strict=True))
+        for _ in range(len(kept) - self._capacity):
             kept.popitem(last=False)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 import threading
+from collections import deque
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
 
@@ -18,29 +19,33 @@ class Lines:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._mutex = threading.Lock()
-        self._waiting: list[bytes] = []
+        # Threads may add to it at any time, and take from it with the mutex.
+        self._waiting: deque[bytes] = deque()
+        self._scheduled = False
 
     def write(self, line: bytes) -> None:
         """Write a line at once, after those that wait. From any thread."""
-        with self._mutex:
-            self._waiting.append(line)
+        self._waiting.append(line)
         self.flush()
 
     def write_soon(self, line: bytes) -> None:
         """Write a line before the event loop waits again. From its thread."""
-        with self._mutex:
-            self._waiting.append(line)
-            first = len(self._waiting) == 1
-        if first:
-            asyncio.get_running_loop().call_soon(self.flush)
+        self._waiting.append(line)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
 
     def flush(self) -> None:
         """Write what waits."""
         with self._mutex:
-            lines, self._waiting = self._waiting, []
+            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
             if lines:
                 self._stream.write(b"".join(lines))
                 self._stream.flush()
+
+    def _end_turn(self) -> None:
+        self._scheduled = False
+        self.flush()
 
 
 class LineHandler(logging.Handler):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
+from iris_inference.copyrows import split
 from iris_inference.logs import fields
 from iris_inference.problems import ProblemError
 from iris_inference.records import (
@@ -18,6 +19,7 @@ from iris_inference.records import (
     Refusal,
     StoreRefusedError,
     StoreUnavailableError,
+    joined,
     rows_of,
 )
 from iris_inference.telemetry import Metrics
@@ -69,7 +71,7 @@ class BatchRecorder:
 
     def _append(self, entries: Sequence[Entry]) -> list[Refusal]:
         try:
-            self._backlog.append(entries)
+            self._backlog.append([joined(entries)])
         except BacklogFullError as error:
             if len(entries) == 1:
                 return [self._refused(entries[0], error)]
@@ -146,13 +148,26 @@ class BatchRecorder:
                 self._insert(entries[:half])
                 self._insert(entries[half:])
                 return
-            self._drop(entries[0].rows, str(error))
+            self._insert_apart(split(entries[0]), str(error))
         else:
             self._unsure = False
             duplicates = 0 if unsure else rows_of(entries) - new
             self._metrics.records("recorded", rows_of(entries) - duplicates)
             self._metrics.records("duplicate", duplicates)
         self._backlog.forget(len(entries))
+
+    def _insert_apart(self, entries: Sequence[Entry], refusal: str) -> None:
+        """Insert those of one entry that are not refused. `refusal`: why all of them together were."""
+        refused = entries if len(entries) == 1 else [entry for entry in entries if self._is_refused(entry)]
+        self._metrics.records("recorded", rows_of(entries) - rows_of(refused))
+        self._drop(rows_of(refused), refusal)
+
+    def _is_refused(self, entry: Entry) -> bool:
+        try:
+            self._store.insert([entry])
+        except StoreRefusedError:
+            return True
+        return False
 
     def _rest(self) -> None:
         if self._closing.wait(self._pause):

@@ -10,7 +10,9 @@ from iris_inference.problems import ProblemError
 
 
 class Entry(NamedTuple):
-    """A request's record as it waits: its rows as copyrows.py writes them, and what must be known without reading them.
+    """Records as they wait: their rows as copyrows.py writes them, and what must be known without reading them.
+
+    They are of one request, or of some that were answered at the same time.
 
     `rows` is the number of its flowers, `at` the time of the prediction in seconds since 1970.
     """
@@ -18,6 +20,13 @@ class Entry(NamedTuple):
     rows: int
     at: float
     payload: bytes
+
+
+def joined(entries: Sequence[Entry]) -> Entry:
+    """The records of requests that were answered at the same time as one."""
+    if len(entries) == 1:
+        return entries[0]
+    return Entry(rows_of(entries), entries[0].at, b"".join([entry.payload for entry in entries]))
 
 
 def rows_of(entries: Sequence[Entry]) -> int:

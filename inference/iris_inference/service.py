@@ -104,7 +104,9 @@ class PredictionService:
 
     async def _find(self, asks: "Sequence[_Ask]") -> None:
         """Take what is known from the caches."""
-        _share(asks, self._local.get(_missing(asks)), LOCAL)
+        known = self._local.get(_missing(asks))
+        if any(known):
+            _share(asks, known, LOCAL)
         asks = [ask for ask in asks if ask.missing]
         if asks and self._is_remote(asks):
             flowers = _missing(asks)

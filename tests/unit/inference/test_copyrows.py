@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from iris_inference import copyrows
 from iris_inference.copyrows import RowEncoder
+from iris_inference.records import joined
 from iris_inference.runtime import Prediction
 from unit.inference.entries import AT
 
@@ -65,3 +66,14 @@ def test_a_record_of_an_earlier_release_becomes_the_same_rows(pairs: Answered) -
 def test_a_request_is_found_in_its_rows() -> None:
     entry = RowEncoder(IDENTITY, 4, CLASSES).entry("order-17", 0.0, [(1, 2, 3, 4)], [Prediction(0, (1.0, 0.0, 0.0))])
     assert copyrows.request_id(entry.payload) == "order-17"
+
+
+def test_records_that_wait_as_one_are_told_apart_again() -> None:
+    encoder = RowEncoder(IDENTITY, 4, CLASSES)
+    flower, found = (1.0, 2.0, 3.0, 4.0), Prediction(2, (0.0, 0.0, 1.0))
+    entries = [
+        encoder.entry(name, AT.timestamp(), [flower] * rows, [found] * rows)
+        for name, rows in (("a", 1), ("b", 3), ("c", 20), ("d", 1))
+    ]
+    assert copyrows.split(joined(entries)) == entries
+    assert copyrows.split(entries[2]) == [entries[2]]

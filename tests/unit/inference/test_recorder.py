@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from iris_inference import copyrows
 from iris_inference.memory import MemoryBacklog
 from iris_inference.problems import ProblemError
 from iris_inference.recorder import BatchRecorder
-from iris_inference.records import Backlog, Entry, StoreRefusedError, StoreUnavailableError
+from iris_inference.records import Backlog, Entry, Refusal, StoreRefusedError, StoreUnavailableError
 from iris_inference.schemas import FEATURES
 from iris_inference.spool import Spool
 from iris_inference.telemetry import Metrics
@@ -35,6 +36,7 @@ class Store:
         try:
             if self.away.is_set():
                 raise StoreUnavailableError("away")
+            entries = [request for one in entries for request in copyrows.split(one)]
             if self.refused.intersection(map(request_id, entries)):
                 raise StoreRefusedError("never")
             new = [one for one in entries if request_id(one) not in self.known]
@@ -87,6 +89,10 @@ def submit(recorder: BatchRecorder, *request_ids: str, rows: int = 1) -> None:
                     raise refusal
 
     asyncio.run(all_of_them())
+
+
+def submit_together(recorder: BatchRecorder, request_ids: Sequence[str], rows: int = 1) -> Sequence[Refusal]:
+    return asyncio.run(recorder.submit([entry(one, rows) for one in request_ids]))
 
 
 def counted(metrics: Metrics, result: str) -> float:
@@ -170,6 +176,35 @@ def test_only_what_is_refused_is_dropped_and_its_neighbours_are_written(
     recorder.close(5)
     assert store.ids() == [name for name in NAMES if name not in store.refused]
     assert (counted(metrics, "dropped"), counted(metrics, "recorded")) == (2, 28)
+
+
+def test_of_requests_that_were_answered_together_only_the_refused_one_is_dropped(
+    recording: Record, store: Store, metrics: Metrics
+) -> None:
+    """Seen to fail with the whole of such an entry dropped."""
+    store.refused = {"7"}
+    recorder = recording(batch=100)
+    submit_together(recorder, NAMES[:10], rows=2)
+    submit(recorder, *NAMES[10:])
+    recorder.close(5)
+    assert store.ids() == [*NAMES[:7], *NAMES[8:]]
+    assert (counted(metrics, "dropped"), counted(metrics, "recorded")) == (2, 18 + 20)
+    assert counted(metrics, "duplicate") == 0
+
+
+def test_requests_that_together_are_too_much_are_taken_one_by_one_while_there_is_room(
+    store: Store, metrics: Metrics, tmp_path: Path
+) -> None:
+    store.away.set()
+    recorder = BatchRecorder(store, Spool(tmp_path, 3_000, sync=False), metrics, batch=2)
+    refusals = submit_together(recorder, NAMES)
+    taken = [name for name, refusal in zip(NAMES, refusals, strict=True) if refusal is None]
+    assert 0 < len(taken) < len(NAMES)
+    assert taken == NAMES[: len(taken)]
+    assert counted(metrics, "rejected") == len(NAMES) - len(taken)
+    store.away.clear()
+    recorder.close(5)
+    assert store.ids() == taken
 
 
 def test_a_database_that_goes_while_the_refused_one_is_looked_for_loses_nothing(
