@@ -24,7 +24,7 @@ class Median:
     p99_ms: float
     resident_bytes: float
     server_share: float
-    load_core: float
+    load_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ def _median(runs: Sequence[Run]) -> Median:
         p50_ms=median(run.p50_ms for run in runs),
         p99_ms=median(run.p99_ms for run in runs),
         resident_bytes=median(run.memory.resident for run in runs),
-        server_share=median(run.server_share for run in runs),
-        load_core=median(run.load_core.busy for run in runs),
+        server_share=median(run.shares["server"] for run in runs),
+        load_share=median(sum(run.shares.values()) - run.shares["server"] for run in runs),
     )
 
 

@@ -40,16 +40,22 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What the kernel has counted until now: for both cores, and for the server in seconds."""
+    """What the kernel has counted until now: of both cores, and of what runs on them in seconds."""
 
     server: procfs.Ticks
     load: procfs.Ticks
-    spent: float
+    spent: Mapping[str, float]
 
     @classmethod
-    def now(cls, server: Server) -> "_Reading":
+    def now(cls, server: Server, database: Database | None) -> "_Reading":
         """Read them."""
-        return cls(procfs.ticks(SERVER_CPU), procfs.ticks(LOAD_CPU), procfs.spent(server.process.pid))
+        programs = {"server": server.process.pid, **(database.processes if database else {})}
+        spent = {name: procfs.spent(pid) for name, pid in programs.items()}
+        return cls(procfs.ticks(SERVER_CPU), procfs.ticks(LOAD_CPU), {**spent, "wrk": procfs.spent_by_the_ended()})
+
+    def shares(self, since: "_Reading", seconds: float) -> dict[str, float]:
+        """How much of a core each program had."""
+        return {name: (spent - since.spent[name]) / seconds for name, spent in self.spent.items()}
 
 
 class Bench:
@@ -73,10 +79,10 @@ class Bench:
             self.check(server, probes)
             warm = self._send(server, self._bodies(case, _most(case) * duration.warm), duration.warm)
             bodies = self._bodies(case, int(warm.rate * _SPARE * duration.measured) + _most(case))
-            before = _Reading.now(server)
+            before = _Reading.now(server, database)
             with _scraped(server, database) as scraper:
                 seen = self._send(server, bodies, duration.measured)
-            after = _Reading.now(server)
+            after = _Reading.now(server, database)
             self.check(server, probes)
             memory = procfs.memory(server.process.pid)
             asked = 1 + 2 * PROBES
@@ -95,7 +101,7 @@ class Bench:
             max_ms=seen.milliseconds(100),
             errors=seen.errors,
             answer_bytes=len(answer),
-            server_share=(after.spent - before.spent) / seen.seconds,
+            shares=after.shares(before, seen.seconds),
             server_core=procfs.usage(before.server, after.server),
             load_core=procfs.usage(before.load, after.load),
             memory=memory,

@@ -1,6 +1,7 @@
 """What the kernel counts: how busy a core was, and how much memory a program with its children holds."""
 
 import os
+import resource
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,12 @@ def spent(pid: int) -> float:
     """Seconds that a program and all of its descendants have calculated, since each was started."""
     ticks_a_second = os.sysconf("SC_CLK_TCK")
     return sum(sum(_times(member)) for member in (pid, *descendants(pid))) / ticks_a_second
+
+
+def spent_by_the_ended() -> float:
+    """Seconds that our own children have calculated which have ended, each of them for as long as it lived."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime
 
 
 def descendants(pid: int) -> Sequence[int]:

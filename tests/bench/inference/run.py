@@ -27,7 +27,7 @@ class Behind:
 class Run:
     """Latencies in ms, memory in bytes, usage of cores in shares of 1. A void run counts for nothing.
 
-    `server_share` is what the server itself had of its core. Less than nearly all of it means that the load did not
+    `shares` are what each program had of its core. Less than nearly all of it for `server` means that the load did not
     keep it busy, or that somebody else was there.
     """
 
@@ -43,7 +43,7 @@ class Run:
     max_ms: float
     errors: dict[str, int]
     answer_bytes: int
-    server_share: float
+    shares: dict[str, float]
     server_core: Usage
     load_core: Usage
     memory: Memory

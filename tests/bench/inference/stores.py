@@ -41,7 +41,8 @@ class Stores:
         self._postgres.server.start()
         self._redis.server.start()
         try:
-            yield Database(self._postgres.create_database(), self._redis.url)
+            processes = {"postgres": self._postgres.server.pid, "redis": self._redis.server.pid}
+            yield Database(self._postgres.create_database(), self._redis.url, processes)
         finally:
             self._redis.server.stop()
             self._postgres.server.stop()
@@ -57,6 +58,8 @@ class Database:
 
     url: str
     redis_url: str
+    processes: Mapping[str, int]
+    """The process ids of what stands behind our service."""
 
     @property
     def variables(self) -> dict[str, str]:

@@ -37,7 +37,7 @@ def _measured(result: Result) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         caption=f"median of {setting.repetitions} x {setting.measured_seconds} s, {setting.connections} connections; "
-        "busy: the server on its core, and the other core",
+        "busy: the server, and the load with the stores",
     )
     table.add_column("server", no_wrap=True)
     table.add_column("model", no_wrap=True)
@@ -57,7 +57,7 @@ def _row(median: Median, bare: Median | None) -> list[str]:
         f"{median.p50_ms:.2f}",
         f"{median.p99_ms:.2f}",
         f"{median.resident_bytes / MEGABYTE:.0f}",
-        f"{median.server_share * 100:.0f} {median.load_core * 100:3.0f}",
+        f"{median.server_share * 100:.0f} {median.load_share * 100:3.0f}",
     ]
 
 

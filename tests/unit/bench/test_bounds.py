@@ -26,7 +26,7 @@ def run(case: str, **seen: Any) -> Run:
         "max_ms": 4.0,
         "errors": {},
         "answer_bytes": 270,
-        "server_share": 0.98,
+        "shares": {"server": 0.98, "wrk": 0.2},
         "server_core": Usage(1.0, 0.0),
         "load_core": Usage(0.5, 0.0),
         "memory": Memory(100_000_000, 90_000_000),
@@ -99,3 +99,9 @@ def test_start_and_image_are_held_against_their_limits() -> None:
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     assert {bound.met for bound in judged([run("bare")]).values()} == {None}
     assert judged([])["image"].note == "not built"
+
+
+def test_the_load_is_all_that_runs_beside_the_server() -> None:
+    found = medians([run("ours", shares={"server": 0.9, "wrk": 0.2, "postgres": 0.5, "redis": 0.1})])["ours"]
+    assert found.server_share == 0.9
+    assert found.load_share == pytest.approx(0.8)

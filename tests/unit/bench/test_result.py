@@ -94,5 +94,7 @@ def test_the_json_has_every_repetition_and_every_verdict(tmp_path: Path) -> None
 
 
 def test_a_server_that_had_not_its_whole_core_is_doubtful() -> None:
-    assert "doubtful: bentoml had only 60% of its core" in shown(of(*GOOD, run("bentoml", server_share=0.6)))
+    assert "doubtful: bentoml had only 60% of its core" in shown(
+        of(*GOOD, run("bentoml", shares={"server": 0.6, "wrk": 0.9}))
+    )
     assert "doubtful" not in shown(of(*GOOD))
