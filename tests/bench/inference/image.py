@@ -42,7 +42,7 @@ def find(listed: str, image: Image) -> ImageSize:
     for row in json.loads(listed or "[]") or []:
         if image.keyed_name in (row.get("names") or []):
             return ImageSize(in_bytes(row["size"]), image.name)
-    return ImageSize(None, "not built from the present sources; make images")
+    return ImageSize(None, "not built; make images")
 
 
 def in_bytes(size: str) -> float:
