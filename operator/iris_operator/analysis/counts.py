@@ -8,15 +8,23 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class RequestCounts:
-    """Requests that one revision answered in an interval.
+    """What one revision did in an interval. None: not measured at all.
 
-    `by_code` counts by HTTP status code. `at_most` counts the requests that took at most so many
-    seconds, by the bound of the histogram's bucket; `timed` is the histogram's total.
+    `by_code` counts requests by HTTP status code. `at_most` counts the requests that took at most so many seconds, by
+    the bound of the histogram's bucket; `timed` is the histogram's total. `failures` are failed inferences, `by_class`
+    predictions by class, `features` the values of the request's features by bucket (not cumulative), `correct` and
+    `incorrect` the answers that a label came for in this interval. `pods` are the same counts by pod.
     """
 
     by_code: Mapping[str, int] = field(default_factory=dict)
     at_most: Mapping[float, int] = field(default_factory=dict)
     timed: int = 0
+    failures: int | None = None
+    by_class: Mapping[str, int] | None = None
+    features: Mapping[str, tuple[int, ...]] | None = None
+    correct: int | None = None
+    incorrect: int | None = None
+    pods: tuple[RequestCounts, ...] = ()
 
     @property
     def total(self) -> int:
@@ -28,14 +36,19 @@ class RequestCounts:
         """Requests answered with a 5xx code."""
         return sum(count for code, count in self.by_code.items() if code.startswith("5"))
 
-    def slower_than(self, bound: float) -> int:
-        """Requests that took longer than `bound` seconds, which must be a bucket's bound."""
-        return max(0, self.timed - self.at_most[bound])
-
 
 @dataclass(frozen=True)
 class Interval:
-    """One look at both revisions over the same time. None: that revision had no series at all."""
+    """One look at both revisions over the same time. None: that revision had no series at all.
+
+    `weight` is the share that the router claims to give the canary, for the check of the split. `custom` has the answers
+    to custom queries by name; None is an answer without a number. `paired` counts requests that both versions answered
+    and one got right: (only stable, only canary). `training` has the buckets of the training data, by feature.
+    """
 
     canary: RequestCounts | None
     stable: RequestCounts | None
+    weight: float | None = None
+    custom: Mapping[str, float | None] = field(default_factory=dict)
+    paired: tuple[int, int] | None = None
+    training: Mapping[str, tuple[float, ...]] | None = None

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from iris_operator.analysis.check import Check
-from iris_operator.analysis.checks import error_rate, latency
+from iris_operator.analysis.check import Check, Shape
+from iris_operator.analysis.checks import accuracy, error_rate, inference_failures, latency, prediction_drift
 from iris_operator.api.spec import Checks
 
+# In the order in which people read them. None: the check is off.
+_BUILDERS: Mapping[str, Callable[[Checks, Shape], Check | None]] = {
+    error_rate.NAME: lambda of, _: error_rate.ErrorRate(of.error_rate),
+    inference_failures.NAME: lambda of, _: inference_failures.InferenceFailures(of.inference_failures),
+    latency.NAME: lambda of, shape: latency.Latency(of.latency, shape),
+    prediction_drift.NAME: lambda of, shape: prediction_drift.PredictionDrift(of.prediction_drift, shape),
+    accuracy.NAME: lambda of, shape: accuracy.Accuracy(of.accuracy, shape) if of.accuracy else None,
+}
 
-def build_checks(settings: Checks) -> Mapping[str, Check]:
-    """The judges of a release, by name."""
-    return {
-        error_rate.NAME: error_rate.ErrorRate(settings.error_rate),
-        latency.NAME: latency.Latency(settings.latency),
-    }
+
+def build_checks(settings: Checks, shape: Shape) -> Mapping[str, Check]:
+    """The judges of a release, by name; custom queries are judged apart, they are no evidence."""
+    built = {name: build(settings, shape) for name, build in _BUILDERS.items()}
+    return {name: check for name, check in built.items() if check is not None}

@@ -159,35 +159,97 @@ class Rollout(ApiModel):
         return steps
 
 
-class ErrorRateCheck(ApiModel):
-    """5xx answers of the canary against those of stable, over the same time."""
+class RatioCheck(ApiModel):
+    """Rare failures of the canary against those of stable, over the same time."""
 
-    tolerance: float = Field(
-        default=0.01, gt=0, lt=1, description="Share of all requests that may fail through the canary, as a fraction."
+    max_ratio: float = Field(
+        default=2.0,
+        ge=1.25,
+        le=1000,
+        description="How many times stable's failures a canary may have and still go on; more than half of it, and more "
+        "than stable's, rolls back when it is certain.",
     )
+    max_harm: float = Field(
+        default=0.02,
+        gt=0,
+        lt=1,
+        description="Share of all requests that may fail through the canary, as a fraction; tolerated also beyond maxRatio.",
+    )
+
+
+class ErrorRateCheck(RatioCheck):
+    """5xx answers."""
+
     shared_incident: float = Field(
-        default=0.05, gt=0, le=1, description="Error share of stable from which nothing is concluded."
+        default=0.05,
+        gt=0,
+        le=1,
+        description="Error share of stable from which nothing good is concluded of the canary.",
     )
+
+
+class InferenceFailuresCheck(RatioCheck):
+    """Requests that the model could not answer."""
 
 
 class LatencyCheck(ApiModel):
-    """Slow answers of the canary against those of stable, bucket by bucket."""
+    """Durations of the canary against those of stable, over the whole histogram."""
 
-    floor: Duration = Field(default="25ms", description="Requests faster than this are never called slow.")
-    margin: float = Field(default=2.0, ge=1, description="Factor by which the share of slow requests may grow.")
-    tolerance: float = Field(
-        default=0.1, gt=0, lt=1, description="Share of slow canary requests that is tolerated in any case."
+    max_slower: float = Field(
+        default=1.25, gt=1, le=100, description="Factor by which a canary may be slower and still go on."
     )
-    min_requests: int = Field(default=50, ge=1, description="Canary requests without which the check does not pass.")
 
-    _floor = field_validator("floor")(_check_duration)
+
+class PredictionDriftCheck(ApiModel):
+    """Shares of the predicted classes, canary against stable over the same requests' time."""
+
+    max_shift: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="Difference of any class's share with which a canary may go on; beyond half of it, when that is certain, "
+        "it is rolled back.",
+    )
+
+
+class AccuracyCheck(ApiModel):
+    """Answers that later labels called wrong, canary against stable."""
+
+    max_drop: float = Field(
+        default=0.02, gt=0, lt=1, description="Accuracy that a canary may lose and still go on, as a fraction."
+    )
+
+
+class CustomCheck(ApiModel):
+    """A PromQL query with a bound. It knows no statistics: a breach is a breach, so many of them in a row fail."""
+
+    name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z][A-Za-z0-9]*$", description="Name of the check.")
+    query: str = Field(min_length=1, max_length=4096, description="PromQL that yields one number for the canary.")
+    min: float | None = Field(default=None, description="Smallest value that is fine.")
+    max: float | None = Field(default=None, description="Largest value that is fine.")
+    breaches: int = Field(default=3, ge=1, le=100, description="Breaches in a row that roll the canary back.")
+    no_data: Literal["Hold", "Ignore", "Fail"] = Field(
+        default="Hold",
+        description="What an answer without a number means: wait, nothing at all, or a breach.",
+    )
 
 
 class Checks(ApiModel):
-    """Which checks gate a release; one that is left out is on with its defaults."""
+    """Which checks gate a release; one that is left out is on with its defaults, except accuracy, which needs labels."""
 
     error_rate: ErrorRateCheck = Field(default_factory=ErrorRateCheck)
+    inference_failures: InferenceFailuresCheck = Field(default_factory=InferenceFailuresCheck)
     latency: LatencyCheck = Field(default_factory=LatencyCheck)
+    prediction_drift: PredictionDriftCheck = Field(default_factory=PredictionDriftCheck)
+    accuracy: AccuracyCheck | None = Field(default=None)
+    custom: list[CustomCheck] = Field(
+        default_factory=list,
+        max_length=10,
+        json_schema_extra=_rule(
+            "self.all(c, self.exists_one(d, d.name == c.name) && (has(c.min) || has(c.max)))",
+            "each custom check needs a name of its own and a min or a max",
+        ),
+    )
 
 
 class Analysis(ApiModel):

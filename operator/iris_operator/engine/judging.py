@@ -14,6 +14,9 @@ from iris_operator.engine.release import Release
 from iris_operator.rollout.observation import Observation
 from iris_operator.rollout.plan import steps_of
 
+# The checks whose counts `Metrics.counts` delivers.
+MEASURED = frozenset({"errorRate", "latency"})
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -37,23 +40,25 @@ class Judging:
         memory = json.loads(status.analysis.memory) if status.analysis and status.analysis.memory else {}
         if canary is None or stable is None or started is None:
             return Judged(
-                unjudged(Verdict.NO_DATA, "there are no two revisions to compare", memory, spec.analysis), None
+                unjudged(Verdict.NO_DATA, "there are no two revisions to compare", memory, spec.analysis, MEASURED),
+                None,
             )
         # Dated back by the lag, like the end: the first scrape of a step is the baseline of its counts.
         since = (status.analysis.judged_through if status.analysis else None) or started
         until = now - self._lag
         if until <= since:
             return Judged(
-                unjudged(Verdict.HOLD, "the first requests have not been scraped yet", memory, spec.analysis), since
+                unjudged(Verdict.HOLD, "the first requests have not been scraped yet", memory, spec.analysis, MEASURED),
+                since,
             )
         try:
             counts = await self._metrics.counts(
                 release.namespace, release.name, (canary.revision, stable.revision), since, until
             )
         except MetricsUnavailable as error:
-            return Judged(unjudged(Verdict.ERROR, str(error), memory, spec.analysis), since)
+            return Judged(unjudged(Verdict.ERROR, str(error), memory, spec.analysis, MEASURED), since)
         interval = Interval(canary=counts.get(canary.revision), stable=counts.get(stable.revision))
         next_weight = steps_of(spec)[observation.status.step.index].weight
-        judgement = judge(interval, memory, spec.analysis, next_weight)
-        # An interval without a revision's series is judged again, together with the next: nothing is lost.
-        return Judged(judgement, since if judgement.verdict is Verdict.NO_DATA else until)
+        judgement = judge(interval, memory, spec.analysis, next_weight, MEASURED)
+        # An interval that could not be counted is judged again, together with the next: nothing is lost, nothing counted twice.
+        return Judged(judgement, until if judgement.counted else since)

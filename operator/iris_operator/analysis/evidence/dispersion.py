@@ -1,0 +1,90 @@
+"""How much noisier than chance requests are: the Pearson dispersion between stable's own pods.
+
+Requests of one pod share its fate (a slow node, a cold cache, a noisy neighbour), so a hundred of them are less evidence
+than a hundred independent ones. All evidence is divided by phi, at least 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from iris_operator.analysis.evidence.logspace import Bools, Floats
+
+# Degrees of freedom's worth of "no noise" to begin with, so that the first few counts do not decide.
+_PRIOR = 5.0
+# Standard deviations by which the sum of squares must exceed chance before pods are taken to differ.
+_CLEAR = 2.0
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """Pearson's sum of squares between pods, its degrees of freedom, and these times the events a pod, so far."""
+
+    squares: Floats
+    freedom: Floats
+    exposure: Floats
+
+    @staticmethod
+    def new(*shape: int) -> Dispersion:
+        """Before the first interval."""
+        return Dispersion(np.zeros(shape), np.zeros(shape), np.zeros(shape))
+
+
+def add_pods(before: Dispersion, events: Floats, requests: Floats, counted: Bools) -> Dispersion:
+    """One more interval of stable's pods; the pods run along axis 1, further axes are kinds of event.
+
+    Given the sum over the pods, chance alone makes the sum of (x - m)^2 / (m (1 - p)) as large as the degrees of
+    freedom. Intervals without events, or with events only, say nothing about noise.
+    """
+    requests = requests.reshape(requests.shape + (1,) * (events.ndim - requests.ndim))
+    total = requests.sum(axis=1, keepdims=True)
+    share = events.sum(axis=1, keepdims=True) / np.maximum(total, 1.0)
+    expected = requests * share
+    variance = expected * (1.0 - share)
+    telling = variance > 0
+    squares = np.sum(np.where(telling, (events - expected) ** 2, 0.0) / np.where(telling, variance, 1.0), axis=1)
+    pods = telling.sum(axis=1)
+    freedom = np.maximum(pods - 1, 0).astype(np.float64)
+    exposure = freedom * variance.sum(axis=1) / np.maximum(pods, 1)
+    use = counted.reshape(counted.shape + (1,) * (freedom.ndim - 1)) & (freedom > 0)
+    gained = (np.where(use, gain, 0.0) for gain in (squares, freedom, exposure))
+    return Dispersion(
+        *(
+            (old + new).round(3)
+            for old, new in zip((before.squares, before.freedom, before.exposure), gained, strict=True)
+        )
+    )
+
+
+def factor(dispersion: Dispersion, load: Floats) -> Floats:
+    """phi >= 1, by which log evidence is divided.
+
+    `load` is the canary's requests a pod over stable's: noise of a pod grows with what it carries, so a canary pod that
+    carries more than those it was measured on is noisier than they were.
+    """
+    phi = (dispersion.squares + _PRIOR) / (dispersion.freedom + _PRIOR)
+    wide = load.reshape(load.shape + (1,) * (phi.ndim - load.ndim))
+    return np.asarray(1.0 + np.maximum(phi - 1.0, 0.0) * np.maximum(wide, 1.0))
+
+
+def squared_variation(dispersion: Dispersion) -> Floats:
+    """The squared coefficient of variation of the rate between pods: what is left of phi when a pod's events are out.
+
+    phi - 1 is the events a pod times the squared variation. Zero until the excess is too large for chance: an
+    estimate that is mostly noise itself would make every service with few errors blind.
+    """
+    excess = dispersion.squares - dispersion.freedom
+    clear = excess > _CLEAR * np.sqrt(2.0 * dispersion.freedom)
+    return np.asarray(np.where(clear, excess, 0.0) / np.maximum(dispersion.exposure, 1e-9))
+
+
+def spread(variation: Floats, n_c: Floats, n_s: Floats, pods_c: Floats, pods_s: Floats) -> Floats:
+    """Sum of the parameters of the beta whose coin decides on whose side an event falls; infinite without noise.
+
+    The log odds of that coin vary by `variation` * (1/pods_c + 1/pods_s), those of a beta with mean q by 1/(spread q (1-q)).
+    """
+    share = n_c / np.maximum(n_c + n_s, 1.0)
+    noise = variation * (1.0 / np.maximum(pods_c, 1.0) + 1.0 / np.maximum(pods_s, 1.0)) * share * (1.0 - share)
+    return np.asarray(np.where(noise > 0, 1.0 / np.where(noise > 0, noise, 1.0), np.inf))

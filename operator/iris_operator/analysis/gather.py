@@ -1,0 +1,136 @@
+"""From the counts of one release to the arrays of a look, with a word about counts that cannot be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from iris_operator.analysis.check import Shape
+from iris_operator.analysis.counts import Interval, RequestCounts
+from iris_operator.analysis.evidence.logspace import Floats
+from iris_operator.analysis.look import Look, Side
+
+OTHERS = "others"
+# More classes or bounds than these are added to the rest: what is kept in the status must stay small.
+_MOST_CLASSES = 20
+_MOST_BOUNDS = 24
+
+
+def fix_shape(before: Shape, interval: Interval) -> Shape:
+    """Bounds and classes are fixed by the first interval that has them, for the whole rollout."""
+    canary, stable = interval.canary, interval.stable
+    bounds, classes = before.bounds, before.classes
+    if not bounds and canary and stable:
+        shared = sorted(bound for bound in canary.at_most if bound in stable.at_most and 0 < bound < math.inf)
+        bounds = tuple(shared[:_MOST_BOUNDS])
+    if not classes and stable and stable.by_class:
+        classes = (*sorted(stable.by_class)[:_MOST_CLASSES], OTHERS)
+    return Shape(bounds, classes, before.paired or (not before.classes and interval.paired is not None))
+
+
+def nonsense(counts: RequestCounts) -> str:
+    """Why these counts cannot be; empty when they can."""
+    numbers: list[float] = [*counts.by_code.values(), *counts.at_most.values(), counts.timed]
+    numbers += [number for number in (counts.failures, counts.correct, counts.incorrect) if number is not None]
+    numbers += (counts.by_class or {}).values()
+    numbers += [number for buckets in (counts.features or {}).values() for number in buckets]
+    if any(not math.isfinite(number) or number < 0 or number > 1e15 for number in numbers):  # noqa: PLR2004 - exact in a float
+        return "a count is negative or not a number"
+    ordered = [counts.at_most[bound] for bound in sorted(counts.at_most) if not math.isnan(bound)]
+    if any(later < earlier for earlier, later in zip(ordered, ordered[1:], strict=False)):
+        return "the histogram's buckets fall"
+    if ordered and ordered[-1] > counts.timed:
+        return "more requests in the histogram's buckets than in all"
+    return next((word for pod in counts.pods if (word := nonsense(pod))), "")
+
+
+def look_of(interval: Interval, shape: Shape, next_share: float, *, step_changed: bool) -> Look:
+    """The interval as arrays of one release. A revision without series has no requests."""
+    canary, stable = interval.canary or RequestCounts(), interval.stable or RequestCounts()
+    pods = tuple(pod for pod in stable.pods if pod.total or pod.timed)
+    return Look(
+        canary=_side([canary], shape),
+        stable=_side([stable], shape),
+        pods=_of_pods(pods, shape) if len(pods) > 1 else None,
+        canary_pods=np.array([float(max(1, len(canary.pods)))]),
+        stable_pods=np.array([float(max(1, len(stable.pods)))]),
+        next_share=np.array([next_share]),
+        step_changed=np.array([step_changed]),
+        pairs=np.array([interval.paired or (0, 0)], dtype=np.float64),
+    )
+
+
+def _side(rows: Sequence[RequestCounts], shape: Shape) -> Side:
+    """Counts of several revisions or pods, one a row. What one of them lacks is lacking."""
+    total = _column(row.total for row in rows)
+    return Side(
+        requests=total,
+        errors=_column(row.server_errors for row in rows),
+        failures=_minimum(_optional([row.failures for row in rows]), total),
+        bins=_bins(rows, shape.bounds),
+        classes=_classes(rows, shape.classes),
+        labelled=_sum(_optional([row.correct for row in rows]), _optional([row.incorrect for row in rows])),
+        wrong=_optional([row.incorrect for row in rows]),
+    )
+
+
+def _of_pods(pods: Sequence[RequestCounts], shape: Shape) -> Side:
+    """The pods of one release: they run along axis 1."""
+    side = _side(pods, shape)
+    return Side(
+        requests=side.requests[None],
+        errors=side.errors[None],
+        failures=_row(side.failures),
+        bins=_row(side.bins),
+        classes=_row(side.classes),
+        labelled=_row(side.labelled),
+        wrong=_row(side.wrong),
+    )
+
+
+def _row(value: Floats | None) -> Floats | None:
+    return None if value is None else value[None]
+
+
+def _bins(rows: Sequence[RequestCounts], bounds: tuple[float, ...]) -> Floats | None:
+    """Requests between the bounds; the last bin is what lies beyond the last bound."""
+    if not bounds or any(bound not in row.at_most for row in rows for bound in bounds):
+        return None
+    cumulative = np.array([[row.at_most[bound] for bound in bounds] + [row.timed] for row in rows], dtype=np.float64)
+    return np.maximum(np.diff(cumulative, axis=1, prepend=0.0), 0.0)
+
+
+def _classes(rows: Sequence[RequestCounts], names: tuple[str, ...]) -> Floats | None:
+    if not names:
+        return None
+    found: list[list[float]] = []
+    for row in rows:
+        if row.by_class is None:
+            return None
+        found.append(_by_name(row.by_class, names))
+    return np.array(found, dtype=np.float64)
+
+
+def _by_name(by_class: Mapping[str, int], names: tuple[str, ...]) -> list[float]:
+    known = [float(by_class.get(name, 0)) for name in names[:-1]]
+    return [*known, float(sum(by_class.values())) - sum(known)]
+
+
+def _column(values: Iterable[int]) -> Floats:
+    return np.array(list(values), dtype=np.float64)
+
+
+def _optional(values: Sequence[int | None]) -> Floats | None:
+    present = [value for value in values if value is not None]
+    return np.array(present, dtype=np.float64) if len(present) == len(values) else None
+
+
+def _minimum(values: Floats | None, limit: Floats) -> Floats | None:
+    """A retried inference may fail twice for one request; evidence counts requests."""
+    return None if values is None else np.minimum(values, limit)
+
+
+def _sum(one: Floats | None, other: Floats | None) -> Floats | None:
+    return None if one is None or other is None else one + other

@@ -1,0 +1,160 @@
+"""Durations by histogram bin: a body that moved and a tail that grew are both seen. F2 to roll back, F3 to go on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from iris_operator.analysis.evidence.common import log_odds_ratio, log_tilted
+from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor
+from iris_operator.analysis.evidence.logspace import Floats, stored
+from iris_operator.analysis.evidence.margin import log_below
+from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
+from iris_operator.analysis.look import Look, Signals, State
+
+# How far the whole distribution moves: tilts of the mid-rank score. 1 is about a third of a standard deviation.
+TILTS = np.array([0.6, 1.2, 2.4, 6.0])
+TILT_PI = np.array([0.3, 0.35, 0.2, 0.15])
+# How much likelier a request is beyond one bound: odds ratios.
+ODDS = np.array([1.7, 5.0, 30.0, 300.0])
+ODDS_PI = np.array([0.25, 0.25, 0.25, 0.25])
+# Of the stake: on the whole distribution; the rest is spread over the bounds.
+_ON_BODY = 0.3
+# Stable's past fades: what it leads to expect follows the day.
+_FADE = 0.95
+_SMOOTH = 0.5
+# So many more of the canary's requests may lie beyond any bound, as far as going on is concerned: below that, a factor
+# cannot be told from chance in a thin tail.
+_MAX_SHARE = 0.05
+
+
+class LatencyBuckets:
+    """Is the canary slower, by any bound of the histogram?"""
+
+    def __init__(self, bounds: tuple[float, ...], max_slower: float) -> None:
+        """`bounds` in seconds, rising; `max_slower` is the factor that promotion must exclude."""
+        self._bounds = np.array(bounds)
+        self._max_slower = max_slower
+
+    def start(self, releases: int) -> State:
+        """See `Metric.start`."""
+        bounds = len(self._bounds)
+        new = Started.new(releases, len(TILTS) + bounds * len(ODDS))
+        many = np.zeros((releases, bounds))
+        return {
+            "playing": new.playing,
+            "waiting": new.waiting,
+            "seen": new.seen,
+            "stake": many,
+            "step": many,
+            "whole": many,
+            "squares": many,
+            "freedom": many,
+            "exposure": many,
+            "past": np.zeros((releases, bounds + 1)),
+            "canary": np.zeros((releases, bounds + 1)),
+            "stable": np.zeros((releases, bounds + 1)),
+        }
+
+    def fold(self, state: State, look: Look) -> tuple[State, Signals]:
+        """See `Metric.fold`. The first interval of a step warms up, and one without a past teaches what to expect."""
+        canary, stable = look.canary.bins, look.stable.bins
+        if canary is None or stable is None:
+            nothing = np.zeros(len(look.step_changed))
+            return state, Signals(nothing, nothing - np.inf)
+        n_c, n_s = canary.sum(axis=1, keepdims=True), stable.sum(axis=1, keepdims=True)
+        known = state["past"].sum(axis=1) > 0
+        counted = (n_c[:, 0] > 0) & (n_s[:, 0] > 0) & known & ~look.step_changed
+        normal = ~look.incident if look.incident is not None else np.ones(len(known), dtype=np.bool_)
+        counted &= normal
+        noise = Dispersion(state["squares"], state["freedom"], state["exposure"])
+        if look.pods is not None and look.pods.bins is not None:
+            noise = add_pods(noise, _slower(look.pods.bins), look.pods.bins.sum(axis=2), normal)
+        phi = factor(noise, look.load)
+        shares = self.expected(state)
+        slow, step_margin = self.margins(shares, look.next_share)
+        _, margin = self.margins(shares, np.ones(1))
+        x_c, x_s = _slower(canary), _slower(stable)
+        log_e = np.concatenate(
+            [
+                log_tilted(canary, stable, shares, _mid_ranks(shares), TILTS) / _overall(noise, look.load)[:, None],
+                (
+                    log_odds_ratio(
+                        x_c[..., None], n_c[..., None], x_s[..., None], n_s[..., None], slow[..., None], ODDS
+                    )
+                    / phi[..., None]
+                ).reshape(len(n_c), -1),
+            ],
+            axis=1,
+        )
+        started = add_interval(
+            Started(state["playing"], state["waiting"], state["seen"]), log_e, look.step_changed, counted
+        )
+        use = counted[:, None]
+        # Fixed when the first bet is made: nothing is to be found beyond a bound that every request exceeds already.
+        stake = np.where(use & (state["seen"] == 0)[:, None], _stake(slow), state["stake"])
+        gain = [log_below(x_c, n_c, x_s, n_s, (slow, slow), delta) / phi for delta in (step_margin, margin)]
+        before = np.where(look.step_changed[:, None], 0.0, state["step"])
+        after = {
+            "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
+            "stake": stake, "step": np.where(use, stored(before + gain[0]), before),
+            "whole": np.where(use, stored(state["whole"] + gain[1]), state["whole"]),
+            "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
+            "past": np.where(normal[:, None], (_FADE * state["past"] + stable).round(2), state["past"]),
+            "canary": state["canary"] + np.where(use, canary, 0.0),
+            "stable": state["stable"] + np.where(use, stable, 0.0),
+        }  # fmt: skip
+        good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
+        return after, Signals(log_evidence(started, _weights(stake)), good)
+
+    def expected(self, state: State) -> Floats:
+        """The shares of the bins that stable's past leads to expect."""
+        past = state["past"] + _SMOOTH
+        return np.asarray(past / past.sum(axis=1, keepdims=True))
+
+    def margins(self, shares: Floats, next_share: Floats) -> tuple[Floats, Floats]:
+        """The share beyond each bound, and by how much a canary's may exceed it: what a factor would add.
+
+        Stable's histogram is read as log-linear between its bounds, and `max_share` is tolerated in any case. As for
+        errors, a canary that will carry a small share may be slower in its own.
+        """
+        slow = _slower(shares)
+        ahead = next_share.reshape(-1, 1)
+        stretch = 1.0 + (self._max_slower - 1.0) / ahead
+        at = np.log(self._bounds) - np.log(stretch)
+        grid = np.log(self._bounds)
+        edge = np.concatenate([np.ones((len(slow), 1)), slow], axis=1)
+        low = grid[0] - np.log(2.5)  # below the first bound: as far as between usual bounds
+        knots = np.concatenate([[low], grid])
+        position = np.clip(np.searchsorted(knots, at) - 1, 0, len(knots) - 2)
+        within = np.clip((at - knots[position]) / (knots[position + 1] - knots[position]), 0.0, 1.0)
+        left = np.take_along_axis(edge, np.broadcast_to(position, slow.shape), axis=1)
+        right = np.take_along_axis(edge, np.broadcast_to(position + 1, slow.shape), axis=1)
+        stretched = left + (right - left) * within
+        return slow, np.minimum(np.maximum(stretched - slow, _MAX_SHARE / ahead), 1.0 - 1e-9)
+
+
+def _stake(slow: Floats) -> Floats:
+    """How much of the stake is on each bound, by how much of the requests lies below it."""
+    room = 1.0 - slow
+    return np.asarray(room / np.maximum(room.sum(axis=1, keepdims=True), 1e-9)).round(4)
+
+
+def _weights(stake: Floats) -> Floats:
+    """The stake on every component, in the order of `playing`; sums to 1 up to the rounding of `stake`."""
+    body = np.broadcast_to(_ON_BODY * TILT_PI, (len(stake), len(TILTS)))
+    tails = (1 - _ON_BODY) * stake[:, :, None] * ODDS_PI
+    return np.concatenate([body, tails.reshape(len(stake), -1)], axis=1)
+
+
+def _slower(bins: Floats) -> Floats:
+    """How many lie beyond each bound; the bins run along the last axis."""
+    return np.asarray(np.flip(np.cumsum(np.flip(bins, axis=-1), axis=-1), axis=-1)[..., 1:])
+
+
+def _mid_ranks(shares: Floats) -> Floats:
+    """Each bin's score: the share below it and half of its own (Bross' ridit), between 0 and 1."""
+    return np.asarray(np.cumsum(shares, axis=-1) - shares / 2)
+
+
+def _overall(noise: Dispersion, load: Floats) -> Floats:
+    return factor(Dispersion(noise.squares.sum(axis=1), noise.freedom.sum(axis=1), noise.exposure.sum(axis=1)), load)

@@ -1,0 +1,111 @@
+"""Rare events: failed requests, failed inferences, wrong answers. F1 to roll back, F7 to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from iris_operator.analysis.evidence.clearing import log_below_bound, log_cleared
+from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor, spread, squared_variation
+from iris_operator.analysis.evidence.logspace import Floats, log_sum, stored
+from iris_operator.analysis.evidence.ratio import log_noisy_ratio
+from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
+from iris_operator.analysis.look import Look, Side, Signals, State
+
+# Effects worth betting on, as multiples of the tolerated ratio: log-spaced from a quarter more to a thousand times as many.
+OMEGAS = 1.25 * (1000 / 1.25) ** (np.arange(13) / 12)
+
+
+def stakes(around: float, spread: float) -> Floats:
+    """The stake on each effect: a bell in log(omega) around the effect that a bad release of this kind has."""
+    bell = np.exp(-0.5 * (np.log(OMEGAS / around) / np.log(spread)) ** 2) + 0.05
+    return np.asarray(bell / bell.sum())
+
+
+# A release that breaks something has about ten times the errors. A much larger effect needs no stake: its first interval
+# is worth thousands to one. A model that got worse is wrong half as often again.
+OF_FAILURES = stakes(8.0, 2.5)
+OF_WRONG_ANSWERS = stakes(1.5, 1.6)
+# To go on: the canary has a quarter, half of, or as many events as stable, in multiples of the tolerated ratio / 2.
+CLEARED = np.array([0.25, 0.5, 1.0])
+CLEARED_PI = np.array([0.2, 0.3, 0.5])
+# Of the stake on going on: on the ratio to stable; the rest is on the tolerated harm.
+_ON_RATIO = 0.3
+
+
+class Events(NamedTuple):
+    """So many of so many; the shapes are those of a `Side`."""
+
+    events: Floats
+    total: Floats
+
+
+class RareEvents:
+    """How many times as often, and how much harm."""
+
+    def __init__(
+        self,
+        of: Callable[[Side], Events | None],
+        max_ratio: float,
+        max_harm: float,
+        pi: Floats = OF_FAILURES,
+    ) -> None:
+        """`of` picks the events; `max_ratio` and `max_harm` are what promotion must exclude (docs/adr/0014)."""
+        self._of = of
+        self._rho = max(1.0, max_ratio / 2)
+        self._max_ratio = max_ratio
+        self._max_harm = max_harm
+        self._pi = pi
+
+    def start(self, releases: int) -> State:
+        """See `Metric.start`."""
+        new = Started.new(releases, len(OMEGAS))
+        zero = np.zeros(releases)
+        return {
+            "playing": new.playing,
+            "waiting": new.waiting,
+            "seen": new.seen,
+            "cleared": np.zeros((releases, len(CLEARED))),
+            "xc": zero,
+            "nc": zero,
+            "xs": zero,
+            "ns": zero,
+            "squares": zero,
+            "freedom": zero,
+            "exposure": zero,
+        }
+
+    def fold(self, state: State, look: Look) -> tuple[State, Signals]:
+        """See `Metric.fold`."""
+        canary, stable = self._of(look.canary), self._of(look.stable)
+        if canary is None or stable is None:
+            nothing = np.zeros(len(look.step_changed))
+            return state, Signals(nothing, nothing - np.inf)
+        counted = (canary.total > 0) & (stable.total > 0)
+        noise = Dispersion(state["squares"], state["freedom"], state["exposure"])
+        pods = self._of(look.pods) if look.pods else None
+        if pods is not None:
+            noise = add_pods(noise, pods.events, pods.total, stable.total > 0)
+        phi = factor(noise, look.load)
+        xc, nc, xs, ns = (value[:, None] for value in (*canary, *stable))
+        coin = spread(squared_variation(noise), canary.total, stable.total, look.canary_pods, look.stable_pods)[:, None]
+        started = add_interval(
+            Started(state["playing"], state["waiting"], state["seen"]),
+            log_noisy_ratio(xc, nc, xs, ns, self._rho * OMEGAS, self._rho, coin),
+            look.step_changed,
+            counted,
+        )
+        better = log_noisy_ratio(xc, nc, xs, ns, self._max_ratio / 2 * CLEARED, self._max_ratio, coin)
+        after = {
+            "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
+            "cleared": stored(state["cleared"] + better),
+            "xc": state["xc"] + canary.events, "nc": state["nc"] + canary.total,
+            "xs": state["xs"] + np.where(counted, stable.events, 0.0),
+            "ns": state["ns"] + np.where(counted, stable.total, 0.0),
+            "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
+        }  # fmt: skip
+        by_bound = log_below_bound(after["xc"], after["nc"], self._max_harm / look.next_share) / phi
+        good = log_cleared(log_sum(after["cleared"], CLEARED_PI), by_bound, _ON_RATIO)
+        return after, Signals(log_evidence(started, self._pi), good)

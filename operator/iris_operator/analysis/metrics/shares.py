@@ -1,0 +1,95 @@
+"""Shares of the predicted classes: has the canary's mix moved? F3, one class against the rest, in both directions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor
+from iris_operator.analysis.evidence.logspace import Floats, stored
+from iris_operator.analysis.evidence.margin import log_above, log_below
+from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
+from iris_operator.analysis.look import Look, Signals, State
+
+# Shifts worth betting on, as multiples of the tolerated one.
+EFFECTS = np.array([1.0, 2.0, 4.0])
+EFFECT_PI = np.array([0.6, 0.25, 0.15])
+# A new model may differ a little: what is rolled back is a shift beyond this part of the one that promotion excludes.
+ROLLBACK_PART = 0.5
+_FADE = 0.98
+_SMOOTH = 0.5
+_EDGE = 1e-4
+
+
+class ClassShares:
+    """Has any class gained or lost more than a margin?"""
+
+    def __init__(self, classes: int, max_shift: float) -> None:
+        """`max_shift` is the difference of a class's share that promotion must exclude, as a fraction."""
+        self._classes = classes
+        self._max_shift = max_shift
+        self._pi = np.tile(EFFECT_PI, 2 * classes) / (2 * classes)
+
+    def start(self, releases: int) -> State:
+        """See `Metric.start`."""
+        new = Started.new(releases, len(self._pi))
+        both = np.zeros((releases, 2 * self._classes))
+        one = np.zeros((releases, self._classes))
+        return {
+            "playing": new.playing,
+            "waiting": new.waiting,
+            "seen": new.seen,
+            "step": both,
+            "whole": both,
+            "squares": one,
+            "freedom": one,
+            "exposure": one,
+            "past": one,
+            "canary": one,
+            "stable": one,
+        }
+
+    def fold(self, state: State, look: Look) -> tuple[State, Signals]:
+        """See `Metric.fold`."""
+        canary, stable = look.canary.classes, look.stable.classes
+        if canary is None or stable is None:
+            nothing = np.zeros(len(look.step_changed))
+            return state, Signals(nothing, nothing - np.inf)
+        n_c, n_s = canary.sum(axis=1, keepdims=True), stable.sum(axis=1, keepdims=True)
+        counted = (n_c[:, 0] > 0) & (n_s[:, 0] > 0) & (state["past"].sum(axis=1) > 0)
+        noise = Dispersion(state["squares"], state["freedom"], state["exposure"])
+        if look.pods is not None and look.pods.classes is not None:
+            noise = add_pods(noise, look.pods.classes, look.pods.classes.sum(axis=2), n_s[:, 0] > 0)
+        phi = factor(noise, look.load)
+        # A class gained is a class lost by the rest: the second half mirrors the first, so that one side is enough.
+        x_c, x_s = (np.concatenate([x, n - x], axis=1) for x, n in ((canary, n_c), (stable, n_s)))
+        share = (state["past"] + _SMOOTH) / (state["past"] + _SMOOTH).sum(axis=1, keepdims=True)
+        theta_s = np.concatenate([share, 1.0 - share], axis=1)
+        noisy = np.concatenate([phi, phi], axis=1)
+        margin = self._max_shift * ROLLBACK_PART
+        theta_c = np.clip(theta_s[..., None] + self._max_shift * EFFECTS, _EDGE, 1.0 - _EDGE)
+        log_e = log_above(
+            x_c[..., None], n_c[..., None], x_s[..., None], n_s[..., None], (theta_c, theta_s[..., None]), margin
+        )
+        started = add_interval(
+            Started(state["playing"], state["waiting"], state["seen"]),
+            (log_e / noisy[..., None]).reshape(len(n_c), -1),
+            look.step_changed,
+            counted,
+        )
+        gains = [
+            log_below(x_c, n_c, x_s, n_s, (theta_s, theta_s), np.minimum(self._max_shift / ahead, 1.0 - 1e-9)) / noisy
+            for ahead in (look.next_share[:, None], np.ones((1, 1)))
+        ]
+        use = counted[:, None]
+        before = np.where(look.step_changed[:, None], 0.0, state["step"])
+        after = {
+            "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
+            "step": np.where(use, stored(before + gains[0]), before),
+            "whole": np.where(use, stored(state["whole"] + gains[1]), state["whole"]),
+            "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
+            "past": (_FADE * state["past"] + stable).round(2),
+            "canary": state["canary"] + np.where(use, canary, 0.0),
+            "stable": state["stable"] + np.where(use, stable, 0.0),
+        }  # fmt: skip
+        good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
+        return after, Signals(log_evidence(started, self._pi), good)

@@ -1,0 +1,74 @@
+"""The decision over all metrics, as arrays: F6 rolls back, F7 lets the next step begin, anything else waits (F8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from iris_operator.analysis.evidence.combine import log_combined
+from iris_operator.analysis.evidence.logspace import Bools, Floats
+from iris_operator.analysis.incident import Incident, find_incident
+from iris_operator.analysis.look import Look, Metric, Signals, State
+
+LATENCY = "latency"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A metric with its part in the alarm; parts are made to sum to 1."""
+
+    metric: Metric
+    part: float
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """One interval's outcome, by release. `worse` and the signals are logarithms of e-values."""
+
+    state: Mapping[str, State]
+    signals: Mapping[str, Signals]
+    worse: Floats
+    fails: Bools
+    passes: Bools
+    incident: Incident
+
+
+class Rule:
+    """All metrics of releases that have the same settings."""
+
+    def __init__(
+        self, members: Mapping[str, Member], alpha: float, beta: float, error_limit: float, absent: float = 0.0
+    ) -> None:
+        """`alpha` false rollbacks over the whole rollout, `beta` missed regressions; `error_limit` of stable.
+
+        `absent` is the part of metrics that have told nothing yet: their evidence is 1, their stake stays theirs.
+        """
+        whole = sum(member.part for member in members.values()) + absent
+        self._absent = absent / whole
+        self._metrics = {name: member.metric for name, member in members.items()}
+        self.weights = {name: member.part / whole for name, member in members.items()}
+        self.rollback_at = float(np.log(1.0 / alpha))
+        self.promote_at = float(np.log(1.0 / beta))
+        self._error_limit = error_limit
+
+    def start(self, releases: int) -> Mapping[str, State]:
+        """The state before the first interval."""
+        return {name: metric.start(releases) for name, metric in self._metrics.items()}
+
+    def fold(self, state: Mapping[str, State], look: Look) -> Ruling:
+        """Take one more interval into account."""
+        past = state[LATENCY]["past"] if LATENCY in state else None
+        incident = find_incident(look, past, self._error_limit)
+        look = replace(look, incident=incident.stable)
+        after: dict[str, State] = {}
+        signals: dict[str, Signals] = {}
+        for name, metric in self._metrics.items():
+            after[name], signals[name] = metric.fold(state[name], look)
+        logs = {name: signal.worse for name, signal in signals.items()}
+        nothing = np.zeros(len(look.step_changed))
+        worse = log_combined({**logs, "": nothing}, {**self.weights, "": self._absent})
+        fails = worse >= self.rollback_at
+        good = np.stack([signal.good for signal in signals.values()] or [nothing - np.inf], axis=-1).min(axis=-1)
+        return Ruling(after, signals, worse, fails, (good >= self.promote_at) & ~fails & ~incident.stable, incident)
