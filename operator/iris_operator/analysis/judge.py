@@ -39,6 +39,8 @@ class Judgement:
     results: tuple[CheckResult, ...]
     memory: Mapping[str, Any]
     incident: str = ""
+    worse: float = 1.0
+    """The evidence over all checks that the canary is worse, as an e-value: what the rollback is decided on."""
     counted: bool = False
     """Is the interval in the memory? Otherwise it is to be judged again, together with the next: nothing is lost."""
 
@@ -108,6 +110,7 @@ def judge(
         results=tuple(results + ([report] if report else [])),
         memory=to_json(after),
         incident=_incident_words(interval) if ruling.incident.both[0] else "",
+        worse=capped_exp(float(ruling.worse[0])),
         counted=True,
     )
 

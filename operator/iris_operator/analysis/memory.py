@@ -85,16 +85,13 @@ def fits(state: State, fresh: State) -> bool:
 
 
 def _packed(value: Floats) -> Any:
-    """The first (and only) release's row; whole numbers without a point, the logarithm of nothing as null."""
-    return _plain(value[0].tolist())
+    """The first (and only) release's row; the logarithm of nothing as null."""
+    row = value[0]
+    return row.tolist() if np.isfinite(row).all() else [_finite(item) for item in row.ravel().tolist()]
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if math.isinf(value):
-        return None
-    return int(value) if value == int(value) else value
+def _finite(value: float) -> float | None:
+    return None if math.isinf(value) else value
 
 
 def _unpacked(value: Any) -> Floats:

@@ -204,11 +204,11 @@ class PredictionDriftCheck(ApiModel):
     """Shares of the predicted classes, canary against stable over the same requests' time."""
 
     max_shift: float = Field(
-        default=0.1,
+        default=0.15,
         gt=0,
         lt=1,
-        description="Difference of any class's share with which a canary may go on; beyond half of it, when that is certain, "
-        "it is rolled back.",
+        description="Difference of any class's share with which a canary may go on; beyond a third of it, when that is "
+        "certain, it is rolled back.",
     )
 
 

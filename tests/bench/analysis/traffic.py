@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import erf, log, sqrt
 
 import numpy as np
-from iris_operator.analysis.evidence.logspace import Floats
+from iris_operator.analysis.evidence.logspace import Bools, Floats
 from iris_operator.analysis.look import Look, Side
 
 INTERVAL = 10.0
@@ -64,8 +65,6 @@ class Scenario:
 
 def bins_of(behaviour: Behaviour) -> Floats:
     """Chances of the histogram's bins."""
-    from math import erf, log, sqrt
-
     def below(bound: float, factor: float) -> float:
         return 0.5 * (1 + erf(log(bound / (MEDIAN * factor)) / SIGMA / sqrt(2))) if bound > 0 else 0.0
 
@@ -93,79 +92,56 @@ class Simulation:
         for interval in range(-intervals, 0):
             yield self.interval(interval * INTERVAL, nobody, everybody, nobody > 0)
 
-    def interval(self, start: float, weight: Floats, next_share: Floats, step_changed: np.ndarray) -> Look:
+    def interval(self, start: float, weight: Floats, next_share: Floats, step_changed: Bools) -> Look:
         """Counts of [start, start + INTERVAL) with the canary at `weight`."""
-        scenario, chance, rollouts = self.scenario, self._chance, self.rollouts
-        rate = scenario.rate * scenario.load(start) * np.ones(rollouts)
+        scenario, rollouts, many = self.scenario, self.rollouts, self.scenario.stable_pods
+        requests = scenario.rate * scenario.load(start) * INTERVAL * np.ones(rollouts)
         if scenario.burst:
             shape = scenario.burst**-2
-            rate = rate * chance.gamma(shape, 1 / shape, rollouts)
-        total = chance.poisson(rate * INTERVAL)
-        n_c = chance.binomial(total, weight)
+            requests = requests * self._chance.gamma(shape, 1 / shape, rollouts)
         behaviour = scenario.canary if start >= scenario.onset else scenario.stable
         shared = scenario.shared_errors(start)
-        canary_pods = np.maximum(1, np.ceil(scenario.stable_pods * weight)).astype(int)
-        pods_s, noisy_c, noisy_s = self._pods(start, total - n_c, canary_pods)
-        fail_c = np.clip(behaviour.errors * noisy_c + shared, 0, 1)
-        canary = self._side(n_c, behaviour, fail_c)
-        errors_s = chance.binomial(pods_s, np.clip(scenario.stable.errors * noisy_s + shared, 0, 1))
-        stable_total = pods_s.sum(axis=1)
-        stable = self._side(stable_total, scenario.stable, np.zeros(rollouts), errors=errors_s.sum(axis=1))
-        pods = self._spread(stable, pods_s, errors_s)
+        canary_pods = np.maximum(1, np.ceil(many * weight))
+        noise_c, noise_s = self._noisy(start, canary_pods)
+        canary = self._side(requests * weight, behaviour, behaviour.errors * noise_c + shared)
+        by_pod = np.repeat((requests * (1 - weight) / many)[:, None], many, axis=1)
+        pods = self._side(by_pod, scenario.stable, scenario.stable.errors * noise_s + shared)
+        stable = _sum_of(pods)
         canary, stable = self._label(start, canary, stable, behaviour)
-        return Look(
-            canary,
-            stable,
-            pods,
-            canary_pods.astype(float),
-            np.full(rollouts, float(scenario.stable_pods)),
-            next_share,
-            step_changed,
-        )
+        # Neither classes nor labels differ from pod to pod here.
+        pods = replace(pods, classes=None, labelled=None, wrong=None)
+        return Look(canary, stable, pods, canary_pods, np.full(rollouts, float(many)), next_share, step_changed)
 
-    def _pods(self, start: float, stable: np.ndarray, canary_pods: np.ndarray) -> tuple[np.ndarray, Floats, Floats]:
-        """Stable's requests by pod, and the factors on the error rate of the canary (mean of its pods) and of each."""
-        many, chance = self.scenario.stable_pods, self._chance
-        pods = chance.multinomial(stable, np.full(many, 1 / many))
+    def _noisy(self, start: float, canary_pods: Floats) -> tuple[Floats, Floats]:
+        """The factors on the error rate: of the canary (the mean of its pods), and of each of stable's pods."""
+        many = self.scenario.stable_pods
         if not self.scenario.noise:
-            return pods, np.ones(self.rollouts), np.ones((self.rollouts, many))
+            return np.ones(self.rollouts), np.ones((self.rollouts, many))
         if start >= self._noise_until:
             shape = self.scenario.noise**-2
-            self._noise = chance.gamma(shape, 1 / shape, (self.rollouts, 2 * many))
+            self._noise = self._chance.gamma(shape, 1 / shape, (self.rollouts, 2 * many))
             self._noise_until = start + self.scenario.noise_lasts
         mine = np.arange(many) < canary_pods[:, None]
         canary = (self._noise[:, many:] * mine).sum(axis=1) / mine.sum(axis=1)
-        return pods, canary, self._noise[:, :many]
+        return canary, self._noise[:, :many]
 
-    def _side(self, total: np.ndarray, behaviour: Behaviour, fails: Floats, errors: np.ndarray | None = None) -> Side:
+    def _side(self, requests: Floats, behaviour: Behaviour, fails: Floats) -> Side:
+        """Poisson counts with these means; `fails` is the chance of a request to fail."""
         chance = self._chance
-        errors = chance.binomial(total, fails) if errors is None else errors
+        bins = chance.poisson(requests[..., None] * self._bins[behaviour])
+        total = bins.sum(axis=-1)
+        errors = chance.binomial(total, np.clip(fails, 0, 1))
         return Side(
             requests=total.astype(float),
             errors=errors.astype(float),
             failures=chance.binomial(errors, 0.5).astype(float),
-            bins=chance.multinomial(total, self._bins[behaviour]).astype(float),
+            bins=bins.astype(float),
             classes=chance.multinomial(total - errors, behaviour.mix).astype(float),
-            labelled=np.zeros(self.rollouts) if self.scenario.labels else None,
-            wrong=np.zeros(self.rollouts) if self.scenario.labels else None,
+            labelled=np.zeros(total.shape) if self.scenario.labels else None,
+            wrong=np.zeros(total.shape) if self.scenario.labels else None,
         )
 
-    def _spread(self, stable: Side, pods: np.ndarray, errors: np.ndarray) -> Side:
-        """The same requests by pod; durations and classes do not depend on the pod."""
-        chance, many = self._chance, self.scenario.stable_pods
-        assert stable.bins is not None and stable.classes is not None
-        by_pod = [
-            np.moveaxis(chance.multinomial(kind.astype(int), np.full(many, 1 / many)), -1, 1).astype(float)
-            for kind in (stable.bins, stable.classes)
-        ]
-        return Side(
-            requests=pods.astype(float), errors=errors.astype(float), failures=chance.binomial(errors, 0.5).astype(float),
-            bins=by_pod[0], classes=by_pod[1],
-        )  # fmt: skip
-
     def _label(self, start: float, canary: Side, stable: Side, behaviour: Behaviour) -> tuple[Side, Side]:
-        from dataclasses import replace
-
         if not self.scenario.labels:
             return canary, stable
         chance, drawn = self._chance, []
@@ -179,3 +155,18 @@ class Simulation:
             replace(canary, labelled=now[0], wrong=now[1]),
             replace(stable, labelled=now[2], wrong=now[3]),
         )
+
+
+def _sum_of(pods: Side) -> Side:
+    def add(value: Floats | None) -> Floats | None:
+        return None if value is None else value.sum(axis=1)
+
+    return Side(
+        requests=pods.requests.sum(axis=1),
+        errors=pods.errors.sum(axis=1),
+        failures=add(pods.failures),
+        bins=add(pods.bins),
+        classes=add(pods.classes),
+        labelled=add(pods.labelled),
+        wrong=add(pods.wrong),
+    )

@@ -37,9 +37,7 @@ class Accuracy:
     def gain(self, state: State, next_share: float) -> float:
         """See `Check.gain`."""
         _, n_c, x_s, n_s = counts_of(state)
-        return information_per_request(
-            n_c, n_s, x_s / n_s if n_s else 0.0, min(self._drop / next_share, 1 - 1e-6)
-        )
+        return information_per_request(n_c, n_s, x_s / n_s if n_s else 0.0, min(self._drop / next_share, 1 - 1e-6))
 
     @property
     def worse(self) -> str:

@@ -39,7 +39,7 @@ class Latency:
 
     def seen(self, state: State) -> Seen:
         """See `Check.seen`. The bound that is told is the one at which the two differ most."""
-        canary, stable = (np.flip(np.cumsum(np.flip(state[side][0]))) for side in ("canary", "stable"))
+        canary, stable = (state[side][0][::-1].cumsum()[::-1] for side in ("canary", "stable"))
         n_c, n_s = float(canary[0]), float(stable[0])
         slow_c, slow_s = canary[1:] / max(n_c, 1.0), stable[1:] / max(n_s, 1.0)
         at = int(np.argmax(slow_c - slow_s)) if n_c and n_s else 0
@@ -54,9 +54,9 @@ class Latency:
         n_c, n_s = float(state["canary"].sum()), float(state["stable"].sum())
         gained = state["whole" if next_share >= 1.0 else "step"][0]
         shares = self._metric.expected(state)
-        slow, margin = self._metric.margins(shares, np.array([next_share]))
+        slow, margin = self._metric.margins(shares, np.array([[next_share]]))
         at = int(np.argmin(gained))
-        return information_per_request(n_c, n_s, float(slow[0, at]), float(margin[0, at]))
+        return information_per_request(n_c, n_s, float(slow[0, at]), float(margin[0, 0, at]))
 
     @property
     def worse(self) -> str:

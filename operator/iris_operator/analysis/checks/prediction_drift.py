@@ -55,7 +55,7 @@ class PredictionDrift:
     @property
     def worse(self) -> str:
         """See `Check.worse`."""
-        return f"moved by more than {100 * self._shift * ROLLBACK_PART:g} points"
+        return f"moved by more than {100 * self._shift * ROLLBACK_PART:.3g} points"
 
     def good(self, next_share: float) -> str:
         """See `Check.good`."""

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from iris_operator.analysis.evidence.logspace import Floats, log_sum, times_log
+from iris_operator.analysis.evidence.logspace import Floats, log_sum
 
 # Rates that a good canary may have, as fractions of the tolerated one, and the stake on each. Most is on none at all:
 # it is what a healthy canary shows most often, and what makes a quiet service wait least.
 GOOD_FRACTIONS = np.array([0.0, 0.1, 0.3, 0.6])
-GOOD_WEIGHTS = np.array([0.55, 0.2, 0.15, 0.1])
+GOOD_WEIGHTS = np.array([0.6, 0.2, 0.12, 0.08])
+_LOG_FRACTIONS = np.concatenate([[-np.inf], np.log(GOOD_FRACTIONS[1:])])
 
 
 def log_below_bound(x: Any, n: Any, bound: Any) -> Floats:
@@ -24,8 +25,9 @@ def log_below_bound(x: Any, n: Any, bound: Any) -> Floats:
     """
     x, n, bound = (np.asarray(value, dtype=np.float64)[..., None] for value in (x, n, bound))
     limit = np.minimum(bound, 1.0 - 1e-9)
-    theta = limit * GOOD_FRACTIONS
-    logs = times_log(x, theta / limit) + (n - x) * np.log((1 - theta) / (1 - limit))
+    # One event rules out the bet on none at all.
+    hits = np.where(x > 0, np.maximum(x, 1.0) * _LOG_FRACTIONS, 0.0)
+    logs = hits + (n - x) * np.log((1 - limit * GOOD_FRACTIONS) / (1 - limit))
     return np.where(bound[..., 0] >= 1.0, np.inf, log_sum(logs, GOOD_WEIGHTS))
 
 

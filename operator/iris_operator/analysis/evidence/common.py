@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from iris_operator.analysis.evidence.logspace import Floats, times_log
+from iris_operator.analysis.evidence.logspace import Floats
 
 
 def log_odds_ratio(x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta_s: Any, omega: Any) -> Floats:
@@ -23,16 +23,21 @@ def log_odds_ratio(x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta_s: Any, omega: 
 
 def shared(n_c: Any, n_s: Any, theta_c: Any, theta_s: Any) -> tuple[Floats, Floats]:
     """The share that both sides have under `no difference` and that explains the alternative best."""
-    total = np.maximum(np.add(n_c, n_s, dtype=np.float64), 1.0)
-    middle = (n_c * theta_c + n_s * theta_s) / total
+    mine = share_of_canary(n_c, n_s)
+    middle = mine * theta_c + (1.0 - mine) * theta_s
     return middle, middle
+
+
+def share_of_canary(n_c: Any, n_s: Any) -> Floats:
+    """The canary's part of the requests; a half without any."""
+    return np.where(n_c + n_s > 0, n_c / np.maximum(n_c + n_s, 1.0), 0.5)
 
 
 def log_pair(x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta: tuple[Any, Any], null: tuple[Any, Any]) -> Floats:
     """log of the likelihood of both sides under `theta` over that under `null`, each (canary, stable).
 
     An e-value whenever `null` is the point of a convex hypothesis that is nearest to `theta` (in relative entropy
-    weighted with the requests): Turner & Grünwald, "Exact anytime-valid confidence intervals for contingency tables",
+    weighted with the requests); all rates lie strictly between 0 and 1. Turner & Grünwald, "Exact anytime-valid confidence intervals for contingency tables",
     2022. 0 where either side had no request.
     """
     both = (np.asarray(n_c) > 0) & (np.asarray(n_s) > 0)
@@ -49,18 +54,16 @@ def log_tilted(bins_c: Floats, bins_s: Floats, shares_s: Floats, score: Floats, 
     """
     n_c, n_s = bins_c.sum(axis=-1)[..., None], bins_s.sum(axis=-1)[..., None]
     weight = np.exp(score[..., :, None] * tilt)
-    theta_c = shares_s[..., :, None] * weight
+    theta_s = shares_s[..., :, None]
+    theta_c = theta_s * weight
     theta_c = theta_c / theta_c.sum(axis=-2, keepdims=True)
-    theta_s = np.broadcast_to(shares_s[..., :, None], theta_c.shape)
-    total = np.maximum(n_c + n_s, 1.0)[..., None]
-    middle = (n_c[..., None] * theta_c + n_s[..., None] * theta_s) / total
-    log_e = np.sum(
-        times_log(bins_c[..., :, None], theta_c / middle) + times_log(bins_s[..., :, None], theta_s / middle), axis=-2
+    mine = share_of_canary(n_c, n_s)[..., None]
+    middle = mine * theta_c + (1.0 - mine) * theta_s
+    log_e = (bins_c[..., :, None] * np.log(theta_c / middle) + bins_s[..., :, None] * np.log(theta_s / middle)).sum(
+        axis=-2
     )
     return np.where((n_c > 0) & (n_s > 0), log_e, 0.0)
 
 
 def _side(x: Any, n: Any, theta: Any, null: Any) -> Floats:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        hit, miss = np.divide(theta, null), np.divide(np.subtract(1.0, theta), np.subtract(1.0, null))
-    return times_log(x, hit) + times_log(np.subtract(n, x), miss)
+    return np.asarray(x * np.log(theta / null) + (n - x) * np.log((1.0 - theta) / (1.0 - null)))

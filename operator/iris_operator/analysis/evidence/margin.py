@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from iris_operator.analysis.evidence.common import log_pair
+from iris_operator.analysis.evidence.common import log_pair, share_of_canary
 from iris_operator.analysis.evidence.logspace import Floats
 
 # The nearest point must be one that can happen: a likelihood of 0 there would make the bet worth infinity.
@@ -37,11 +37,9 @@ def nearest_with_difference(n_c: Any, n_s: Any, theta: tuple[Any, Any], delta: A
     It is the maximum likelihood under a fixed difference: a root of a cubic in closed form.
     Source: Miettinen & Nurminen, "Comparative analysis of two rates", Statistics in Medicine 1985, appendix.
     """
-    n_c, n_s, theta_c, theta_s, delta = np.broadcast_arrays(
-        *(np.asarray(value, dtype=np.float64) for value in (n_c, n_s, *theta, delta))
-    )
-    total = np.maximum(n_c + n_s, 1.0)
-    canary, stable = n_c / total, n_s / total  # shares, so that no request count can overflow a cube
+    theta_c, theta_s = theta
+    canary = share_of_canary(n_c, n_s)  # shares, so that no request count can overflow a cube
+    stable = 1.0 - canary
     hits_s = stable * theta_s
     hits = canary * theta_c + hits_s
     l2 = (canary + 2 * stable) * delta - 1.0 - hits
@@ -50,8 +48,8 @@ def nearest_with_difference(n_c: Any, n_s: Any, theta: tuple[Any, Any], delta: A
     third = l2 / 3.0
     q = third**3 - l1 * l2 / 6.0 + l0 / 2.0
     p = np.copysign(np.sqrt(np.maximum(third**2 - l1 / 3.0, 0.0)), q)
-    cosine = np.clip(q / np.where(p == 0, 1.0, p**3), -1.0, 1.0)
+    cosine = np.minimum(np.maximum(q / np.where(p == 0, 1.0, p**3), -1.0), 1.0)
     root = 2 * p * np.cos((np.pi + np.arccos(cosine)) / 3.0) - third
     low, high = np.maximum(0.0, -delta), np.minimum(1.0, 1.0 - delta)
-    base = np.clip(root, low + _EDGE, high - _EDGE)
+    base = np.minimum(np.maximum(root, low + _EDGE), high - _EDGE)
     return base + delta, base

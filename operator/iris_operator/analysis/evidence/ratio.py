@@ -25,7 +25,7 @@ def log_rate_ratio(x_c: Any, n_c: Any, x_s: Any, n_s: Any, omega: Any, rho: Any)
     """
     x_c, n_c, x_s, n_s = (np.asarray(value, dtype=np.float64) for value in (x_c, n_c, x_s, n_s))
     both = (n_c > 0) & (n_s > 0)
-    share = n_c / np.where(both, n_c + n_s, 1.0)
+    share = np.where(both, n_c / np.maximum(n_c + n_s, 1.0), 0.5)
     coin = np.log((1 - share + share * rho) / (1 - share + share * omega))
     return np.where(both, x_c * np.log(omega / rho) + (x_c + x_s) * coin, 0.0)
 
@@ -43,7 +43,7 @@ def log_noisy_ratio(x_c: Any, n_c: Any, x_s: Any, n_s: Any, omega: Any, rho: Any
     if not noisy.any():
         return plain
     total = np.where(noisy, spread, 1.0)
-    share = np.where(noisy, n_c / np.where(noisy, n_c + n_s, 1.0), 0.5)
+    share = np.where(noisy, n_c / np.maximum(n_c + n_s, 1.0), 0.5)
     log_e = np.zeros(plain.shape)
     for ratio, sign in ((omega, 1.0), (rho, -1.0)):
         part = share * ratio / (1 - share + share * ratio)

@@ -54,6 +54,4 @@ def add_interval(before: Started, log_e: Floats, step_changed: Bools, counted: B
 
 def log_evidence(started: Started, weights: Floats) -> Floats:
     """log E_m: the mixture over components (weights sum to 1) and start times."""
-    with np.errstate(divide="ignore"):
-        waiting = np.log(np.maximum(started.waiting, 0.0))
-    return np.asarray(np.logaddexp(log_sum(started.playing, weights), waiting))
+    return np.asarray(np.logaddexp(log_sum(started.playing, weights), np.log(started.waiting)))

@@ -18,13 +18,13 @@ TILT_PI = np.array([0.3, 0.35, 0.2, 0.15])
 ODDS = np.array([1.7, 5.0, 30.0, 300.0])
 ODDS_PI = np.array([0.25, 0.25, 0.25, 0.25])
 # Of the stake: on the whole distribution; the rest is spread over the bounds.
-_ON_BODY = 0.3
+_ON_BODY = 0.2
 # Stable's past fades: what it leads to expect follows the day.
 _FADE = 0.95
 _SMOOTH = 0.5
 # So many more of the canary's requests may lie beyond any bound, as far as going on is concerned: below that, a factor
 # cannot be told from chance in a thin tail.
-_MAX_SHARE = 0.05
+_MAX_SHARE = 0.1
 
 
 class LatencyBuckets:
@@ -34,6 +34,9 @@ class LatencyBuckets:
         """`bounds` in seconds, rising; `max_slower` is the factor that promotion must exclude."""
         self._bounds = np.array(bounds)
         self._max_slower = max_slower
+        # Below the first bound: as far as it usually is from one bound to the next.
+        first = np.log(self._bounds[:1]) - np.log(2.5)
+        self._knots = np.concatenate([first, np.log(self._bounds)])
 
     def start(self, releases: int) -> State:
         """See `Metric.start`."""
@@ -71,8 +74,8 @@ class LatencyBuckets:
             noise = add_pods(noise, _slower(look.pods.bins), look.pods.bins.sum(axis=2), normal)
         phi = factor(noise, look.load)
         shares = self.expected(state)
-        slow, step_margin = self.margins(shares, look.next_share)
-        _, margin = self.margins(shares, np.ones(1))
+        ahead = np.stack([look.next_share, np.ones(len(n_c))], axis=1)
+        slow, margins = self.margins(shares, ahead)
         x_c, x_s = _slower(canary), _slower(stable)
         log_e = np.concatenate(
             [
@@ -92,12 +95,13 @@ class LatencyBuckets:
         use = counted[:, None]
         # Fixed when the first bet is made: nothing is to be found beyond a bound that every request exceeds already.
         stake = np.where(use & (state["seen"] == 0)[:, None], _stake(slow), state["stake"])
-        gain = [log_below(x_c, n_c, x_s, n_s, (slow, slow), delta) / phi for delta in (step_margin, margin)]
+        here = slow[:, None, :]
+        gains = log_below(x_c[:, None], n_c[:, None], x_s[:, None], n_s[:, None], (here, here), margins) / phi[:, None]
         before = np.where(look.step_changed[:, None], 0.0, state["step"])
         after = {
             "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
-            "stake": stake, "step": np.where(use, stored(before + gain[0]), before),
-            "whole": np.where(use, stored(state["whole"] + gain[1]), state["whole"]),
+            "stake": stake, "step": np.where(use, stored(before + gains[:, 0]), before),
+            "whole": np.where(use, stored(state["whole"] + gains[:, 1]), state["whole"]),
             "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
             "past": np.where(normal[:, None], (_FADE * state["past"] + stable).round(2), state["past"]),
             "canary": state["canary"] + np.where(use, canary, 0.0),
@@ -111,26 +115,24 @@ class LatencyBuckets:
         past = state["past"] + _SMOOTH
         return np.asarray(past / past.sum(axis=1, keepdims=True))
 
-    def margins(self, shares: Floats, next_share: Floats) -> tuple[Floats, Floats]:
+    def margins(self, shares: Floats, ahead: Floats) -> tuple[Floats, Floats]:
         """The share beyond each bound, and by how much a canary's may exceed it: what a factor would add.
 
-        Stable's histogram is read as log-linear between its bounds, and `max_share` is tolerated in any case. As for
-        errors, a canary that will carry a small share may be slower in its own.
+        Stable's histogram is read as log-linear between its bounds, and `_MAX_SHARE` is tolerated in any case. As for
+        errors, a canary that will carry a small share may be slower in its own: `ahead` has shares of the traffic, a
+        column each; the margins have an axis for them between releases and bounds.
         """
         slow = _slower(shares)
-        ahead = next_share.reshape(-1, 1)
-        stretch = 1.0 + (self._max_slower - 1.0) / ahead
-        at = np.log(self._bounds) - np.log(stretch)
-        grid = np.log(self._bounds)
+        stretch = np.log(1.0 + (self._max_slower - 1.0) / ahead)[..., None]
+        at = self._knots[1:] - stretch
+        position = np.minimum(np.maximum(np.searchsorted(self._knots, at) - 1, 0), len(self._bounds) - 1)
+        left, right = self._knots[position], self._knots[position + 1]
+        within = np.minimum(np.maximum((at - left) / (right - left), 0.0), 1.0)
         edge = np.concatenate([np.ones((len(slow), 1)), slow], axis=1)
-        low = grid[0] - np.log(2.5)  # below the first bound: as far as between usual bounds
-        knots = np.concatenate([[low], grid])
-        position = np.clip(np.searchsorted(knots, at) - 1, 0, len(knots) - 2)
-        within = np.clip((at - knots[position]) / (knots[position + 1] - knots[position]), 0.0, 1.0)
-        left = np.take_along_axis(edge, np.broadcast_to(position, slow.shape), axis=1)
-        right = np.take_along_axis(edge, np.broadcast_to(position + 1, slow.shape), axis=1)
-        stretched = left + (right - left) * within
-        return slow, np.minimum(np.maximum(stretched - slow, _MAX_SHARE / ahead), 1.0 - 1e-9)
+        row = np.arange(len(slow))[:, None, None]
+        low, high = edge[row, position], edge[row, position + 1]
+        excess = low + (high - low) * within - slow[:, None, :]
+        return slow, np.minimum(np.maximum(excess, _MAX_SHARE / ahead[..., None]), 1.0 - 1e-9)
 
 
 def _stake(slow: Floats) -> Floats:
@@ -148,7 +150,7 @@ def _weights(stake: Floats) -> Floats:
 
 def _slower(bins: Floats) -> Floats:
     """How many lie beyond each bound; the bins run along the last axis."""
-    return np.asarray(np.flip(np.cumsum(np.flip(bins, axis=-1), axis=-1), axis=-1)[..., 1:])
+    return np.asarray(bins[..., ::-1].cumsum(axis=-1)[..., -2::-1])
 
 
 def _mid_ranks(shares: Floats) -> Floats:

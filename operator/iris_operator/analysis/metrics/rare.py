@@ -32,7 +32,7 @@ OF_WRONG_ANSWERS = stakes(1.5, 1.6)
 CLEARED = np.array([0.25, 0.5, 1.0])
 CLEARED_PI = np.array([0.2, 0.3, 0.5])
 # Of the stake on going on: on the ratio to stable; the rest is on the tolerated harm.
-_ON_RATIO = 0.3
+_ON_RATIO = 0.2
 
 
 class Events(NamedTuple):

@@ -10,11 +10,11 @@ from iris_operator.analysis.evidence.margin import log_above, log_below
 from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
 from iris_operator.analysis.look import Look, Signals, State
 
-# Shifts worth betting on, as multiples of the tolerated one.
-EFFECTS = np.array([1.0, 2.0, 4.0])
-EFFECT_PI = np.array([0.6, 0.25, 0.15])
 # A new model may differ a little: what is rolled back is a shift beyond this part of the one that promotion excludes.
-ROLLBACK_PART = 0.5
+ROLLBACK_PART = 1 / 3
+# Shifts worth betting on, as multiples of the one that is rolled back.
+EFFECTS = np.array([2.0, 4.0, 8.0])
+EFFECT_PI = np.array([0.6, 0.25, 0.15])
 _FADE = 0.98
 _SMOOTH = 0.5
 _EDGE = 1e-4
@@ -65,27 +65,25 @@ class ClassShares:
         share = (state["past"] + _SMOOTH) / (state["past"] + _SMOOTH).sum(axis=1, keepdims=True)
         theta_s = np.concatenate([share, 1.0 - share], axis=1)
         noisy = np.concatenate([phi, phi], axis=1)
-        margin = self._max_shift * ROLLBACK_PART
-        theta_c = np.clip(theta_s[..., None] + self._max_shift * EFFECTS, _EDGE, 1.0 - _EDGE)
-        log_e = log_above(
-            x_c[..., None], n_c[..., None], x_s[..., None], n_s[..., None], (theta_c, theta_s[..., None]), margin
-        )
+        here = theta_s[..., None]
+        theta_c = np.minimum(here + self._max_shift * ROLLBACK_PART * EFFECTS, 1.0 - _EDGE)
+        columns = (x_c[..., None], n_c[..., None], x_s[..., None], n_s[..., None])
+        log_e = log_above(*columns, (theta_c, here), self._max_shift * ROLLBACK_PART)
         started = add_interval(
             Started(state["playing"], state["waiting"], state["seen"]),
             (log_e / noisy[..., None]).reshape(len(n_c), -1),
             look.step_changed,
             counted,
         )
-        gains = [
-            log_below(x_c, n_c, x_s, n_s, (theta_s, theta_s), np.minimum(self._max_shift / ahead, 1.0 - 1e-9)) / noisy
-            for ahead in (look.next_share[:, None], np.ones((1, 1)))
-        ]
+        ahead = np.stack([look.next_share, np.ones(len(n_c))], axis=1)
+        margins = np.minimum(self._max_shift / ahead, 1.0 - 1e-9)[:, None, :]
+        gains = log_below(*columns, (here, here), margins) / noisy[..., None]
         use = counted[:, None]
         before = np.where(look.step_changed[:, None], 0.0, state["step"])
         after = {
             "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
-            "step": np.where(use, stored(before + gains[0]), before),
-            "whole": np.where(use, stored(state["whole"] + gains[1]), state["whole"]),
+            "step": np.where(use, stored(before + gains[..., 0]), before),
+            "whole": np.where(use, stored(state["whole"] + gains[..., 1]), state["whole"]),
             "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
             "past": (_FADE * state["past"] + stable).round(2),
             "canary": state["canary"] + np.where(use, canary, 0.0),
