@@ -52,6 +52,11 @@ test-integration: packages venv components ## Against a real kube-apiserver with
 test-e2e: packages venv ## Scenarios on the real cluster; brings it up and takes it down unless it was up before
 	bash tests/with_cluster.sh $(PYTEST) tests/e2e --timeout=900 $(ARGS)
 
+##@ Measure
+.PHONY: bench-analysis
+bench-analysis: venv ## The canary analysis against its bounds and against others' rules, on one core; ARGS=--quick for a minute
+	OMP_NUM_THREADS=1 PYTHONPATH=$(ROOTS) $(BIN)/python -m bench.analysis $(ARGS)
+
 ##@ Judge
 .PHONY: lint types imports format
 lint: venv ## Style and common mistakes

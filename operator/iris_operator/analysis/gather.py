@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -16,6 +17,8 @@ OTHERS = "others"
 # More classes or bounds than these are added to the rest: what is kept in the status must stay small.
 _MOST_CLASSES = 20
 _MOST_BOUNDS = 24
+# Counts up to here are exact in a float, and so are their products with what they are multiplied by.
+_MOST = 1e15
 
 
 def fix_shape(before: Shape, interval: Interval) -> Shape:
@@ -32,14 +35,18 @@ def fix_shape(before: Shape, interval: Interval) -> Shape:
 
 def nonsense(counts: RequestCounts) -> str:
     """Why these counts cannot be; empty when they can."""
-    numbers: list[float] = [*counts.by_code.values(), *counts.at_most.values(), counts.timed]
-    numbers += [number for number in (counts.failures, counts.correct, counts.incorrect) if number is not None]
-    numbers += (counts.by_class or {}).values()
-    numbers += [number for buckets in (counts.features or {}).values() for number in buckets]
-    if any(not math.isfinite(number) or number < 0 or number > 1e15 for number in numbers):  # noqa: PLR2004 - exact in a float
-        return "a count is negative or not a number"
-    ordered = [counts.at_most[bound] for bound in sorted(counts.at_most) if not math.isnan(bound)]
-    if any(later < earlier for earlier, later in zip(ordered, ordered[1:], strict=False)):
+    single = (counts.timed, counts.failures or 0, counts.correct or 0, counts.incorrect or 0)
+    families = (counts.by_code, counts.at_most, counts.by_class or {})
+    numbers = itertools.chain(
+        single,
+        *(family.values() for family in families),
+        *(counts.features or {}).values(),
+    )
+    # Written so that a value that is no number fails it, too.
+    if not all(0 <= number <= _MOST for number in numbers):
+        return "a count is negative, too large, or not a number"
+    ordered = [counts.at_most[bound] for bound in sorted(counts.at_most)]
+    if any(later < earlier for earlier, later in itertools.pairwise(ordered)):
         return "the histogram's buckets fall"
     if ordered and ordered[-1] > counts.timed:
         return "more requests in the histogram's buckets than in all"

@@ -14,7 +14,7 @@ from iris_operator.analysis.checks.traffic_split import judge_split
 from iris_operator.analysis.counts import Interval, RequestCounts
 from iris_operator.analysis.gather import fix_shape, look_of, nonsense
 from iris_operator.analysis.look import Signals
-from iris_operator.analysis.memory import Remembered, fits, from_json, to_json
+from iris_operator.analysis.memory import Remembered, from_a_row, from_json, in_a_row, to_json
 from iris_operator.analysis.registry import build_checks
 from iris_operator.analysis.rule import Member, Rule, Ruling
 from iris_operator.analysis.sentences import capped_exp, odds, share_of
@@ -81,10 +81,7 @@ def judge(
     bench = _seat(checks, interval, settings)
     share = max(next_weight, 0.001) / 100
     changed = before.next_weight != next_weight
-    states = {
-        name: kept if (kept := before.states.get(name)) and fits(kept, fresh) else fresh
-        for name, fresh in bench.rule.start(1).items()
-    }
+    states = {name: from_a_row(before.states.get(name), fresh) for name, fresh in bench.rule.start(1).items()}
     ruling = bench.rule.fold(states, look_of(interval, shape, share, step_changed=changed))
     results = [_result(name, bench, ruling, share) for name in checks]
     custom = {
@@ -101,7 +98,7 @@ def judge(
         shape,
         next_weight,
         split,
-        {**before.states, **ruling.state},
+        {**before.states, **{name: in_a_row(state) for name, state in ruling.state.items()}},
         {name: breaches for name, (_, breaches) in custom.items()},
         features,
     )

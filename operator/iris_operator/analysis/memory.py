@@ -1,12 +1,11 @@
 """The evidence so far as a small JSON value, for the status: what a restarted operator goes on with.
 
 Everything is stored exactly as it is used, so that a restart changes no decision by a single bit. With the default checks,
-12 histogram bounds and 3 classes it takes about 3 kB (tests/unit/operator/analysis/test_memory.py holds the bound).
+12 histogram bounds and 3 classes it takes about 3 kB; a test holds the bound.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,13 +25,14 @@ class Remembered:
     """A rollout's evidence.
 
     `next_weight` is that of the last judged interval (another one means that a step began); `split` the requests of
-    canary and stable in this step; `custom` the breaches in a row by check; `features` the traffic so far by bucket.
+    canary and stable in this step; `states` each check's numbers in one row; `custom` the breaches in a row by check;
+    `features` the traffic so far by bucket.
     """
 
     shape: Shape = field(default_factory=Shape)
     next_weight: int = 0
     split: tuple[int, int] = (0, 0)
-    states: Mapping[str, State] = field(default_factory=dict)
+    states: Mapping[str, Floats] = field(default_factory=dict)
     custom: Mapping[str, int] = field(default_factory=dict)
     features: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -47,9 +47,7 @@ def to_json(remembered: Remembered) -> dict[str, Any]:
         "paired": shape.paired,
         "next": remembered.next_weight,
         "split": list(remembered.split),
-        "checks": {
-            name: {key: _packed(value) for key, value in state.items()} for name, state in remembered.states.items()
-        },
+        "checks": {name: row.tolist() for name, row in remembered.states.items()},
         "custom": dict(remembered.custom),
         "features": {name: list(buckets) for name, buckets in remembered.features.items()},
     }
@@ -68,10 +66,7 @@ def from_json(memory: Memory) -> Remembered:
             ),
             next_weight=int(memory["next"]),
             split=(int(memory["split"][0]), int(memory["split"][1])),
-            states={
-                name: {key: _unpacked(value) for key, value in state.items()}
-                for name, state in memory["checks"].items()
-            },
+            states={str(name): _numbers(row) for name, row in memory["checks"].items()},
             custom={str(name): int(count) for name, count in memory["custom"].items()},
             features={str(name): tuple(int(n) for n in buckets) for name, buckets in memory["features"].items()},
         )
@@ -79,29 +74,26 @@ def from_json(memory: Memory) -> Remembered:
         return Remembered()
 
 
-def fits(state: State, fresh: State) -> bool:
-    """Has this state the form of a fresh one? Not after a change of the code, or of the spec."""
-    return state.keys() == fresh.keys() and all(state[name].shape == fresh[name].shape for name in fresh)
+def in_a_row(state: State) -> Floats:
+    """All numbers of one release's state, by name."""
+    return np.concatenate([state[name].ravel() for name in sorted(state)])
 
 
-def _packed(value: Floats) -> Any:
-    """The first (and only) release's row; the logarithm of nothing as null."""
-    row = value[0]
-    return row.tolist() if np.isfinite(row).all() else [_finite(item) for item in row.ravel().tolist()]
+def from_a_row(row: Floats | None, fresh: State) -> State:
+    """The state with these numbers; a fresh one when they do not fit it (after a change of the code, or of the spec)."""
+    if row is None or len(row) != sum(value.size for value in fresh.values()):
+        return fresh
+    state: dict[str, Floats] = {}
+    at = 0
+    for name in sorted(fresh):
+        size = fresh[name].size
+        state[name] = row[at : at + size].reshape(fresh[name].shape)
+        at += size
+    return state
 
 
-def _finite(value: float) -> float | None:
-    return None if math.isinf(value) else value
-
-
-def _unpacked(value: Any) -> Floats:
-    row = np.array(_floats(value), dtype=np.float64)
-    if np.isnan(row).any():
-        raise ValueError("not a number")
-    return row[None]
-
-
-def _floats(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_floats(item) for item in value]
-    return -math.inf if value is None else float(value)
+def _numbers(row: Any) -> Floats:
+    numbers = np.array(row, dtype=np.float64)
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        raise ValueError("not a row of numbers")
+    return numbers

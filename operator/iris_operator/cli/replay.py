@@ -169,7 +169,9 @@ def _settings(options: argparse.Namespace) -> Analysis:
         if fields is not None
     }
     both = {"falseRollback": options.false_rollback, "missedRegression": options.missed_regression}
-    return Analysis.model_validate({"checks": checks, **{key: value for key, value in both.items() if value is not None}})
+    return Analysis.model_validate(
+        {"checks": checks, **{key: value for key, value in both.items() if value is not None}}
+    )
 
 
 def _counts(row: Mapping[str, str], side: str) -> RequestCounts:

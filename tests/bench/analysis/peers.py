@@ -58,7 +58,7 @@ class PerMinute:
         for name, side in (("canary", look.canary), ("stable", look.stable)):
             for kind, value in (("requests", side.requests), ("errors", side.errors), ("bins", side.bins)):
                 self._sums[name + kind] = self._sums.get(name + kind, 0.0) + value
-        if round(second / INTERVAL) % round(MINUTE / INTERVAL):
+        if second <= 0 or round(second / INTERVAL) % round(MINUTE / INTERVAL):
             nothing = np.zeros(self._rollouts, dtype=np.bool_)
             return Answer(nothing, nothing)
         canary, stable = (

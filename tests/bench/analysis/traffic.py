@@ -65,6 +65,7 @@ class Scenario:
 
 def bins_of(behaviour: Behaviour) -> Floats:
     """Chances of the histogram's bins."""
+
     def below(bound: float, factor: float) -> float:
         return 0.5 * (1 + erf(log(bound / (MEDIAN * factor)) / SIGMA / sqrt(2))) if bound > 0 else 0.0
 

@@ -16,7 +16,7 @@ class Accuracy:
     """F1 on wrong answers (and pairs, where both versions answered the same request) to roll back, F3 to go on."""
 
     name = NAME
-    part = 4.0
+    part = 4.5
 
     def __init__(self, settings: AccuracyCheck, shape: Shape) -> None:
         self._drop = settings.max_drop

@@ -16,7 +16,7 @@ class ErrorRate:
     """F1 on 5xx answers to roll back, F7 to go on."""
 
     name = NAME
-    part = 4.5
+    part = 5.0
 
     def __init__(self, settings: ErrorRateCheck) -> None:
         self._settings = settings

@@ -19,7 +19,7 @@ class Latency:
     """F2 to roll back, F3 with the margin of a factor to go on."""
 
     name = NAME
-    part = 5.0
+    part = 5.5
 
     def __init__(self, settings: LatencyCheck, shape: Shape) -> None:
         self._slower = settings.max_slower

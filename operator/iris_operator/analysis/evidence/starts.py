@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from iris_operator.analysis.evidence.logspace import Bools, Floats, log_sum, stored
+from iris_operator.analysis.evidence.logspace import LOST, Bools, Floats, log_sum, stored
 
 # Of the stake: what is on "from the start", and on "since this change of the weight".
 AT_START = 0.35
@@ -31,7 +31,7 @@ class Started:
     @staticmethod
     def new(releases: int, components: int) -> Started:
         """Before the first interval."""
-        return Started(np.full((releases, components), -np.inf), np.ones(releases), np.zeros(releases))
+        return Started(np.full((releases, components), LOST), np.ones(releases), np.zeros(releases))
 
 
 def add_interval(before: Started, log_e: Floats, step_changed: Bools, counted: Bools) -> Started:

@@ -1,0 +1,53 @@
+"""How long an evaluation takes: one release with everything around it, from the stored text to the stored text."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+from bench.analysis.ours import settings
+from bench.analysis.traffic import BOUNDS, Behaviour, bins_of
+from iris_operator.analysis.counts import Interval, RequestCounts
+from iris_operator.analysis.judge import judge
+
+
+def counts(requests: int, seed: int, pods: int) -> RequestCounts:
+    """An interval of a revision, with its pods."""
+    chance = np.random.default_rng(seed)
+    bins = chance.multinomial(requests, bins_of(Behaviour()))
+    errors = int(chance.binomial(requests, 0.001))
+    return RequestCounts(
+        by_code={"200": requests - errors, "422": 0, "500": errors, "503": 0},
+        at_most=dict(zip(BOUNDS, (int(n) for n in bins.cumsum()), strict=False)),
+        timed=requests,
+        failures=errors,
+        by_class=dict(
+            zip("abc", (int(n) for n in chance.multinomial(requests - errors, [0.34, 0.33, 0.33])), strict=True)
+        ),
+        pods=tuple(counts(requests // pods, seed + pod, 0) for pod in range(1, pods + 1)) if pods else (),
+    )
+
+
+def seconds_of_one(repeats: int) -> tuple[float, int]:
+    """Median seconds of one evaluation on this thread, and the bytes of its memory."""
+    analysis = settings()
+    interval = Interval(counts(100, 1, 1), counts(900, 2, 10), weight=0.1)
+    text = json.dumps(judge(interval, {}, analysis, 50).memory, separators=(",", ":"))
+    took = []
+    for _ in range(repeats):
+        begun = time.thread_time()
+        text = json.dumps(judge(interval, json.loads(text), analysis, 50).memory, separators=(",", ":"))
+        took.append(time.thread_time() - begun)
+    return float(np.median(took)), len(text)
+
+
+def seconds_of_fleet(releases: int) -> float:
+    """Seconds for one interval of so many releases, each with its own counts and memory, one after the other."""
+    analysis = settings()
+    intervals = [Interval(counts(100, 2 * n, 1), counts(900, 2 * n + 1, 10), weight=0.1) for n in range(releases)]
+    texts = [json.dumps(judge(interval, {}, analysis, 50).memory) for interval in intervals]
+    begun = time.thread_time()
+    for interval, text in zip(intervals, texts, strict=True):
+        json.dumps(judge(interval, json.loads(text), analysis, 50).memory)
+    return time.thread_time() - begun

@@ -1,0 +1,108 @@
+"""Any observation whatsoever gives a verdict; a restart changes no bit of any."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iris_operator.analysis.counts import Interval, RequestCounts
+from iris_operator.analysis.judge import judge, learn
+from iris_operator.analysis.verdict import Verdict
+from iris_operator.api.spec import AccuracyCheck, Analysis, Checks, CustomCheck
+
+CUSTOM = [CustomCheck(name="cost", query="q", max=1.0)]
+SETTINGS = Analysis(checks=Checks(accuracy=AccuracyCheck(), custom=CUSTOM))
+
+# As Prometheus and a bug between it and here may have them.
+anything = st.integers(-5, 10**18) | st.sampled_from([0, 1, math.nan, math.inf])
+bounds = st.sampled_from([0.0, -1.0, 0.01, 0.1, 1.0, math.inf])
+wild_counts = st.builds(
+    RequestCounts,
+    by_code=st.dictionaries(st.sampled_from(["200", "422", "500", "503", "", "x"]), anything),
+    at_most=st.dictionaries(bounds, anything),
+    timed=anything,
+    failures=st.none() | anything,
+    by_class=st.none() | st.dictionaries(st.text(max_size=3), anything, max_size=4),
+    features=st.none() | st.dictionaries(st.sampled_from(["a", "b"]), st.tuples(anything, anything)),
+    correct=st.none() | anything,
+    incorrect=st.none() | anything,
+)
+few = st.integers(0, 400)
+
+
+@st.composite
+def fair_counts(draw: st.DrawFn) -> RequestCounts:
+    """Counts that a pair of pods can have."""
+    total = draw(few)
+    errors = draw(st.integers(0, total))
+    first = draw(st.integers(0, total))
+    pods: list[RequestCounts] = []
+    for part in (total // 2, total - total // 2):
+        pods.append(RequestCounts({"200": part}, {0.01: 0, 0.1: part}, part, 0, {"a": part, "b": 0}))
+    return RequestCounts(
+        by_code={"200": total - errors, "500": errors},
+        at_most={0.01: min(first, total), 0.1: total},
+        timed=total,
+        failures=draw(st.integers(0, total)),
+        by_class={"a": first, "b": total - first},
+        correct=draw(few),
+        incorrect=draw(few),
+        pods=tuple(draw(st.sampled_from([[], pods]))),
+    )
+
+
+counts = st.none() | wild_counts | fair_counts()
+intervals = st.builds(
+    Interval,
+    canary=counts,
+    stable=counts,
+    weight=st.none() | st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+    custom=st.dictionaries(st.just("cost"), st.none() | st.floats()),
+    paired=st.none() | st.tuples(few, few),
+    training=st.none() | st.dictionaries(st.sampled_from(["a", "b"]), st.tuples(st.floats(0, 1), st.floats(0, 1))),
+)
+weights = st.sampled_from([1, 10, 50, 100])
+memories = st.just({}) | st.dictionaries(st.sampled_from(["v", "checks", "bounds", "next"]), st.integers() | st.text())
+
+
+@settings(max_examples=300, deadline=None)
+@given(intervals, memories, weights)
+def test_any_observation_gives_a_verdict_with_a_reason(interval: Interval, memory: dict[str, Any], weight: int) -> None:
+    judgement = judge(interval, memory, SETTINGS, weight)
+    assert isinstance(judgement.verdict, Verdict)
+    assert judgement.results
+    assert all(result.reason for result in judgement.results)
+    json.dumps(judgement.memory, allow_nan=False)
+    again = judge(interval, judgement.memory, SETTINGS, weight)
+    assert isinstance(again.verdict, Verdict)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(fair_counts(), fair_counts(), weights), min_size=1, max_size=8), st.integers(0, 7))
+def test_an_operator_that_restarts_decides_the_same_bit_for_bit(
+    looks: list[tuple[RequestCounts, RequestCounts, int]], restart: int
+) -> None:
+    straight = learn(looks[0][1], {}, SETTINGS)
+    restarted = straight
+    for number, (canary, stable, weight) in enumerate(looks):
+        if number >= restart:
+            restarted = json.loads(json.dumps(restarted, separators=(",", ":")))
+        one, other = (judge(Interval(canary, stable), memory, SETTINGS, weight) for memory in (straight, restarted))
+        assert one.results == other.results
+        assert one.verdict is other.verdict
+        straight, restarted = one.memory, other.memory
+    assert json.dumps(straight) == json.dumps(restarted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(fair_counts(), fair_counts(), weights)
+def test_only_requests_of_both_pass_or_fail(canary: RequestCounts, stable: RequestCounts, weight: int) -> None:
+    """I3: without a request of the canary nothing lets it go on."""
+    idle = RequestCounts({"200": 0}, {0.01: 0, 0.1: 0}, 0, 0, {"a": 0, "b": 0}, correct=0, incorrect=0)
+    assert judge(Interval(idle, stable), {}, SETTINGS, weight).verdict not in (Verdict.PASS, Verdict.FAIL)
+    assert judge(Interval(None, stable), {}, SETTINGS, weight).verdict is Verdict.NO_DATA
+    assert judge(Interval(canary, None), {}, SETTINGS, weight).verdict is Verdict.NO_DATA
