@@ -19,7 +19,7 @@ ROLLOUT = {
     "historyLimit": 2,
 }
 # Wide enough to be passed with a few dozen requests: how sharp the checks are is tested elsewhere.
-ANALYSIS = {"checks": {"errorRate": {"tolerance": 0.05}, "latency": {"minRequests": 30}}}
+ANALYSIS = {"checks": {"errorRate": {"maxHarm": 0.1}, "latency": {"maxSlower": 3}}}
 
 
 def release(name: str, version: str, image_version: str = "") -> dict[str, Any]:

@@ -21,8 +21,11 @@ _MOST_BOUNDS = 24
 _MOST = 1e15
 
 
-def fix_shape(before: Shape, interval: Interval) -> Shape:
-    """Bounds and classes are fixed by the first interval that has them, for the whole rollout."""
+def fix_shape(before: Shape, interval: Interval, *, begun: bool) -> Shape:
+    """Bounds and classes are fixed by the first interval that has them, pairs by the first of the canary.
+
+    For the whole rollout: `begun` says that an interval of the canary was judged already.
+    """
     canary, stable = interval.canary, interval.stable
     bounds, classes = before.bounds, before.classes
     if not bounds and canary and stable:
@@ -30,7 +33,7 @@ def fix_shape(before: Shape, interval: Interval) -> Shape:
         bounds = tuple(shared[:_MOST_BOUNDS])
     if not classes and stable and stable.by_class:
         classes = (*sorted(stable.by_class)[:_MOST_CLASSES], OTHERS)
-    return Shape(bounds, classes, before.paired or (not before.classes and interval.paired is not None))
+    return Shape(bounds, classes, before.paired if begun else interval.paired is not None)
 
 
 def nonsense(counts: RequestCounts) -> str:

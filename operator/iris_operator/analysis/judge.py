@@ -76,7 +76,7 @@ def judge(
         reason = f"Prometheus has no requests of the {absent} revision"
         return unjudged(Verdict.NO_DATA, reason, memory, settings, measured)
     before = from_json(memory)
-    shape = fix_shape(before.shape, interval)
+    shape = fix_shape(before.shape, interval, begun=before.next_weight > 0)
     checks = _chosen(build_checks(settings.checks, shape), measured)
     bench = _seat(checks, interval, settings)
     share = max(next_weight, 0.001) / 100

@@ -108,7 +108,7 @@ def test_a_release_with_only_model_replicas_and_host_gets_working_defaults(clust
     parsed = parse_release(stored).spec
     assert [step.weight for step in parsed.rollout.steps] == [5, 25, 50, 100]
     assert stored["spec"]["rollout"]["interval"] == "10s"
-    assert stored["spec"]["analysis"]["checks"]["errorRate"]["tolerance"] == 0.01
+    assert stored["spec"]["analysis"]["checks"]["errorRate"]["maxHarm"] == 0.02
 
 
 @pytest.mark.parametrize("image", ["localhost/iris:1.0.0", "r.example.com:5000/a/b:v1", "r/i@sha256:" + "a" * 64])

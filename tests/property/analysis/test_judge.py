@@ -69,7 +69,7 @@ weights = st.sampled_from([1, 10, 50, 100])
 memories = st.just({}) | st.dictionaries(st.sampled_from(["v", "checks", "bounds", "next"]), st.integers() | st.text())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(intervals, memories, weights)
 def test_any_observation_gives_a_verdict_with_a_reason(interval: Interval, memory: dict[str, Any], weight: int) -> None:
     judgement = judge(interval, memory, SETTINGS, weight)
@@ -81,7 +81,7 @@ def test_any_observation_gives_a_verdict_with_a_reason(interval: Interval, memor
     assert isinstance(again.verdict, Verdict)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(fair_counts(), fair_counts(), weights), min_size=1, max_size=8), st.integers(0, 7))
 def test_an_operator_that_restarts_decides_the_same_bit_for_bit(
     looks: list[tuple[RequestCounts, RequestCounts, int]], restart: int
@@ -98,7 +98,7 @@ def test_an_operator_that_restarts_decides_the_same_bit_for_bit(
     assert json.dumps(straight) == json.dumps(restarted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(fair_counts(), fair_counts(), weights)
 def test_only_requests_of_both_pass_or_fail(canary: RequestCounts, stable: RequestCounts, weight: int) -> None:
     """I3: without a request of the canary nothing lets it go on."""

@@ -16,11 +16,13 @@ from iris_operator.analysis.evidence.logspace import Bools, Floats
 _PRIOR = 5.0
 # Standard deviations by which the sum of squares must exceed chance before pods are taken to differ.
 _CLEAR = 2.0
+# Of the concentration: pods that differ so much that each has all of the events or none.
+_LEAST = 0.05
 
 
 @dataclass(frozen=True)
 class Dispersion:
-    """Pearson's sum of squares between pods, its degrees of freedom, and these times the events a pod, so far."""
+    """Pearson's sum of squares between pods, its degrees of freedom, and these times the events less one, so far."""
 
     squares: Floats
     freedom: Floats
@@ -47,7 +49,7 @@ def add_pods(before: Dispersion, events: Floats, requests: Floats, counted: Bool
     squares = np.sum(np.where(telling, (events - expected) ** 2, 0.0) / np.where(telling, variance, 1.0), axis=1)
     pods = telling.sum(axis=1)
     freedom = np.maximum(pods - 1, 0).astype(np.float64)
-    exposure = freedom * variance.sum(axis=1) / np.maximum(pods, 1)
+    exposure = freedom * np.maximum(variance.sum(axis=1) - 1.0, 0.0)
     use = counted.reshape(counted.shape + (1,) * (freedom.ndim - 1)) & (freedom > 0)
     gained = (np.where(use, gain, 0.0) for gain in (squares, freedom, exposure))
     return Dispersion(
@@ -69,15 +71,17 @@ def factor(dispersion: Dispersion, load: Floats) -> Floats:
     return np.asarray(1.0 + np.maximum(phi - 1.0, 0.0) * np.maximum(wide, 1.0))
 
 
-def squared_variation(dispersion: Dispersion) -> Floats:
-    """The squared coefficient of variation of the rate between pods: what is left of phi when a pod's events are out.
+def squared_variation(dispersion: Dispersion, pods: Floats) -> Floats:
+    """The squared coefficient of variation of the rate between pods, of which stable has so many.
 
-    phi - 1 is the events a pod times the squared variation. Zero until the excess is too large for chance: an
-    estimate that is mostly noise itself would make every service with few errors blind.
+    If every pod's rate is multiplied by a gamma variable, N events fall on the pods like a Dirichlet-multinomial, and the
+    sum of squares is (N + a) / (1 + a) times its degrees of freedom, a = pods / variation. Zero until the excess is too
+    large for chance: an estimate that is mostly noise itself would make every service with few errors blind.
     """
     excess = dispersion.squares - dispersion.freedom
     clear = excess > _CLEAR * np.sqrt(2.0 * dispersion.freedom)
-    return np.asarray(np.where(clear, excess, 0.0) / np.maximum(dispersion.exposure, 1e-9))
+    concentration = dispersion.exposure / np.where(clear, excess, 1.0) - 1.0
+    return np.asarray(np.where(clear, pods / np.maximum(concentration, _LEAST), 0.0))
 
 
 def spread(variation: Floats, n_c: Floats, n_s: Floats, pods_c: Floats, pods_s: Floats) -> Floats:

@@ -90,7 +90,9 @@ class RareEvents:
             noise = add_pods(noise, pods.events, pods.total, stable.total > 0)
         phi = factor(noise, look.load)
         xc, nc, xs, ns = (value[:, None] for value in (*canary, *stable))
-        coin = spread(squared_variation(noise), canary.total, stable.total, look.canary_pods, look.stable_pods)[:, None]
+        coin = spread(
+            squared_variation(noise, look.stable_pods), canary.total, stable.total, look.canary_pods, look.stable_pods
+        )[:, None]
         started = add_interval(
             Started(state["playing"], state["waiting"], state["seen"]),
             log_noisy_ratio(xc, nc, xs, ns, self._rho * OMEGAS, self._rho, coin),

@@ -1,0 +1,30 @@
+"""Counts of a revision as a test describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from iris_operator.analysis.counts import RequestCounts
+
+BOUNDS = (0.005, 0.025, 0.1, 0.5)
+MIX = (40, 30, 30)
+
+
+def revision(
+    requests: int, errors: int = 0, slow: int | None = None, classes: Mapping[str, int] | None = None, pods: int = 0
+) -> RequestCounts:
+    """`slow` requests take over 100 ms, by default one in a hundred; a third of the rest over 25 ms."""
+    slow = requests // 100 if slow is None else slow
+    rest = requests - slow
+    even = {name: requests * share // 100 for name, share in zip("abc", MIX, strict=True)}
+    whole = RequestCounts(
+        by_code={"200": requests - errors, "500": errors},
+        at_most={0.005: 0, 0.025: rest - rest // 3, 0.1: rest, 0.5: requests},
+        timed=requests,
+        failures=errors,
+        by_class=even if classes is None else classes,
+    )
+    if not pods:
+        return whole
+    return replace(whole, pods=tuple(revision(requests // pods, errors // pods) for _ in range(pods)))
