@@ -41,9 +41,9 @@ class RequestCounts:
 class Interval:
     """One look at both revisions over the same time. None: that revision had no series at all.
 
-    `weight` is the share that the router claims to give the canary, for the check of the split. `custom` has the answers
-    to custom queries by name; None is an answer without a number. `paired` counts requests that both versions answered
-    and one got right: (only stable, only canary). `training` has the buckets of the training data, by feature.
+    `weight` is the share that the router claims to give the canary, for the check of the split. `custom` has the
+    answers to custom queries by name; None is an answer without a number. `paired` counts requests that both versions
+    answered and one got right: (only stable, only canary). `training` has the buckets of the training data, by feature.
     """
 
     canary: RequestCounts | None

@@ -1,10 +1,10 @@
-"""What margins and traffic mean in minutes, before anything runs: said at admission, and compared with the benchmark."""
+"""What margins and traffic mean in minutes, before anything runs: to be said at admission."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from iris_operator.analysis.checks.ratio import information_per_request
 from iris_operator.analysis.evidence.limit import kl
@@ -43,7 +43,7 @@ def expect(
         weights.append(1.0)
     interval = parse_duration(rollout.interval)
     seen, lengths, slowest = 0.0, [], ""
-    for at, (weight, following) in enumerate(zip(weights, weights[1:], strict=False)):
+    for at, (weight, following) in enumerate(pairwise(weights)):
         per_second = requests_per_second * weight
         needs = _requests(settings, weight, following, error_rate)
         # The harm is judged on all requests so far, the rest anew in every step.
@@ -88,4 +88,5 @@ def _sentence(settings: Analysis, seconds: float, rate: float, slowest: str) -> 
     if seconds < _LONG:
         return words
     harm = percent(settings.checks.error_rate.max_harm)
-    return f"{words}: {slowest} needs the most requests. Wider margins (maxHarm is {harm}) or a larger first step shorten it"
+    help_ = f"Wider margins (maxHarm is {harm}) or a larger first step shorten it"
+    return f"{words}: {slowest} needs the most requests. {help_}"

@@ -35,8 +35,8 @@ class Look:
     """One interval of both revisions.
 
     `pods` are stable's, for the noise between them; `canary_pods` and `stable_pods` how many there are.
-    `next_share` is the fraction of the traffic that the canary would get next. `step_changed` marks the first interval of
-    a step, whose latencies still are those of cold caches; `incident` one in which stable itself was in trouble.
+    `next_share` is the fraction of the traffic that the canary would get next. `step_changed` marks the first interval
+    of a step, whose latencies still are those of cold caches; `incident` one in which stable itself was in trouble.
     """
 
     canary: Side
@@ -59,7 +59,7 @@ class Look:
 
 
 class Signals(NamedTuple):
-    """What one metric says so far, as logarithms of e-values: E_m that the canary is worse, G that it is good enough."""
+    """What one metric says so far, in logarithms: E_m that the canary is worse, G that it is good enough."""
 
     worse: Floats
     good: Floats

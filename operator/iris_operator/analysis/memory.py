@@ -1,7 +1,7 @@
 """The evidence so far as a small JSON value, for the status: what a restarted operator goes on with.
 
-Everything is stored exactly as it is used, so that a restart changes no decision by a single bit. With the default checks,
-12 histogram bounds and 3 classes it takes about 3 kB; a test holds the bound.
+Everything is stored exactly as it is used, so that a restart changes no decision by a single bit. With the default
+checks, 12 histogram bounds and 3 classes it takes about 3 kB; a test holds the bound.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def in_a_row(state: State) -> Floats:
 
 
 def from_a_row(row: Floats | None, fresh: State) -> State:
-    """The state with these numbers; a fresh one when they do not fit it (after a change of the code, or of the spec)."""
+    """The state with these numbers; a fresh one when they do not fit it, after a change of code or spec."""
     if row is None or len(row) != sum(value.size for value in fresh.values()):
         return fresh
     state: dict[str, Floats] = {}

@@ -166,14 +166,14 @@ class RatioCheck(ApiModel):
         default=2.0,
         ge=1.25,
         le=1000,
-        description="How many times stable's failures a canary may have and still go on; more than half of it, and more "
+        description="How many times stable's failures a canary may have and go on; more than half of it, and more "
         "than stable's, rolls back when it is certain.",
     )
     max_harm: float = Field(
         default=0.02,
         gt=0,
         lt=1,
-        description="Share of all requests that may fail through the canary, as a fraction; tolerated also beyond maxRatio.",
+        description="Share of all requests that may fail through the canary; tolerated also beyond maxRatio.",
     )
 
 
@@ -235,7 +235,7 @@ class CustomCheck(ApiModel):
 
 
 class Checks(ApiModel):
-    """Which checks gate a release; one that is left out is on with its defaults, except accuracy, which needs labels."""
+    """Which checks gate a release; one that is left out is on with defaults, except accuracy, which needs labels."""
 
     error_rate: ErrorRateCheck = Field(default_factory=ErrorRateCheck)
     inference_failures: InferenceFailuresCheck = Field(default_factory=InferenceFailuresCheck)

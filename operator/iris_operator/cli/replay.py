@@ -1,4 +1,4 @@
-"""`iris-analysis replay FILE`: run the rule over recorded counts and draw the evidence, to try margins on a past release.
+"""`iris-analysis replay FILE`: run the rule over recorded counts, to try margins on a past release.
 
 `python -m iris_operator.cli.replay replay counts.csv --max-harm 0.01`. The columns are described in docs/analysis.md.
 """
@@ -129,10 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = _settings(options)
     try:
         rows = list(read_rows(options.file))
-        if not rows:
-            raise WrongFile(f"{options.file}: no intervals in it")
     except (WrongFile, OSError) as error:
         print(error, file=sys.stderr)
+        return 2
+    if not rows:
+        print(f"{options.file}: no intervals in it", file=sys.stderr)
         return 2
     points = replay(rows, settings)
     print("\n".join(draw(points, settings)))
@@ -175,7 +176,7 @@ def _settings(options: argparse.Namespace) -> Analysis:
 
 
 def _counts(row: Mapping[str, str], side: str) -> RequestCounts:
-    """`canary_requests`, `canary_errors`, and where recorded `_failures`, `_le_0.025`, `_class_setosa`, `_correct`, `_incorrect`."""
+    """Columns such as `canary_requests`, `canary_errors`, `canary_le_0.025`, `canary_class_setosa`."""
     total, errors = int(row[f"{side}_requests"]), int(row[f"{side}_errors"])
     bounds = {float(name): count for name, count in _family(row, f"{side}_le_").items()}
     return RequestCounts(

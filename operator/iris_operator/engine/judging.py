@@ -60,5 +60,6 @@ class Judging:
         interval = Interval(canary=counts.get(canary.revision), stable=counts.get(stable.revision))
         next_weight = steps_of(spec)[observation.status.step.index].weight
         judgement = judge(interval, memory, spec.analysis, next_weight, MEASURED)
-        # An interval that could not be counted is judged again, together with the next: nothing is lost, nothing counted twice.
+        # An interval that could not be counted is judged again, together with the next: nothing is lost, nothing
+        # counted twice.
         return Judged(judgement, until if judgement.counted else since)

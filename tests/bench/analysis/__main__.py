@@ -6,6 +6,7 @@ Seeded; one core. Prints a table, writes artifacts/bench-analysis.json, and exit
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import sys
@@ -15,10 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+
 from bench.analysis import cases
 from bench.analysis.ours import Ours
 from bench.analysis.peers import Argo, Flagger, Kayenta, Policy
-from bench.analysis.rollouts import Outcome, Plan, run
+from bench.analysis.rollouts import Outcome, run
 from bench.analysis.speed import seconds_of_fleet, seconds_of_one
 from bench.analysis.traffic import INTERVAL, Simulation
 from iris_operator.analysis.evidence.logspace import Floats
@@ -90,7 +92,7 @@ def delays(rollouts: int) -> Iterator[Row]:
             ours = make is Ours
             many = max(20, round(rollouts * case.rollouts * (1.0 if ours else 0.2)))
             labels = bool(case.scenario.labels)
-            build: Callable[[int], Policy] = (lambda n, labels=labels: Ours(n, labels=labels)) if ours else make
+            build: Callable[[int], Policy] = functools.partial(Ours, labels=labels) if ours else make
             outcome = run(build, case.scenario, case.plan, many, SEED)
             name = make(1).name
             failed[name] = float(outcome.failed.mean())
@@ -101,16 +103,18 @@ def delays(rollouts: int) -> Iterator[Row]:
 
 def _delay(case: cases.Case, name: str, outcome: Outcome, many: int, *, bounded: bool) -> Row:
     after = outcome.rolled_back_at - case.scenario.onset
-    found = np.isfinite(after) & (after > 0)
-    mean = float(after[found].mean()) if found.any() else math.inf
-    missed = many - int(found.sum())
-    # A fault that was not found in time counts with all of that time: no delay looks shorter by missing it.
-    value = float(np.where(found, after, case.scenario.seconds - case.scenario.onset).mean()) if bounded else mean
+    early, found = after <= 0, np.isfinite(after)
+    missed = int((~found).sum())
+    # A fault that was not found in time counts with all of that time: no delay looks shorter by missing it. A rollout
+    # that ended before the fault began has no delay; it is a false rollback.
+    longest = case.scenario.seconds - case.scenario.onset
+    delays = np.where(found, after, longest if bounded else np.inf)[~early]
+    value = float(delays.mean()) if len(delays) else math.inf
     note = f"limit {case.limit:.1f} s" + (
         f" after {case.scenario.labels_late:.0f} s" if case.scenario.labels_late else ""
     )
     return Row("fault", case.scenario.name, name, "mean delay, s", value, cases.delay_bound(case) if bounded else None,
-               f"{note}; not found {missed} of {many}")  # fmt: skip
+               f"{note}; not found {missed} of {many}, ended before {int(early.sum())}")  # fmt: skip
 
 
 def _failed(case: cases.Case, failed: dict[str, float]) -> Iterator[Row]:
@@ -143,7 +147,8 @@ def durations(rollouts: int) -> Iterator[Row]:
             many = rollouts if ours else max(20, rollouts // 5)
             outcome = run(make, quick.scenario, quick.plan, many, SEED)
             minutes: Floats = np.minimum(outcome.promoted_at, quick.scenario.seconds) / 60
-            note = f"9 of 10 within {np.quantile(minutes, 0.9):.1f}; promoted {int(np.isfinite(outcome.promoted_at).sum())} of {many}"
+            promoted = int(np.isfinite(outcome.promoted_at).sum())
+            note = f"9 of 10 within {np.quantile(minutes, 0.9):.1f}; promoted {promoted} of {many}"
             yield Row(
                 "duration",
                 quick.scenario.name,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
 from bench.analysis.rollouts import Plan
 from bench.analysis.traffic import BOUNDS, INTERVAL, MIX, Behaviour, Scenario, bins_of
 from iris_operator.analysis.evidence.limit import information, seconds_to_detect

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+
 from bench.analysis.peers import Answer
 from bench.analysis.traffic import BOUNDS, MIX
 from iris_operator.analysis.check import Shape

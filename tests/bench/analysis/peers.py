@@ -1,7 +1,8 @@
 """What the others would have decided: their rules, re-implemented from their documentation, for many rollouts at once.
 
-Flagger (docs.flagger.app, "How it works", "Metrics analysis"), Argo Rollouts ("Analysis & progressive delivery") and a judge
-like Kayenta's (spinnaker.io, "How canary judgment works"). All look at one minute at a time, as in their examples.
+Flagger (docs.flagger.app, "How it works", "Metrics analysis"), Argo Rollouts ("Analysis & progressive delivery") and a
+judge like Kayenta's (spinnaker.io, "How canary judgment works"). All look at one minute at a time, as in their
+examples.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
 from bench.analysis.traffic import BOUNDS, INTERVAL
 from iris_operator.analysis.evidence.logspace import Bools, Floats
 from iris_operator.analysis.look import Look, Side
@@ -57,7 +59,8 @@ class PerMinute:
         """See `Policy.answer`: between two minutes nothing is decided."""
         for name, side in (("canary", look.canary), ("stable", look.stable)):
             for kind, value in (("requests", side.requests), ("errors", side.errors), ("bins", side.bins)):
-                self._sums[name + kind] = self._sums.get(name + kind, 0.0) + value
+                if value is not None:
+                    self._sums[name + kind] = value + self._sums.get(name + kind, np.zeros(value.shape))
         if second <= 0 or round(second / INTERVAL) % round(MINUTE / INTERVAL):
             nothing = np.zeros(self._rollouts, dtype=np.bool_)
             return Answer(nothing, nothing)
@@ -92,7 +95,7 @@ class Flagger(PerMinute):
 
 
 class Argo(PerMinute):
-    """Fails with more failed measurements than `failure_limit`, or with the fifth error in a row. No data is an error."""
+    """Fails with more failed measurements than its limit, or with the fifth error in a row. No data is an error."""
 
     name = "Argo Rollouts"
 
@@ -102,7 +105,7 @@ class Argo(PerMinute):
         self._failed = np.zeros(rollouts)
         self._errors = np.zeros(rollouts)
 
-    def judge(self, canary: Side, stable: Side) -> Answer:  # noqa: ARG002 - the usual template asks for the canary alone
+    def judge(self, canary: Side, stable: Side) -> Answer:  # noqa: ARG002 - stable is not asked for
         """The steps of a rollout go on by time while its analysis has not failed."""
         measured = canary.requests > 0
         self._failed = self._failed + (measured & ~within_range(canary))
@@ -112,7 +115,7 @@ class Argo(PerMinute):
 
 
 class Kayenta(PerMinute):
-    """Mann-Whitney on the minutes of the rollout, 98 %, tolerance a quarter of the estimated shift; looked at every minute."""
+    """Mann-Whitney on the minutes so far, 98 %, tolerance a quarter of the estimated shift; looked at every minute."""
 
     name = "like Kayenta"
     _Z = 2.326
@@ -165,7 +168,7 @@ def p99(side: Side) -> Floats:
 
 
 def shift_above(canary: Floats, stable: Floats, z: float) -> tuple[Floats, Floats] | None:
-    """Mann-Whitney's confidence interval of the shift: its lower end and the Hodges-Lehmann estimate; None with too few."""
+    """Mann-Whitney's lower confidence limit of the shift, and the Hodges-Lehmann estimate; None with too few."""
     n, m = canary.shape[1], stable.shape[1]
     rank = int(n * m / 2 - z * np.sqrt(n * m * (n + m + 1) / 12))
     if rank < 1:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from bench.analysis.peers import Policy
 from bench.analysis.traffic import INTERVAL, Scenario, Simulation
 from iris_operator.analysis.evidence.logspace import Floats

@@ -6,6 +6,7 @@ import json
 import time
 
 import numpy as np
+
 from bench.analysis.ours import settings
 from bench.analysis.traffic import BOUNDS, Behaviour, bins_of
 from iris_operator.analysis.counts import Interval, RequestCounts

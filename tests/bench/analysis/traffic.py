@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import erf, log, sqrt
 
 import numpy as np
+
 from iris_operator.analysis.evidence.logspace import Bools, Floats
 from iris_operator.analysis.look import Look, Side
 

@@ -1,4 +1,4 @@
-"""Every e-value's expectation is at most 1 while its hypothesis holds: by adding up all that can happen, not by chance."""
+"""Every e-value's expectation is at most 1 while its hypothesis holds: by adding up all that can happen."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_f10_against_the_claimed_weight(requests: int, weight: float) -> None:
 @EXACT
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans()), min_size=1, max_size=4), shares)
 def test_f5_and_f6_over_intervals_effects_and_start_times(looks: list[tuple[int, int, bool]], p: float) -> None:
-    """All histories of a few intervals, the mixture over two effects, every start and two metrics; shared rates vary."""
+    """All histories of a few intervals, two effects, every start and two metrics; the shared rates vary."""
     omegas, weights = np.array([3.0, 50.0]), np.array([0.6, 0.4])
     rates = [p, 1 - p, p / 2, 0.5]
     expected = 0.0

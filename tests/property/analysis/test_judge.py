@@ -40,9 +40,10 @@ def fair_counts(draw: st.DrawFn) -> RequestCounts:
     total = draw(few)
     errors = draw(st.integers(0, total))
     first = draw(st.integers(0, total))
-    pods: list[RequestCounts] = []
-    for part in (total // 2, total - total // 2):
-        pods.append(RequestCounts({"200": part}, {0.01: 0, 0.1: part}, part, 0, {"a": part, "b": 0}))
+    pods = [
+        RequestCounts({"200": part}, {0.01: 0, 0.1: part}, part, 0, {"a": part, "b": 0})
+        for part in (total // 2, total - total // 2)
+    ]
     return RequestCounts(
         by_code={"200": total - errors, "500": errors},
         at_most={0.01: min(first, total), 0.1: total},
@@ -66,7 +67,9 @@ intervals = st.builds(
     training=st.none() | st.dictionaries(st.sampled_from(["a", "b"]), st.tuples(st.floats(0, 1), st.floats(0, 1))),
 )
 weights = st.sampled_from([1, 10, 50, 100])
-memories = st.just({}) | st.dictionaries(st.sampled_from(["v", "checks", "bounds", "next"]), st.integers() | st.text())
+memories: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.dictionaries(
+    st.sampled_from(["v", "checks", "bounds", "next"]), st.integers() | st.text()
+)
 
 
 @settings(max_examples=100, deadline=None)

@@ -10,7 +10,7 @@ from iris_operator.api.spec import CustomCheck
 
 
 def judge_custom(settings: CustomCheck, value: float | None, breaches: int) -> tuple[CheckResult, int]:
-    """One answer of the query after `breaches` breaches in a row; None or NaN is no answer. Returns the breaches now."""
+    """One answer of the query after so many breaches in a row; None or NaN is no answer. Returns the breaches now."""
     if value is None or math.isnan(value):
         return _unanswered(settings, breaches)
     low, high = settings.min, settings.max

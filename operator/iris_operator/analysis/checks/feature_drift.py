@@ -1,4 +1,4 @@
-"""The traffic itself against the training data: reported, never blamed on the canary, which did not choose its requests."""
+"""The traffic against the training data: reported, never blamed on the canary, which did not choose its requests."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def report_features(
 ) -> CheckResult | None:
     """What the traffic so far, of both versions, looks like beside the training data; None without either.
 
-    The evidence is F10's for many outcomes (Lindon & Malek 2022), with the training shares as the claimed ones. It is not
-    the population stability index, which is noise with few requests.
+    The evidence is F10's for many outcomes (Lindon & Malek 2022), with the training shares as the claimed ones. It is
+    not the population stability index, which is noise with few requests.
     """
     told = [
         words for name in sorted(traffic) if name in training and (words := _told(name, traffic[name], training[name]))
@@ -44,7 +44,8 @@ def _told(name: str, seen: tuple[int, ...], trained: tuple[float, ...]) -> str:
     moved = max(range(len(seen)), key=lambda at: abs(seen[at] / total - shares[at]))
     if abs(seen[moved] / total - shares[moved]) < _TELLING or _log_evidence(seen, shares) < _CERTAIN:
         return ""
-    return f"{name}: {percent(seen[moved] / total)} of {total:,} values in bucket {moved + 1}, {percent(shares[moved])} in training"
+    now, then = percent(seen[moved] / total), percent(shares[moved])
+    return f"{name}: {now} of {total:,} values in bucket {moved + 1}, {then} in training"
 
 
 def _log_evidence(seen: tuple[int, ...], shares: list[float]) -> float:

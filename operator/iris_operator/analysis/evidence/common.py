@@ -37,8 +37,8 @@ def log_pair(x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta: tuple[Any, Any], nul
     """log of the likelihood of both sides under `theta` over that under `null`, each (canary, stable).
 
     An e-value whenever `null` is the point of a convex hypothesis that is nearest to `theta` (in relative entropy
-    weighted with the requests); all rates lie strictly between 0 and 1. Turner & Grünwald, "Exact anytime-valid confidence intervals for contingency tables",
-    2022. 0 where either side had no request.
+    weighted with the requests); all rates lie strictly between 0 and 1. Turner & Grünwald, "Exact anytime-valid
+    confidence intervals for contingency tables", 2022. 0 where either side had no request.
     """
     both = (np.asarray(n_c) > 0) & (np.asarray(n_s) > 0)
     return np.where(both, _side(x_c, n_c, theta[0], null[0]) + _side(x_s, n_s, theta[1], null[1]), 0.0)

@@ -1,7 +1,7 @@
 """How much noisier than chance requests are: the Pearson dispersion between stable's own pods.
 
-Requests of one pod share its fate (a slow node, a cold cache, a noisy neighbour), so a hundred of them are less evidence
-than a hundred independent ones. All evidence is divided by phi, at least 1.
+Requests of one pod share its fate (a slow node, a cold cache, a noisy neighbour), so a hundred of them are less
+evidence than a hundred independent ones. All evidence is divided by phi, at least 1.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def factor(dispersion: Dispersion, load: Floats) -> Floats:
 def squared_variation(dispersion: Dispersion, pods: Floats) -> Floats:
     """The squared coefficient of variation of the rate between pods, of which stable has so many.
 
-    If every pod's rate is multiplied by a gamma variable, N events fall on the pods like a Dirichlet-multinomial, and the
-    sum of squares is (N + a) / (1 + a) times its degrees of freedom, a = pods / variation. Zero until the excess is too
-    large for chance: an estimate that is mostly noise itself would make every service with few errors blind.
+    If every pod's rate is multiplied by a gamma variable, N events fall on the pods like a Dirichlet-multinomial, and
+    the sum of squares is (N + a) / (1 + a) times its degrees of freedom, a = pods / variation. Zero until the excess
+    is too large for chance: an estimate that is mostly noise itself would make every service with few errors blind.
     """
     excess = dispersion.squares - dispersion.freedom
     clear = excess > _CLEAR * np.sqrt(2.0 * dispersion.freedom)
@@ -87,7 +87,8 @@ def squared_variation(dispersion: Dispersion, pods: Floats) -> Floats:
 def spread(variation: Floats, n_c: Floats, n_s: Floats, pods_c: Floats, pods_s: Floats) -> Floats:
     """Sum of the parameters of the beta whose coin decides on whose side an event falls; infinite without noise.
 
-    The log odds of that coin vary by `variation` * (1/pods_c + 1/pods_s), those of a beta with mean q by 1/(spread q (1-q)).
+    The log odds of that coin vary by `variation` * (1/pods_c + 1/pods_s), those of a beta with mean q by 1/(spread q
+    (1-q)).
     """
     share = n_c / np.maximum(n_c + n_s, 1.0)
     noise = variation * (1.0 / np.maximum(pods_c, 1.0) + 1.0 / np.maximum(pods_s, 1.0)) * share * (1.0 - share)

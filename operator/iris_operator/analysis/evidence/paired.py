@@ -28,7 +28,8 @@ def log_beta(p: float, q: float) -> float:
 
 def log_upper_half(p: float, q: float) -> float:
     """log P(Beta(p, q) > 1/2), exact in both tails."""
-    # P(X > 1/2) = I_{1/2}(q, p). The continued fraction converges below the mean, so the smaller tail is the one computed.
+    # P(X > 1/2) = I_{1/2}(q, p). The continued fraction converges below the mean, so the smaller tail is the one
+    # computed.
     if p <= q:
         return _log_incomplete_half(q, p)
     return math.log1p(-math.exp(min(0.0, _log_incomplete_half(p, q)))) if p > q else -math.log(2)

@@ -11,8 +11,8 @@ from iris_operator.analysis.evidence.logspace import LOST, Bools, Floats, log_su
 # Of the stake: what is on "from the start", and on "since this change of the weight".
 AT_START = 0.35
 AT_STEP = 0.1
-# The rest is put, an interval at a time, on "since now": stake / (k + _SPREAD) of what is left in interval k. That falls
-# like a power, not exponentially: after hours there is still something left to bet.
+# The rest is put, an interval at a time, on "since now": stake / (k + _SPREAD) of what is left in interval k. That
+# falls like a power, not exponentially: after hours there is still something left to bet.
 _SPREAD = 15.0
 
 

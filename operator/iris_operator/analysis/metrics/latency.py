@@ -16,9 +16,9 @@ TILTS = np.array([0.6, 1.2, 2.4, 6.0])
 TILT_PI = np.array([0.3, 0.35, 0.2, 0.15])
 # How much likelier a request is beyond one bound: odds ratios.
 ODDS = np.array([1.7, 5.0, 30.0, 300.0])
-ODDS_PI = np.array([0.15, 0.2, 0.3, 0.35])
+ODDS_PI = np.array([0.1, 0.2, 0.3, 0.4])
 # Of the stake: on the whole distribution; the rest is spread over the bounds.
-_ON_BODY = 0.2
+_ON_BODY = 0.15
 # Stable's past fades: what it leads to expect follows the day.
 _FADE = 0.95
 _SMOOTH = 0.5

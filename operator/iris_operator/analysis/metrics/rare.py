@@ -14,7 +14,8 @@ from iris_operator.analysis.evidence.ratio import log_noisy_ratio
 from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
 from iris_operator.analysis.look import Look, Side, Signals, State
 
-# Effects worth betting on, as multiples of the tolerated ratio: log-spaced from a quarter more to a thousand times as many.
+# Effects worth betting on, as multiples of the tolerated ratio: log-spaced from a quarter more to a thousand times as
+# many.
 OMEGAS = 1.25 * (1000 / 1.25) ** (np.arange(13) / 12)
 
 
@@ -24,8 +25,8 @@ def stakes(around: float, spread: float) -> Floats:
     return np.asarray(bell / bell.sum())
 
 
-# A release that breaks something has about ten times the errors. A much larger effect needs no stake: its first interval
-# is worth thousands to one. A model that got worse is wrong half as often again.
+# A release that breaks something has about ten times the errors. A much larger effect needs no stake: its first
+# interval is worth thousands to one. A model that got worse is wrong half as often again.
 OF_FAILURES = stakes(8.0, 2.5)
 OF_WRONG_ANSWERS = stakes(1.5, 1.6)
 # To go on: the canary has a quarter, half of, or as many events as stable, in multiples of the tolerated ratio / 2.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor
-from iris_operator.analysis.evidence.logspace import Floats, stored
+from iris_operator.analysis.evidence.logspace import stored
 from iris_operator.analysis.evidence.margin import log_above, log_below
 from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
 from iris_operator.analysis.look import Look, Signals, State
@@ -14,7 +14,7 @@ from iris_operator.analysis.look import Look, Signals, State
 ROLLBACK_PART = 1 / 3
 # Shifts worth betting on, as multiples of the one that is rolled back.
 EFFECTS = np.array([2.0, 4.0, 8.0])
-EFFECT_PI = np.array([0.6, 0.25, 0.15])
+EFFECT_PI = np.array([0.75, 0.15, 0.1])
 _FADE = 0.98
 _SMOOTH = 0.5
 _EDGE = 1e-4

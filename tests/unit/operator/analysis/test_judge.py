@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from unit.operator.analysis.observed import revision
 
 from iris_operator.analysis.check import CheckResult
 from iris_operator.analysis.counts import Interval, RequestCounts
 from iris_operator.analysis.judge import Judgement, judge, learn, unjudged
 from iris_operator.analysis.verdict import Verdict, combine
 from iris_operator.api.spec import AccuracyCheck, Analysis, Checks, CustomCheck, ErrorRateCheck, PredictionDriftCheck
+from unit.operator.analysis.observed import revision
 
 DEFAULTS = Analysis()
 
@@ -132,8 +132,10 @@ def test_an_incident_does_not_hide_a_canary_that_is_worse_still() -> None:
 
 
 def test_stable_that_crawls_holds_a_canary_that_crawls_with_it() -> None:
-    crawl = [RequestCounts({"200": n}, {0.005: 0, 0.025: 0, 0.1: 0, 0.5: n}, n, 0, {"a": n}) for n in (100, 900)]
-    said = judged(*crawl)
+    canary, stable = (
+        RequestCounts({"200": n}, {0.005: 0, 0.025: 0, 0.1: 0, 0.5: n}, n, 0, {"a": n}) for n in (100, 900)
+    )
+    said = judged(canary, stable)
     assert Verdict.FAIL not in verdicts(said)
     assert Verdict.PASS not in verdicts(said)
     assert said[0].incident
