@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from iris_operator.analysis.checks.ratio import information_per_request
 from iris_operator.analysis.evidence.limit import kl
+from iris_operator.analysis.metrics.latency import MAX_SHARE
 from iris_operator.analysis.sentences import duration, percent
 from iris_operator.api.durations import parse_duration
 from iris_operator.api.spec import Analysis, Rollout
@@ -75,7 +76,7 @@ def _requests(settings: Analysis, weight: float, following: float, error_rate: f
     gain = max(by_harm, by_ratio)
     needs = {
         "errorRate": nats / gain if gain > 0 else math.inf,
-        "latency": alike(max(0.05, 0.35 * math.log(checks.latency.max_slower))),
+        "latency": alike(max(MAX_SHARE, 0.35 * math.log(checks.latency.max_slower))),
         "predictionDrift": alike(checks.prediction_drift.max_shift),
     }
     if checks.accuracy:

@@ -28,7 +28,7 @@ class Case:
     plan: Plan
     limit: float = 0.0
     rollouts: float = 1.0
-    """Of the full number."""
+    """Of the usual number: a long scenario is simulated less often."""
 
 
 def diurnal(second: float) -> float:

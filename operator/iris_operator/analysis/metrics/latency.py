@@ -24,7 +24,7 @@ _FADE = 0.95
 _SMOOTH = 0.5
 # So many more of the canary's requests may lie beyond any bound, as far as going on is concerned: below that, a factor
 # cannot be told from chance in a thin tail.
-_MAX_SHARE = 0.1
+MAX_SHARE = 0.1
 
 
 class LatencyBuckets:
@@ -118,7 +118,7 @@ class LatencyBuckets:
     def margins(self, shares: Floats, ahead: Floats) -> tuple[Floats, Floats]:
         """The share beyond each bound, and by how much a canary's may exceed it: what a factor would add.
 
-        Stable's histogram is read as log-linear between its bounds, and `_MAX_SHARE` is tolerated in any case. As for
+        Stable's histogram is read as log-linear between its bounds, and `MAX_SHARE` is tolerated in any case. As for
         errors, a canary that will carry a small share may be slower in its own: `ahead` has shares of the traffic, a
         column each; the margins have an axis for them between releases and bounds.
         """
@@ -132,7 +132,7 @@ class LatencyBuckets:
         row = np.arange(len(slow))[:, None, None]
         low, high = edge[row, position], edge[row, position + 1]
         excess = low + (high - low) * within - slow[:, None, :]
-        return slow, np.minimum(np.maximum(excess, _MAX_SHARE / ahead[..., None]), 1.0 - 1e-9)
+        return slow, np.minimum(np.maximum(excess, MAX_SHARE / ahead[..., None]), 1.0 - 1e-9)
 
 
 def _stake(slow: Floats) -> Floats:
