@@ -47,8 +47,9 @@ def expect(
     for at, (weight, following) in enumerate(pairwise(weights)):
         per_second = requests_per_second * weight
         needs = _requests(settings, weight, following, error_rate)
-        # The harm is judged on all requests so far, the rest anew in every step.
-        needs = {name: need - seen if name == "errorRate" else need for name, need in needs.items()}
+        # The harm is judged on all requests so far; so is everything before the last step, and anew in those before.
+        whole = following >= 1.0
+        needs = {name: need - seen if whole or name == "errorRate" else need for name, need in needs.items()}
         slowest = max(needs, key=lambda name: needs[name])
         evidence = needs[slowest] / per_second if per_second > 0 else math.inf
         # The first interval of a step warms up, and a pass is only seen at the end of an interval.

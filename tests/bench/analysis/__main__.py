@@ -68,7 +68,7 @@ def false_rollbacks(rollouts: int) -> Iterator[Row]:
     for case in cases.healthy():
         for make in (Ours, *PEERS):
             ours = make is Ours
-            many = rollouts if ours else max(20, rollouts // 5)
+            many = rollouts if ours else max(20, rollouts // 20)
             outcome = run(make, case.scenario, case.plan, many, SEED)
             hits = int(np.isfinite(outcome.rolled_back_at).sum())
             value = upper_95(hits, many) if ours else hits / many
@@ -90,7 +90,7 @@ def delays(rollouts: int) -> Iterator[Row]:
         failed: dict[str, float] = {}
         for make in (Ours, *PEERS):
             ours = make is Ours
-            many = max(20, round(rollouts * case.rollouts * (0.5 if ours else 0.1)))
+            many = max(20, round(rollouts * case.rollouts * (0.2 if ours else 0.04)))
             labels = bool(case.scenario.labels)
             build: Callable[[int], Policy] = functools.partial(Ours, labels=labels) if ours else make
             outcome = run(build, case.scenario, case.plan, many, SEED)
@@ -125,7 +125,7 @@ def _failed(case: cases.Case, failed: dict[str, float]) -> Iterator[Row]:
 
 def promotions_at_the_margin(rollouts: int) -> Iterator[Row]:
     """Of a canary that is bad by exactly the margin: let go on ever within the time, at most beta. Rollback is off."""
-    rollouts = max(20, rollouts // 2)
+    rollouts = max(20, rollouts // 6)
     for metric, case in cases.at_the_margin():
         policy = Ours(rollouts, labels=bool(case.scenario.labels))
         simulation = Simulation(case.scenario, rollouts, SEED)
@@ -145,7 +145,7 @@ def durations(rollouts: int) -> Iterator[Row]:
     for quick in cases.durations():
         for make in (Ours, *PEERS):
             ours = make is Ours
-            many = max(20, rollouts // (3 if ours else 15))
+            many = max(20, rollouts // (10 if ours else 50))
             outcome = run(make, quick.scenario, quick.plan, many, SEED)
             minutes: Floats = np.minimum(outcome.promoted_at, quick.scenario.seconds) / 60
             promoted = int(np.isfinite(outcome.promoted_at).sum())
@@ -183,11 +183,13 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="a minute: few rollouts, so that shares are only indicative"
     )
-    parser.add_argument("--rollouts", type=int, help="simulated healthy rollouts by scenario; 1000; fewer for the others")
+    parser.add_argument(
+        "--rollouts", type=int, help="simulated healthy rollouts by scenario; 3000; fewer for the others"
+    )
     parser.add_argument("--part", action="append", choices=list(PARTS), help="only this part; may be given again")
     parser.add_argument("--out", type=Path, default=Path("artifacts/bench-analysis.json"))
     options = parser.parse_args()
-    rollouts = options.rollouts or (40 if options.quick else 1000)
+    rollouts = options.rollouts or (60 if options.quick else 3000)
     begun = time.monotonic()
     rows: list[Row] = []
     for name in options.part or PARTS:
@@ -202,7 +204,7 @@ def main() -> int:
     options.out.write_text(
         json.dumps({"seed": SEED, "rollouts": rollouts, "seconds": round(took), "rows": table}, indent=1)
     )
-    # A share of 40 rollouts bounds nothing: the quick run shows, the complete one judges.
+    # A share of 60 rollouts bounds nothing: the quick run shows, the complete one judges.
     return int(bool(missed) and not options.quick)
 
 

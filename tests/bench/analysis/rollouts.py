@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from bench.analysis.peers import Policy
 from bench.analysis.traffic import INTERVAL, Scenario, Simulation
 from iris_operator.analysis.evidence.logspace import Floats
+
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,15 @@ class Outcome:
 
 
 def run(make: Callable[[int], Policy], scenario: Scenario, plan: Plan, rollouts: int, seed: int) -> Outcome:
+    """Many rollouts, some hundred at a time, so that memory does not grow with their number."""
+    parts = [
+        _run(make, scenario, plan, min(_AT_ONCE, rollouts - begun), seed + begun)
+        for begun in range(0, rollouts, _AT_ONCE)
+    ]
+    return Outcome(*(np.concatenate([getattr(part, kind.name) for part in parts]) for kind in fields(Outcome)))
+
+
+def _run(make: Callable[[int], Policy], scenario: Scenario, plan: Plan, rollouts: int, seed: int) -> Outcome:
     """All rollouts in step; what a decided one still does is not looked at."""
     simulation, policy = Simulation(scenario, rollouts, seed), make(rollouts)
     for look in simulation.history():
