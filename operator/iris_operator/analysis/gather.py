@@ -53,7 +53,7 @@ def nonsense(counts: RequestCounts) -> str:
         return "the histogram's buckets fall"
     if ordered and ordered[-1] > counts.timed:
         return "more requests in the histogram's buckets than in all"
-    return next((word for pod in counts.pods if (word := nonsense(pod))), "")
+    return ""
 
 
 def look_of(interval: Interval, shape: Shape, next_share: float, *, step_changed: bool) -> Look:
@@ -86,9 +86,13 @@ def _side(rows: Sequence[RequestCounts], shape: Shape) -> Side:
     )
 
 
-def _of_pods(pods: Sequence[RequestCounts], shape: Shape) -> Side:
-    """The pods of one release: they run along axis 1."""
+def _of_pods(pods: Sequence[RequestCounts], shape: Shape) -> Side | None:
+    """The pods of one release: they run along axis 1. Without counts that can be, nothing is known of their noise."""
     side = _side(pods, shape)
+    parts = (side.requests, side.errors, side.failures, side.bins, side.classes, side.labelled, side.wrong)
+    # Written so that a value that is no number fails it, too.
+    if not all(part.min() >= 0 and part.max() <= _MOST for part in parts if part is not None):
+        return None
     return Side(
         requests=side.requests[None],
         errors=side.errors[None],

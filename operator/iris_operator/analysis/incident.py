@@ -25,7 +25,10 @@ class Incident(NamedTuple):
 
 def find_incident(look: Look, past: Floats | None, error_limit: float) -> Incident:
     """Look for trouble of stable in this interval: failed requests, or durations far above its own `past` (bins)."""
-    stable, canary = (_fails(side, error_limit) | _crawls(side, past) for side in (look.stable, look.canary))
+    stable = _fails(look.stable, error_limit) | _crawls(look.stable, past)
+    if not stable.any():
+        return Incident(stable, stable)
+    canary = _fails(look.canary, error_limit) | _crawls(look.canary, past)
     return Incident(stable, stable & canary)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -50,7 +51,7 @@ class Look:
     pairs: Floats | None = None
     """Requests that both versions answered and only one got right: columns (only stable, only canary)."""
 
-    @property
+    @cached_property
     def load(self) -> Floats:
         """The canary's requests a pod over stable's."""
         of_canary = self.canary.requests / np.maximum(self.canary_pods, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -46,9 +47,13 @@ class Rule:
         `absent` is the part of metrics that have told nothing yet: their evidence is 1, their stake stays theirs.
         """
         whole = sum(member.part for member in members.values()) + absent
-        self._absent = absent / whole
+        # Without any metric at all the whole stake waits.
+        self._absent = absent / whole if whole else 1.0
         self._metrics = {name: member.metric for name, member in members.items()}
         self.weights = {name: member.part / whole for name, member in members.items()}
+        self._log_weights = {
+            name: float(np.log(weight)) for name, weight in {**self.weights, "": self._absent}.items() if weight
+        }
         self.rollback_at = float(np.log(1.0 / alpha))
         self.promote_at = float(np.log(1.0 / beta))
         self._error_limit = error_limit
@@ -67,8 +72,11 @@ class Rule:
         for name, metric in self._metrics.items():
             after[name], signals[name] = metric.fold(state[name], look)
         logs = {name: signal.worse for name, signal in signals.items()}
-        nothing = np.zeros(len(look.step_changed))
-        worse = log_combined({**logs, "": nothing}, {**self.weights, "": self._absent})
+        if self._absent:
+            logs[""] = np.zeros(len(look.step_changed))
+        worse = log_combined(logs, self._log_weights)
         fails = worse >= self.rollback_at
-        good = np.stack([signal.good for signal in signals.values()] or [nothing - np.inf], axis=-1).min(axis=-1)
+        good = (
+            functools.reduce(np.minimum, (signal.good for signal in signals.values())) if signals else -worse - np.inf
+        )
         return Ruling(after, signals, worse, fails, (good >= self.promote_at) & ~fails & ~incident.stable, incident)

@@ -86,7 +86,7 @@ class Simulation:
         self._noise: Floats = np.ones((rollouts, 0))
         self._noise_until = -np.inf
         self._bins = {b: bins_of(b) for b in (scenario.canary, scenario.stable)}
-        self._late: list[tuple[float, Floats, Floats, Floats, Floats]] = []
+        self._late: list[tuple[float, list[Floats]]] = []
 
     def history(self, intervals: int = 30) -> Iterator[Look]:
         """Stable alone, before the canary gets a request: what teaches the rule what to expect."""
@@ -146,13 +146,14 @@ class Simulation:
     def _label(self, start: float, canary: Side, stable: Side, behaviour: Behaviour) -> tuple[Side, Side]:
         if not self.scenario.labels:
             return canary, stable
-        chance, drawn = self._chance, []
+        chance = self._chance
+        drawn: list[Floats] = []
         for side, wrong in ((canary, behaviour.wrong), (stable, self.scenario.stable.wrong)):
             labelled = chance.binomial(side.requests.astype(int), self.scenario.labels)
             drawn += [labelled.astype(float), chance.binomial(labelled, wrong).astype(float)]
-        self._late.append((start + self.scenario.labels_late, *drawn))
+        self._late.append((start + self.scenario.labels_late, drawn))
         nothing = np.zeros(self.rollouts)
-        now = self._late.pop(0)[1:] if self._late[0][0] <= start else (nothing,) * 4
+        now = self._late.pop(0)[1] if self._late[0][0] <= start else [nothing] * 4
         return (
             replace(canary, labelled=now[0], wrong=now[1]),
             replace(stable, labelled=now[2], wrong=now[3]),

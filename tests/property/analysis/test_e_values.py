@@ -191,7 +191,7 @@ def test_f5_and_f6_over_intervals_effects_and_start_times(looks: list[tuple[int,
             counted = np.array([n_c > 0 and n_s > 0])
             started = add_interval(started, log_e, np.array([stepped]), counted)
         both = {"one": log_evidence(started, weights), "other": np.zeros(1)}
-        value = math.exp(float(log_combined(both, {"one": 0.7, "other": 0.3})[0]))
+        value = math.exp(float(log_combined(both, {"one": math.log(0.7), "other": math.log(0.3)})[0]))
         expected += math.prod(chance for _, _, chance in history) * value
     assert expected <= AT_MOST_ONE
 

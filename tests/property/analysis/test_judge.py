@@ -30,6 +30,12 @@ wild_counts = st.builds(
     features=st.none() | st.dictionaries(st.sampled_from(["a", "b"]), st.tuples(anything, anything)),
     correct=st.none() | anything,
     incorrect=st.none() | anything,
+    pods=st.lists(
+        st.builds(
+            RequestCounts, st.dictionaries(st.sampled_from(["200", "500"]), anything), st.just({0.01: 0}), anything
+        ),
+        max_size=3,
+    ).map(tuple),
 )
 few = st.integers(0, 400)
 

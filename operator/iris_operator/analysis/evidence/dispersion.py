@@ -40,23 +40,19 @@ def add_pods(before: Dispersion, events: Floats, requests: Floats, counted: Bool
     Given the sum over the pods, chance alone makes the sum of (x - m)^2 / (m (1 - p)) as large as the degrees of
     freedom. Intervals without events, or with events only, say nothing about noise.
     """
-    requests = requests.reshape(requests.shape + (1,) * (events.ndim - requests.ndim))
-    total = requests.sum(axis=1, keepdims=True)
-    share = events.sum(axis=1, keepdims=True) / np.maximum(total, 1.0)
-    expected = requests * share
-    variance = expected * (1.0 - share)
+    if events.ndim > requests.ndim:
+        requests, counted = requests[..., None], counted[:, None]
+    share = events.sum(axis=1) / np.maximum(requests.sum(axis=1), 1.0)
+    expected = requests * share[:, None]
+    variance = expected * (1.0 - share[:, None])
     telling = variance > 0
-    squares = np.sum(np.where(telling, (events - expected) ** 2, 0.0) / np.where(telling, variance, 1.0), axis=1)
-    pods = telling.sum(axis=1)
-    freedom = np.maximum(pods - 1, 0).astype(np.float64)
+    squares = ((events - expected) ** 2 / np.where(telling, variance, np.inf)).sum(axis=1)
+    freedom = np.maximum(telling.sum(axis=1) - 1.0, 0.0) * counted
     exposure = freedom * np.maximum(variance.sum(axis=1) - 1.0, 0.0)
-    use = counted.reshape(counted.shape + (1,) * (freedom.ndim - 1)) & (freedom > 0)
-    gained = (np.where(use, gain, 0.0) for gain in (squares, freedom, exposure))
     return Dispersion(
-        *(
-            (old + new).round(3)
-            for old, new in zip((before.squares, before.freedom, before.exposure), gained, strict=True)
-        )
+        (before.squares + squares * (freedom > 0)).round(3),
+        before.freedom + freedom,
+        (before.exposure + exposure).round(3),
     )
 
 

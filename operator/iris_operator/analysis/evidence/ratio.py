@@ -23,7 +23,7 @@ def log_rate_ratio(x_c: Any, n_c: Any, x_s: Any, n_s: Any, omega: Any, rho: Any)
 
     0 (an e-value of 1) where either side had no request.
     """
-    x_c, n_c, x_s, n_s = (np.asarray(value, dtype=np.float64) for value in (x_c, n_c, x_s, n_s))
+    n_c, n_s = np.asarray(n_c, dtype=np.float64), np.asarray(n_s, dtype=np.float64)
     both = (n_c > 0) & (n_s > 0)
     share = np.where(both, n_c / np.maximum(n_c + n_s, 1.0), 0.5)
     coin = np.log((1 - share + share * rho) / (1 - share + share * omega))
@@ -37,11 +37,12 @@ def log_noisy_ratio(x_c: Any, n_c: Any, x_s: Any, n_s: Any, omega: Any, rho: Any
     the shared rate. `spread` is the sum of the beta's parameters: pods over the squared coefficient of variation of
     their rates; without noise it is infinite and this is `log_rate_ratio`. E[e] = 1 at the edge of the hypothesis.
     """
-    x_c, n_c, x_s, n_s, spread = (np.asarray(value, dtype=np.float64) for value in (x_c, n_c, x_s, n_s, spread))
     plain = log_rate_ratio(x_c, n_c, x_s, n_s, omega, rho)
-    noisy = np.isfinite(spread) & (spread < _NOISELESS) & (n_c > 0) & (n_s > 0)
+    noisy = np.less(spread, _NOISELESS)
     if not noisy.any():
         return plain
+    x_c, n_c, x_s, n_s, spread = (np.asarray(value, dtype=np.float64) for value in (x_c, n_c, x_s, n_s, spread))
+    noisy = noisy & (n_c > 0) & (n_s > 0)
     total = np.where(noisy, spread, 1.0)
     share = np.where(noisy, n_c / np.maximum(n_c + n_s, 1.0), 0.5)
     log_e = np.zeros(plain.shape)

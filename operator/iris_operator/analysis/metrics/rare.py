@@ -55,8 +55,10 @@ class RareEvents:
     ) -> None:
         """`of` picks the events; `max_ratio` and `max_harm` are what promotion must exclude (docs/adr/0014)."""
         self._of = of
-        self._rho = max(1.0, max_ratio / 2)
-        self._max_ratio = max_ratio
+        rho = max(1.0, max_ratio / 2)
+        # Both kinds of bets at once: that it is worse, and that it is good enough.
+        self._omegas = np.concatenate([rho * OMEGAS, max_ratio / 2 * CLEARED])
+        self._rhos = np.concatenate([np.full(len(OMEGAS), rho), np.full(len(CLEARED), max_ratio)])
         self._max_harm = max_harm
         self._pi = pi
 
@@ -94,13 +96,14 @@ class RareEvents:
         coin = spread(
             squared_variation(noise, look.stable_pods), canary.total, stable.total, look.canary_pods, look.stable_pods
         )[:, None]
+        log_e = log_noisy_ratio(xc, nc, xs, ns, self._omegas, self._rhos, coin)
         started = add_interval(
             Started(state["playing"], state["waiting"], state["seen"]),
-            log_noisy_ratio(xc, nc, xs, ns, self._rho * OMEGAS, self._rho, coin),
+            log_e[:, : len(OMEGAS)],
             look.step_changed,
             counted,
         )
-        better = log_noisy_ratio(xc, nc, xs, ns, self._max_ratio / 2 * CLEARED, self._max_ratio, coin)
+        better = log_e[:, len(OMEGAS) :]
         after = {
             "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
             "cleared": stored(state["cleared"] + better),

@@ -6,7 +6,7 @@ import numpy as np
 
 from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor
 from iris_operator.analysis.evidence.logspace import stored
-from iris_operator.analysis.evidence.margin import log_above, log_below
+from iris_operator.analysis.evidence.margin import log_beside
 from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
 from iris_operator.analysis.look import Look, Signals, State
 
@@ -15,6 +15,8 @@ ROLLBACK_PART = 1 / 3
 # Shifts worth betting on, as multiples of the one that is rolled back.
 EFFECTS = np.array([2.0, 4.0, 8.0])
 EFFECT_PI = np.array([0.75, 0.15, 0.1])
+_COLUMNS = np.concatenate([EFFECTS, [0.0, 0.0]])
+_SIDES = np.array([1.0] * len(EFFECTS) + [-1.0, -1.0])
 _FADE = 0.98
 _SMOOTH = 0.5
 _EDGE = 1e-4
@@ -65,19 +67,24 @@ class ClassShares:
         share = (state["past"] + _SMOOTH) / (state["past"] + _SMOOTH).sum(axis=1, keepdims=True)
         theta_s = np.concatenate([share, 1.0 - share], axis=1)
         noisy = np.concatenate([phi, phi], axis=1)
+        # The last two columns are the bets on going on: as stable, against the margins of this step and of the whole.
         here = theta_s[..., None]
-        theta_c = np.minimum(here + self._max_shift * ROLLBACK_PART * EFFECTS, 1.0 - _EDGE)
+        ahead = np.stack([look.next_share, np.ones(len(n_c))], axis=1)
+        margins = np.broadcast_to(
+            np.minimum(self._max_shift / ahead, 1.0 - 1e-9)[:, None, :], (*theta_s.shape, ahead.shape[1])
+        )
+        limit = self._max_shift * ROLLBACK_PART
+        theta_c = np.minimum(here + limit * _COLUMNS, 1.0 - _EDGE)
+        delta = np.concatenate([np.full((*theta_s.shape, len(EFFECTS)), limit), margins], axis=2)
         columns = (x_c[..., None], n_c[..., None], x_s[..., None], n_s[..., None])
-        log_e = log_above(*columns, (theta_c, here), self._max_shift * ROLLBACK_PART)
+        bets = log_beside(*columns, (theta_c, here), delta, _SIDES) / noisy[..., None]
+        log_e, gains = bets[..., : len(EFFECTS)], bets[..., len(EFFECTS) :]
         started = add_interval(
             Started(state["playing"], state["waiting"], state["seen"]),
-            (log_e / noisy[..., None]).reshape(len(n_c), -1),
+            log_e.reshape(len(n_c), -1),
             look.step_changed,
             counted,
         )
-        ahead = np.stack([look.next_share, np.ones(len(n_c))], axis=1)
-        margins = np.minimum(self._max_shift / ahead, 1.0 - 1e-9)[:, None, :]
-        gains = log_below(*columns, (here, here), margins) / noisy[..., None]
         use = counted[:, None]
         before = np.where(look.step_changed[:, None], 0.0, state["step"])
         after = {
