@@ -52,11 +52,6 @@ test-integration: packages venv components ## Against a real kube-apiserver with
 test-e2e: packages venv ## Scenarios on the real cluster; brings it up and takes it down unless it was up before
 	bash tests/with_cluster.sh $(PYTEST) tests/e2e --timeout=900 $(ARGS)
 
-##@ Measure
-.PHONY: bench-analysis
-bench-analysis: venv ## The canary analysis against its bounds and against others' rules, on one core; ARGS=--quick for a minute
-	OMP_NUM_THREADS=1 PYTHONPATH=$(ROOTS) $(BIN)/python -m bench.analysis $(ARGS)
-
 ##@ Judge
 .PHONY: lint types imports format
 lint: venv ## Style and common mistakes
@@ -71,7 +66,9 @@ format: venv ## Rewrite the code as `make lint` wants it
 	$(BIN)/ruff format $(PY)
 
 ##@ Measure
-.PHONY: bench-inference soak-inference
+.PHONY: bench-analysis bench-inference soak-inference
+bench-analysis: venv ## The canary analysis against its bounds and others' rules, on one core; ARGS=--quick for a minute
+	OMP_NUM_THREADS=1 PYTHONPATH=$(ROOTS) $(BIN)/python -m bench.analysis $(ARGS)
 bench-inference: packages venv ## The service beside MLServer, BentoML and others, on one core; writes artifacts/bench-inference.json
 	PYTHONPATH=$(ROOTS) $(BIN)/python -m bench.inference $(ARGS)
 soak-inference: packages venv ## Half an hour of constant load: memory, and every record; writes artifacts/soak-inference.json

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from iris_operator.analysis.check import Bounds, Check, CheckResult, Memory, Seen
+import numpy as np
+
+from iris_operator.analysis.check import Check, CheckResult, Memory
 from iris_operator.analysis.checks.custom import judge_custom
 from iris_operator.analysis.checks.feature_drift import report_features
 from iris_operator.analysis.checks.traffic_split import judge_split
 from iris_operator.analysis.counts import Interval, RequestCounts
 from iris_operator.analysis.gather import fix_shape, look_of, nonsense
-from iris_operator.analysis.look import Signals
+from iris_operator.analysis.look import Look, State, stack_looks
 from iris_operator.analysis.memory import Remembered, from_a_row, from_json, in_a_row, to_json
 from iris_operator.analysis.registry import build_checks
 from iris_operator.analysis.rule import Member, Rule, Ruling
-from iris_operator.analysis.sentences import capped_exp, odds, share_of
+from iris_operator.analysis.sentences import capped_exp, share_of
 from iris_operator.analysis.verdict import Verdict, combine
+from iris_operator.analysis.words import Bench, result_of
 from iris_operator.api.spec import Analysis
-
-# Nobody waits for a million requests of a canary: an estimate beyond that says "for ever".
-_FAR_AWAY = 1_000_000
-# Of a check's stake in the alarm: from this part on it is named among those that failed.
-_BLAMED = 0.5
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,13 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class _Bench:
-    """The checks of one release that have told something, their rule, and why the others have not."""
+class Case:
+    """A release and its next interval; see `judge`."""
 
-    checks: Mapping[str, Check]
-    silent: Mapping[str, str]
-    rule: Rule
+    interval: Interval
+    memory: Memory
+    settings: Analysis
+    next_weight: int
 
 
 def judge(
@@ -66,37 +64,124 @@ def judge(
     `measured` names the checks that the caller can count for at all; the others are left out. All of them when None.
     Any interval whatsoever gives a judgement; counts that cannot be are an Error, and are not added to the memory.
     """
-    wrong = next(
-        (f"{whose}: {word}" for whose, counts in _revisions(interval) if counts and (word := nonsense(counts))), ""
+    return judge_fleet([Case(interval, memory, settings, next_weight)], measured)[0]
+
+
+def judge_fleet(cases: Sequence[Case], measured: Collection[str] | None = None) -> list[Judgement]:
+    """Judge many releases at once: those with the same settings are evaluated together, at little more than one's."""
+    judgements: dict[int, Judgement] = {}
+    alike: dict[object, list[tuple[int, _Prepared]]] = {}
+    for at, case in enumerate(cases):
+        reason = _unjudgeable(case.interval)
+        if reason:
+            judgements[at] = unjudged(*reason, case.memory, case.settings, measured)
+            continue
+        prepared = _prepare(case, measured)
+        # One release alone needs no key; the text of the settings is the only one that two equal settings share.
+        key = (case.settings.model_dump_json(), prepared.before.shape, *prepared.silent) if len(cases) > 1 else None
+        alike.setdefault(key, []).append((at, prepared))
+    for group in alike.values():
+        members = [prepared for _, prepared in group]
+        bench, ruling = _rule_on(members)
+        for row, (at, prepared) in enumerate(group):
+            judgements[at] = _conclude(prepared, bench, ruling.of(row) if len(group) > 1 else ruling)
+    return [judgements[at] for at in range(len(cases))]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A case whose counts can be judged. `silent` says why some of its checks have nothing to say."""
+
+    case: Case
+    before: Remembered
+    checks: Mapping[str, Check]
+    silent: Mapping[str, str]
+    look: Look
+    changed: bool
+
+    @property
+    def share(self) -> float:
+        """What the canary would get next, as a fraction; while it learns, next to nothing."""
+        return max(self.case.next_weight, 0.001) / 100
+
+
+def _unjudgeable(interval: Interval) -> tuple[Verdict, str] | None:
+    for whose, counts in _revisions(interval):
+        if counts and (word := nonsense(counts)):
+            return Verdict.ERROR, f"{whose}: {word}"
+    for whose, counts in _revisions(interval):
+        if counts is None:
+            return Verdict.NO_DATA, f"Prometheus has no requests of the {whose} revision"
+    return None
+
+
+def _prepare(case: Case, measured: Collection[str] | None) -> _Prepared:
+    before = from_json(case.memory)
+    shape = fix_shape(before.shape, case.interval, begun=before.next_weight > 0)
+    checks = _chosen(build_checks(case.settings.checks, shape), measured)
+    changed = before.next_weight != case.next_weight
+    look = look_of(case.interval, shape, max(case.next_weight, 0.001) / 100, step_changed=changed)
+    return _Prepared(case, replace(before, shape=shape), checks, _silent(checks, case.interval), look, changed)
+
+
+def _silent(checks: Mapping[str, Check], interval: Interval) -> Mapping[str, str]:
+    """The checks for which one of the revisions was not counted, and why."""
+    silent: dict[str, str] = {}
+    for name, check in checks.items():
+        for whose, counts in _revisions(interval):
+            lacks = check.missing(counts) if counts else "requests"
+            if lacks and name not in silent:
+                silent[name] = f"Prometheus has no {lacks} of the {whose} revision"
+    return silent
+
+
+def _rule_on(members: Sequence[_Prepared]) -> tuple[Bench, Ruling]:
+    """The ruling on releases that are alike; what holds for the first holds for all."""
+    first = members[0]
+    settings, checks, silent = first.case.settings, first.checks, first.silent
+    rule = Rule(
+        {name: Member(check.metric(), check.part) for name, check in checks.items() if name not in silent},
+        settings.false_rollback,
+        settings.missed_regression,
+        settings.checks.error_rate.shared_incident,
+        absent=sum(checks[name].part for name in silent),
     )
-    if wrong:
-        return unjudged(Verdict.ERROR, wrong, memory, settings, measured)
-    absent = next((whose for whose, counts in _revisions(interval) if counts is None), "")
-    if absent:
-        reason = f"Prometheus has no requests of the {absent} revision"
-        return unjudged(Verdict.NO_DATA, reason, memory, settings, measured)
-    before = from_json(memory)
-    shape = fix_shape(before.shape, interval, begun=before.next_weight > 0)
-    checks = _chosen(build_checks(settings.checks, shape), measured)
-    bench = _seat(checks, interval, settings)
-    share = max(next_weight, 0.001) / 100
-    changed = before.next_weight != next_weight
-    states = {name: from_a_row(before.states.get(name), fresh) for name, fresh in bench.rule.start(1).items()}
-    ruling = bench.rule.fold(states, look_of(interval, shape, share, step_changed=changed))
-    results = [_result(name, bench, ruling, share) for name in checks]
+    fresh = rule.start(1)
+    states = [
+        {name: from_a_row(member.before.states.get(name), new) for name, new in fresh.items()} for member in members
+    ]
+    look = first.look if len(members) == 1 else stack_looks([member.look for member in members])
+    state = states[0] if len(members) == 1 else _stack_states(states)
+    return Bench(checks, silent, rule), rule.fold(state, look)
+
+
+def _stack_states(states: Sequence[Mapping[str, State]]) -> Mapping[str, State]:
+    return {
+        name: {key: np.concatenate([state[name][key] for state in states]) for key in kept}
+        for name, kept in states[0].items()
+    }
+
+
+def _conclude(prepared: _Prepared, bench: Bench, ruling: Ruling) -> Judgement:
+    """The words, and the memory, of one release."""
+    case, before = prepared.case, prepared.before
+    interval = case.interval
+    results = [
+        result_of(name, replace(bench, silent=prepared.silent), ruling, prepared.share) for name in prepared.checks
+    ]
     custom = {
         each.name: judge_custom(each, interval.custom.get(each.name), before.custom.get(each.name, 0))
-        for each in settings.checks.custom
+        for each in case.settings.checks.custom
     }
-    split = _add_split((0, 0) if changed else before.split, interval)
+    split = _add_split((0, 0) if prepared.changed else before.split, interval)
     if interval.weight is not None:
         results.append(judge_split(*split, interval.weight))
     results += [result for result, _ in custom.values()]
     features = _add_features(before.features, interval)
     report = report_features(features, interval.training) if interval.training else None
     after = Remembered(
-        shape,
-        next_weight,
+        before.shape,
+        case.next_weight,
         split,
         {**before.states, **{name: in_a_row(state) for name, state in ruling.state.items()}},
         {name: breaches for name, (_, breaches) in custom.items()},
@@ -144,80 +229,6 @@ def _chosen(checks: Mapping[str, Check], measured: Collection[str] | None) -> Ma
 
 def _revisions(interval: Interval) -> tuple[tuple[str, RequestCounts | None], ...]:
     return ("canary", interval.canary), ("stable", interval.stable)
-
-
-def _seat(checks: Mapping[str, Check], interval: Interval, settings: Analysis) -> _Bench:
-    """Who can speak: a check for which both revisions were counted."""
-    silent: dict[str, str] = {}
-    for name, check in checks.items():
-        for whose, counts in _revisions(interval):
-            lacks = check.missing(counts) if counts else "requests"
-            if lacks and name not in silent:
-                silent[name] = f"Prometheus has no {lacks} of the {whose} revision"
-    speaking = {name: Member(check.metric(), check.part) for name, check in checks.items() if name not in silent}
-    rule = Rule(
-        speaking,
-        settings.false_rollback,
-        settings.missed_regression,
-        settings.checks.error_rate.shared_incident,
-        absent=sum(checks[name].part for name in silent),
-    )
-    return _Bench(checks, silent, rule)
-
-
-def _result(name: str, bench: _Bench, ruling: Ruling, share: float) -> CheckResult:
-    if name in bench.silent:
-        return CheckResult(name, Verdict.NO_DATA, bench.silent[name])
-    check, rule = bench.checks[name], bench.rule
-    seen, signals = check.seen(ruling.state[name]), ruling.signals[name]
-    verdict, reason = _word(name, bench, ruling, seen, share)
-    lacking = max(0.0, rule.promote_at - float(signals.good[0]))
-    return CheckResult(
-        name,
-        verdict,
-        reason,
-        canary=None if seen.canary is None else round(seen.canary, 6),
-        stable=None if seen.stable is None else round(seen.stable, 6),
-        requests=seen.requests,
-        worse=capped_exp(float(signals.worse[0])),
-        good=capped_exp(float(signals.good[0])),
-        bounds=Bounds(
-            rollback_at=round(math.exp(rule.rollback_at) / rule.weights[name], 4),
-            promote_at=round(math.exp(rule.promote_at), 4),
-        ),
-        requests_missing=_missing(lacking, check.gain(ruling.state[name], share)) if verdict is Verdict.HOLD else 0,
-    )
-
-
-def _word(name: str, bench: _Bench, ruling: Ruling, seen: Seen, share: float) -> tuple[Verdict, str]:
-    """One sentence with the numbers in it."""
-    check, rule, signals = bench.checks[name], bench.rule, ruling.signals[name]
-    needed = odds(rule.promote_at)
-    if seen.requests == 0:
-        return Verdict.HOLD, f"{seen.text}: nothing to judge yet"
-    if ruling.fails[0] and _blamed(name, bench, ruling.signals):
-        return Verdict.FAIL, (
-            f"{seen.text}: {check.worse} with evidence {odds(float(ruling.worse[0]))}, needed {odds(rule.rollback_at)}"
-        )
-    good = float(signals.good[0])
-    if ruling.incident.stable[0]:
-        return Verdict.HOLD, f"{seen.text}: stable itself is in trouble in this interval, nothing is concluded"
-    words = f"{seen.text}: {check.good(share)} with evidence {odds(good)}"
-    if good >= rule.promote_at:
-        return Verdict.PASS, f"{words}, needed {needed}"
-    return Verdict.HOLD, f"{words}, {needed} is needed"
-
-
-def _blamed(name: str, bench: _Bench, signals: Mapping[str, Signals]) -> bool:
-    """Does this check carry the alarm? The one with the most evidence does, and any other with about as much."""
-    stakes = {each: math.log(bench.rule.weights[each]) + float(signal.worse[0]) for each, signal in signals.items()}
-    return stakes[name] >= max(stakes.values()) + math.log(_BLAMED)
-
-
-def _missing(nats: float, gain: float) -> int:
-    if nats <= 0.0:
-        return 1
-    return min(_FAR_AWAY, math.ceil(nats / gain)) if gain > 0.0 else _FAR_AWAY
 
 
 def _add_split(before: tuple[int, int], interval: Interval) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -76,3 +76,64 @@ class Metric(Protocol):
     def fold(self, state: State, look: Look) -> tuple[State, Signals]:
         """Take one more interval into account."""
         ...
+
+
+def stack_looks(looks: Sequence[Look]) -> Look:
+    """Looks at releases that are alike (the same things measured, the same bounds and classes) as one.
+
+    Pods are filled up to the most of any with pods that did nothing.
+    """
+    first = looks[0]
+    pods = [look.pods for look in looks if look.pods is not None]
+    most = max((side.requests.shape[1] for side in pods), default=0)
+    return Look(
+        canary=_stack_sides([look.canary for look in looks]),
+        stable=_stack_sides([look.stable for look in looks]),
+        pods=_stack_sides([_filled(look.pods, pods[0], most) for look in looks]) if pods else None,
+        canary_pods=np.concatenate([look.canary_pods for look in looks]),
+        stable_pods=np.concatenate([look.stable_pods for look in looks]),
+        next_share=np.concatenate([look.next_share for look in looks]),
+        step_changed=np.concatenate([look.step_changed for look in looks]),
+        pairs=None if first.pairs is None else np.concatenate([look.pairs for look in looks if look.pairs is not None]),
+    )
+
+
+def _stack_sides(sides: Sequence[Side]) -> Side:
+    """What one of them lacks is lacking."""
+
+    def joined(values: Sequence[Floats | None]) -> Floats | None:
+        present = [value for value in values if value is not None]
+        return np.concatenate(present) if len(present) == len(values) else None
+
+    return Side(
+        requests=np.concatenate([side.requests for side in sides]),
+        errors=np.concatenate([side.errors for side in sides]),
+        failures=joined([side.failures for side in sides]),
+        bins=joined([side.bins for side in sides]),
+        classes=joined([side.classes for side in sides]),
+        labelled=joined([side.labelled for side in sides]),
+        wrong=joined([side.wrong for side in sides]),
+    )
+
+
+def _filled(pods: Side | None, like: Side, most: int) -> Side:
+    def wide(value: Floats | None, shape: Floats | None) -> Floats | None:
+        if shape is None or (pods is not None and value is None):
+            return None
+        whole = np.zeros((1, most, *shape.shape[2:]))
+        if value is not None:
+            whole[:, : value.shape[1]] = value
+        return whole
+
+    none = Side(like.requests[:, :0], like.errors[:, :0]) if pods is None else pods
+    requests, errors = np.zeros((1, most)), np.zeros((1, most))
+    requests[:, : none.requests.shape[1]], errors[:, : none.errors.shape[1]] = none.requests, none.errors
+    return Side(
+        requests=requests,
+        errors=errors,
+        failures=wide(none.failures, like.failures),
+        bins=wide(none.bins, like.bins),
+        classes=wide(none.classes, like.classes),
+        labelled=wide(none.labelled, like.labelled),
+        wrong=wide(none.wrong, like.wrong),
+    )

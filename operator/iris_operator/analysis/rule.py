@@ -35,6 +35,18 @@ class Ruling:
     passes: Bools
     incident: Incident
 
+    def of(self, row: int) -> Ruling:
+        """That of one release alone."""
+        at = slice(row, row + 1)
+        return Ruling(
+            {name: {key: value[at] for key, value in state.items()} for name, state in self.state.items()},
+            {name: Signals(signal.worse[at], signal.good[at]) for name, signal in self.signals.items()},
+            self.worse[at],
+            self.fails[at],
+            self.passes[at],
+            Incident(self.incident.stable[at], self.incident.both[at]),
+        )
+
 
 class Rule:
     """All metrics of releases that have the same settings."""

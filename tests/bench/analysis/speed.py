@@ -10,7 +10,7 @@ import numpy as np
 from bench.analysis.ours import settings
 from bench.analysis.traffic import BOUNDS, Behaviour, bins_of
 from iris_operator.analysis.counts import Interval, RequestCounts
-from iris_operator.analysis.judge import judge
+from iris_operator.analysis.judge import Case, judge, judge_fleet
 
 
 def counts(requests: int, seed: int, pods: int) -> RequestCounts:
@@ -44,11 +44,12 @@ def seconds_of_one(repeats: int) -> tuple[float, int]:
 
 
 def seconds_of_fleet(releases: int) -> float:
-    """Seconds for one interval of so many releases, each with its own counts and memory, one after the other."""
+    """Seconds for one interval of so many releases, each with its own counts and memory, from stored to stored text."""
     analysis = settings()
     intervals = [Interval(counts(100, 2 * n, 1), counts(900, 2 * n + 1, 10), weight=0.1) for n in range(releases)]
     texts = [json.dumps(judge(interval, {}, analysis, 50).memory) for interval in intervals]
     begun = time.thread_time()
-    for interval, text in zip(intervals, texts, strict=True):
-        json.dumps(judge(interval, json.loads(text), analysis, 50).memory)
+    cases = [Case(interval, json.loads(text), analysis, 50) for interval, text in zip(intervals, texts, strict=True)]
+    for judgement in judge_fleet(cases):
+        json.dumps(judgement.memory)
     return time.thread_time() - begun

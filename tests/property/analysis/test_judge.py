@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iris_operator.analysis.counts import Interval, RequestCounts
-from iris_operator.analysis.judge import judge, learn
+from iris_operator.analysis.judge import Case, judge, judge_fleet, learn
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.spec import AccuracyCheck, Analysis, Checks, CustomCheck
 
@@ -115,3 +115,18 @@ def test_only_requests_of_both_pass_or_fail(canary: RequestCounts, stable: Reque
     assert judge(Interval(idle, stable), {}, SETTINGS, weight).verdict not in (Verdict.PASS, Verdict.FAIL)
     assert judge(Interval(None, stable), {}, SETTINGS, weight).verdict is Verdict.NO_DATA
     assert judge(Interval(canary, None), {}, SETTINGS, weight).verdict is Verdict.NO_DATA
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(intervals, st.sampled_from([50, 100])), min_size=2, max_size=5))
+def test_a_fleet_is_judged_like_its_releases_one_by_one(looks: list[tuple[Interval, int]]) -> None:
+    first = [Case(interval, {}, SETTINGS, weight) for interval, weight in looks]
+    second = [
+        Case(case.interval, said.memory, SETTINGS, 50) for case, said in zip(first, judge_fleet(first), strict=True)
+    ]
+    for case, together in zip(second, judge_fleet(second), strict=True):
+        alone = judge(case.interval, case.memory, case.settings, case.next_weight)
+        assert together.verdict is alone.verdict
+        assert [(each.name, each.verdict) for each in together.results] == [
+            (each.name, each.verdict) for each in alone.results
+        ]
