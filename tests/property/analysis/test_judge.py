@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,3 +131,5 @@ def test_a_fleet_is_judged_like_its_releases_one_by_one(looks: list[tuple[Interv
         assert [(each.name, each.verdict) for each in together.results] == [
             (each.name, each.verdict) for each in alone.results
         ]
+        for name, row in alone.memory.get("checks", {}).items():
+            assert together.memory["checks"][name] == pytest.approx(row, abs=2e-3, rel=1e-6)

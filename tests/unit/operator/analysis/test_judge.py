@@ -92,7 +92,8 @@ def test_a_body_that_moved_and_a_tail_that_grew_are_both_seen() -> None:
 
 
 def test_a_mix_of_classes_that_moved_fails_in_either_direction() -> None:
-    for classes in ({"a": 60, "b": 20, "c": 20}, {"a": 20, "b": 40, "c": 40}):
+    # The last one loses 12 points, and no class gains more than the 5 that are nobody's fault, or little more.
+    for classes in ({"a": 60, "b": 20, "c": 20}, {"a": 20, "b": 40, "c": 40}, {"a": 28, "b": 36, "c": 36}):
         said = judged(revision(100, classes=classes), revision(900, 1), 30)
         failed = next(each for each in said if each.verdict is Verdict.FAIL)
         assert "class " in result(failed, "predictionDrift").reason
