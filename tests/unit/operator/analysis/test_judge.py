@@ -8,7 +8,7 @@ import pytest
 
 from iris_operator.analysis.check import CheckResult
 from iris_operator.analysis.counts import Interval, RequestCounts
-from iris_operator.analysis.judge import Judgement, judge, learn, unjudged
+from iris_operator.analysis.judge import Case, Judgement, judge, judge_fleet, learn, unjudged
 from iris_operator.analysis.verdict import Verdict, combine
 from iris_operator.api.spec import AccuracyCheck, Analysis, Checks, CustomCheck, ErrorRateCheck, PredictionDriftCheck
 from unit.operator.analysis.observed import revision
@@ -198,6 +198,23 @@ def test_a_revision_without_series_is_no_data_and_forgets_nothing() -> None:
         judgement = judge(interval, memory, DEFAULTS, 50)
         assert (judgement.verdict, judgement.counted) == (Verdict.NO_DATA, False)
         assert judgement.memory == memory
+
+
+def test_releases_with_different_numbers_of_pods_are_judged_together_like_alone() -> None:
+    def case(pods: int) -> Case:
+        uneven = tuple(revision(300, 9 * number, slow=40 * number) for number in range(pods))
+        stable = RequestCounts(**{**vars(revision(900, 9)), "pods": uneven})
+        return Case(Interval(revision(100, 1), stable), taught(), DEFAULTS, 50)
+
+    cases = [case(pods) for pods in (0, 2, 3)]
+    for _ in range(3):
+        alone = [judge(case.interval, case.memory, case.settings, case.next_weight) for case in cases]
+        together = judge_fleet(cases)
+        for one, other in zip(alone, together, strict=True):
+            assert one.verdict is other.verdict
+            for name, row in one.memory["checks"].items():
+                assert other.memory["checks"][name] == pytest.approx(row, abs=1e-3)
+        cases = [Case(case.interval, said.memory, DEFAULTS, 50) for case, said in zip(cases, alone, strict=True)]
 
 
 def test_a_metric_that_is_missing_holds_up_the_others_judgement_of_going_on_not_of_rolling_back() -> None:
