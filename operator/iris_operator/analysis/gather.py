@@ -60,9 +60,10 @@ def look_of(interval: Interval, shape: Shape, next_share: float, *, step_changed
     """The interval as arrays of one release. A revision without series has no requests."""
     canary, stable = interval.canary or RequestCounts(), interval.stable or RequestCounts()
     pods = tuple(pod for pod in stable.pods if pod.total or pod.timed)
+    both = _side([canary, stable], shape)
     return Look(
-        canary=_side([canary], shape),
-        stable=_side([stable], shape),
+        canary=_part(both, slice(0, 1)),
+        stable=_part(both, slice(1, 2)),
         pods=_of_pods(pods, shape) if len(pods) > 1 else None,
         canary_pods=np.array([float(max(1, len(canary.pods)))]),
         stable_pods=np.array([float(max(1, len(stable.pods)))]),
@@ -93,27 +94,32 @@ def _of_pods(pods: Sequence[RequestCounts], shape: Shape) -> Side | None:
     # Written so that a value that is no number fails it, too.
     if not all(part.min() >= 0 and part.max() <= _MOST for part in parts if part is not None):
         return None
+    return _part(side, None)
+
+
+def _part(side: Side, at: slice | None) -> Side:
+    """Some of the rows; with None all of them, along axis 1."""
+
+    def of(value: Floats | None) -> Floats | None:
+        return None if value is None else value[at]
+
     return Side(
-        requests=side.requests[None],
-        errors=side.errors[None],
-        failures=_row(side.failures),
-        bins=_row(side.bins),
-        classes=_row(side.classes),
-        labelled=_row(side.labelled),
-        wrong=_row(side.wrong),
+        requests=side.requests[at],
+        errors=side.errors[at],
+        failures=of(side.failures),
+        bins=of(side.bins),
+        classes=of(side.classes),
+        labelled=of(side.labelled),
+        wrong=of(side.wrong),
     )
-
-
-def _row(value: Floats | None) -> Floats | None:
-    return None if value is None else value[None]
 
 
 def _bins(rows: Sequence[RequestCounts], bounds: tuple[float, ...]) -> Floats | None:
     """Requests between the bounds; the last bin is what lies beyond the last bound."""
     if not bounds or any(bound not in row.at_most for row in rows for bound in bounds):
         return None
-    cumulative = np.array([[row.at_most[bound] for bound in bounds] + [row.timed] for row in rows], dtype=np.float64)
-    return np.maximum(np.diff(cumulative, axis=1, prepend=0.0), 0.0)
+    cumulative = np.array([[0, *(row.at_most[bound] for bound in bounds), row.timed] for row in rows], dtype=np.float64)
+    return np.maximum(cumulative[:, 1:] - cumulative[:, :-1], 0.0)
 
 
 def _classes(rows: Sequence[RequestCounts], names: tuple[str, ...]) -> Floats | None:

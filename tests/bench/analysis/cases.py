@@ -56,7 +56,10 @@ def healthy() -> Sequence[Case]:
         replace(noisy, name="pods vary by 1, 2-hour soak", noise=1.0),
         replace(noisy, name="pods vary by 2, 2-hour soak", noise=2.0),
     ]
-    return [Case(scenario, Plan(dwell=scenario.seconds / 2)) for scenario in scenarios]
+    return [
+        Case(scenario, Plan(dwell=scenario.seconds / 2), rollouts=HALF_HOUR / scenario.seconds)
+        for scenario in scenarios
+    ]
 
 
 def faults() -> Sequence[Case]:
