@@ -10,14 +10,23 @@ import subprocess
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from integration.harness.process import ServerProcess, accepts, free_port
 from integration.harness.tools import component, debian
 from iris_local import controlplane, kubeconfig, pki
 
 _HOST = "127.0.0.1"
+_AUDIT_POLICY = Path(__file__).parent / "audit.yaml"
 _RESOURCE = Path(__file__).resolve().parents[3] / "crds" / "irismodelreleases.yaml"
+
+
+class Right(NamedTuple):
+    """What a rule of a Role allows, taken apart."""
+
+    verb: str
+    group: str
+    resource: str
 
 
 class KubeApiserver:
@@ -40,7 +49,11 @@ class KubeApiserver:
             ready=lambda: accepts(addresses.etcd_port),
         )
         self.server = ServerProcess(
-            controlplane.apiserver_command(Path(component("kube-apiserver")), addresses, self._certificates),
+            [
+                *controlplane.apiserver_command(Path(component("kube-apiserver")), addresses, self._certificates),
+                f"--audit-policy-file={_AUDIT_POLICY}",
+                f"--audit-log-path={folder / 'audit.log'}",
+            ],
             folder / "kube-apiserver.log",
             ready=controlplane.Probe(addresses, self._certificates).ready,
             ready_seconds=180,
@@ -71,6 +84,18 @@ class KubeApiserver:
         ):
             done = subprocess.run([*kubectl, *arguments], capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
+
+    def rights_used(self, namespace: str, service_account: str) -> set[Right]:
+        """Every right that a service account has made use of so far, successfully or not."""
+        user = f"system:serviceaccount:{namespace}:{service_account}"
+        used = set()
+        for line in (self._folder / "audit.log").read_text().splitlines():
+            entry = json.loads(line)
+            if entry["user"]["username"] == user and "objectRef" in entry:
+                asked = entry["objectRef"]
+                resource = "/".join(filter(None, [asked["resource"], asked.get("subresource")]))
+                used.add(Right(entry["verb"], asked.get("apiGroup", ""), resource))
+        return used
 
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
         """Writes a kubeconfig that has the rights of a service account, which must exist, for an hour."""
