@@ -77,13 +77,12 @@ class KubeApiserver:
 
     def install_resource(self) -> None:
         """Brings the release's definition, for as many tests as want it: repeating changes nothing."""
-        kubectl = [component("kubectl"), f"--kubeconfig={self.kubeconfig}"]
-        for arguments in (
-            ["apply", "--server-side", f"--filename={_RESOURCE}"],
-            ["wait", "--for=condition=Established", f"--filename={_RESOURCE}", "--timeout=30s"],
-        ):
-            done = subprocess.run([*kubectl, *arguments], capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
+        self.apply(_RESOURCE)
+        self._kubectl("wait", "--for=condition=Established", f"--filename={_RESOURCE}", "--timeout=30s")
+
+    def apply(self, file: Path) -> None:
+        """Brings a file's objects, as administrator and strictly: an unknown field is an error."""
+        self._kubectl("apply", "--server-side", "--validate=strict", f"--filename={file}")
 
     def rights_used(self, namespace: str, service_account: str) -> set[Right]:
         """Every right that a service account has made use of so far, successfully or not."""
@@ -116,6 +115,11 @@ class KubeApiserver:
         with urllib.request.urlopen(request, context=self._as_admin(), timeout=30) as answer:
             decoded: dict[str, Any] = json.load(answer)
             return decoded
+
+    def _kubectl(self, *arguments: str) -> None:
+        command = [component("kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
     def _as_admin(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self._certificates / "ca.crt"))
