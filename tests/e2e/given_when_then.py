@@ -336,7 +336,11 @@ class Then:
 def _counted(budget: Object | None, pods: int) -> bool:
     """Has the budget's controller seen so many healthy pods, of which one may go?"""
     status = (budget or {}).get("status", {})
-    return status.get("currentHealthy") == pods == status.get("expectedPods") and status["disruptionsAllowed"] == 1
+    return (status.get("currentHealthy"), status.get("expectedPods"), status.get("disruptionsAllowed")) == (
+        pods,
+        pods,
+        1,
+    )
 
 
 def _kill_container(pod: dict[str, Any]) -> None:

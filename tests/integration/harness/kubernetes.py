@@ -4,9 +4,11 @@ What a test does not do to an object nobody does, so the states of the world are
 a Deployment gets no pods unless the test creates them, and a deleted namespace stays Terminating (so use a new one).
 """
 
+import http
 import json
 import ssl
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,6 +76,15 @@ class KubeApiserver:
         """Makes a namespace with the service account that pods have by default, which a controller would make."""
         self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": dict(labels or {})}})
         self.request("POST", f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "default"}})
+
+    def ensure_namespace(self, name: str) -> None:
+        """Makes a namespace unless there is one of that name."""
+        try:
+            self.request("GET", f"/api/v1/namespaces/{name}")
+        except urllib.error.HTTPError as error:
+            if error.code != http.HTTPStatus.NOT_FOUND:
+                raise
+            self.create_namespace(name)
 
     def install_resource(self) -> None:
         """Brings the release's definition, for as many tests as want it: repeating changes nothing."""

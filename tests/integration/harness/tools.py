@@ -12,6 +12,7 @@ _COMPONENTS = {
     "kube-apiserver": "kubernetes",
     "kubectl": "kubernetes",
     "prometheus": "prometheus",
+    "kubeconform": "kubeconform",
 }
 _DEBIAN_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/usr/lib/postgresql/15/bin")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from iris_demo.scenario import RELEASES, manifest
-from iris_install import certificate
+from iris_install import certificate, credentials
 from iris_install.errors import InstallError
 
 
@@ -30,4 +30,4 @@ def test_without_one_it_says_how_to_get_it(tmp_path: Path) -> None:
 def test_the_demo_s_releases_name_the_secret_that_is_made(version: str) -> None:
     release = manifest(version)
     assert release["spec"]["traffic"]["ingress"]["tlsSecretName"] == certificate.NAME
-    assert release["metadata"]["namespace"] == certificate.NAMESPACE
+    assert release["metadata"]["namespace"] == credentials.NAMESPACE
