@@ -56,12 +56,14 @@ def test_it_names_every_setting_and_no_other() -> None:
 
 def test_a_line_that_is_on_says_what_holds_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     fields, defaults = of_the_service(), Settings.model_construct()
+    monkeypatch.delenv("REDIS_URL", raising=False)
     for match in lines():
         if match["off"]:
             assert match["name"] not in fields or getattr(defaults, fields[match["name"]]) is None
         else:
             monkeypatch.setenv(match["name"], match["value"])
-    assert Settings() == Settings.model_validate(defaults.model_dump())
+    stated = Settings().model_dump(exclude={"database_url"})
+    assert stated == defaults.model_dump(exclude={"database_url"})
     operator = operator_settings.from_environment({match["name"]: match["value"] for match in lines()})
     assert operator == operator_settings.Settings(operator.namespaces, operator.prometheus_url)
 
