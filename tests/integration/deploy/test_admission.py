@@ -43,7 +43,7 @@ def refusal(server: KubeApiserver, namespace: str, body: dict[str, Any]) -> str:
 @pytest.fixture(scope="module")
 def server(kube_apiserver: KubeApiserver) -> KubeApiserver:
     """The API server with the base's namespaces and its admission policy in force."""
-    for file in ("namespaces.yaml", "admission.yaml"):
+    for file in ("namespaces.yaml", "admission.yaml", "limits.yaml"):
         kube_apiserver.apply(BASE / file)
     for namespace in NAMESPACES:
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
@@ -117,6 +117,14 @@ def test_it_is_refused_in_a_container_for_debugging_too(server: KubeApiserver) -
         server.request("PUT", "/api/v1/namespaces/iris/pods/debugged/ephemeralcontainers", stored)
     assert b"fixed tag other than latest: tools" in refused.value.read()
     server.request("DELETE", "/api/v1/namespaces/iris/pods/debugged")
+
+
+def test_a_container_that_names_no_resources_is_given_some(server: KubeApiserver) -> None:
+    stored = server.request("POST", "/api/v1/namespaces/iris/pods?dryRun=All", pod())
+    assert stored["spec"]["containers"][0]["resources"] == {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"cpu": "2", "memory": "2Gi"},
+    }
 
 
 def test_other_namespaces_are_left_alone(server: KubeApiserver) -> None:
