@@ -13,6 +13,7 @@ _COMPONENTS = {
     "kubectl": "kubernetes",
     "prometheus": "prometheus",
     "kubeconform": "kubeconform",
+    "traefik": "traefik",
 }
 _DEBIAN_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/usr/lib/postgresql/15/bin")
 

@@ -6,12 +6,19 @@ write it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from kubernetes.aio import client, config
 
 from integration.harness.tools import component
+from iris_operator.adapters.kubernetes.api import KubernetesApi
+
+T = TypeVar("T")
 
 
 class Kubectl:
@@ -32,6 +39,18 @@ class Kubectl:
 
     def get(self, kind: str, name: str = "") -> Any:
         return json.loads(self.run("get", kind, *([name] if name else []), "--output=json"))
+
+
+def ask(kubeconfig: Path, question: Callable[[KubernetesApi], Awaitable[T]]) -> T:
+    """Asks with the operator's own client, as an administrator."""
+
+    async def run() -> T:
+        configuration = client.Configuration()
+        await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+        async with client.ApiClient(configuration) as api_client:
+            return await question(KubernetesApi(api_client))
+
+    return asyncio.run(run())
 
 
 def bring_up_pods(kubectl: Kubectl) -> None:

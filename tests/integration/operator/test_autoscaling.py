@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from kubernetes.aio import client, config
 
 from integration.harness.process import ServerProcess
-from integration.operator.controllers import Kubectl, bring_up_pods
+from integration.operator.controllers import Kubectl, ask, bring_up_pods
 from iris_operator.adapters.kubernetes.api import KubernetesApi
 from iris_operator.adapters.kubernetes.objects import ReleaseObjects
 from iris_operator.api import names
@@ -48,16 +45,6 @@ def with_owners(kubectl: Kubectl, name: str) -> dict[str, Any]:
     return found
 
 
-def ask(kubectl: Kubectl, question: Callable[[KubernetesApi], Awaitable[None]]) -> None:
-    async def run() -> None:
-        configuration = client.Configuration()
-        await config.load_kube_config(config_file=str(kubectl.kubeconfig), client_configuration=configuration)
-        async with client.ApiClient(configuration) as api_client:
-            await question(KubernetesApi(api_client))
-
-    asyncio.run(run())
-
-
 def manifest_with(kubectl: Kubectl, name: str, replicas: int | None) -> dict[str, Any]:
     made = body(kubectl, "1.0.0")
     made["metadata"] |= {"name": name, "uid": "0", "generation": 1, "resourceVersion": "1"}
@@ -78,7 +65,7 @@ def test_letting_go_of_the_number_of_pods_does_not_set_it_back(kubectl: Kubectl)
         await ReleaseObjects(api).apply_unscaled(unscaled)
         assert kubectl.get("deployment", name)["spec"]["replicas"] == 7
 
-    ask(kubectl, hand_over)
+    ask(kubectl.kubeconfig, hand_over)
     kubectl.run("delete", "deployment", name)
 
 
@@ -89,7 +76,7 @@ def test_merely_leaving_it_out_would(kubectl: Kubectl) -> None:
         await api.apply(manifest_with(kubectl, "dropped", 4))
         await api.apply(unscaled)
 
-    ask(kubectl, drop)
+    ask(kubectl.kubeconfig, drop)
     assert kubectl.get("deployment", unscaled["metadata"]["name"])["spec"]["replicas"] == 1
     kubectl.run("delete", "deployment", unscaled["metadata"]["name"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from kubernetes.aio import client, config
 
 from integration.harness.kubernetes import KubeApiserver
 from integration.harness.tools import component
+from integration.operator.controllers import ask
 from iris_operator.adapters.kubernetes.api import KubernetesApi
 from iris_operator.adapters.kubernetes.releases import Releases
 from iris_operator.adapters.routers.ingress import CANARY_WEIGHT, IngressRouter, primary_ingress
@@ -51,13 +50,7 @@ class Cluster:
         return self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(body), check=check)
 
     def ask(self, question: Callable[[KubernetesApi], Awaitable[T]]) -> T:
-        async def run() -> T:
-            configuration = client.Configuration()
-            await config.load_kube_config(config_file=str(self._kubeconfig), client_configuration=configuration)
-            async with client.ApiClient(configuration) as api_client:
-                return await question(KubernetesApi(api_client))
-
-        return asyncio.run(run())
+        return ask(self._kubeconfig, question)
 
 
 @pytest.fixture(scope="module")
