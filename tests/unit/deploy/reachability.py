@@ -29,9 +29,17 @@ class Pod:
 def reachable(policies: Iterable[Manifest], source: Pod, target: Pod, port: int, protocol: str = "TCP") -> bool:
     """Whether a connection from `source` to a port of `target` is let through by both of their ends."""
     policies = list(policies)
-    return _passes(policies, "Egress", source, target, target, port, protocol) and _passes(
-        policies, "Ingress", target, source, target, port, protocol
-    )
+    return may_leave(policies, source, target, port, protocol) and may_enter(policies, source, target, port, protocol)
+
+
+def may_leave(policies: Iterable[Manifest], source: Pod, target: Pod, port: int, protocol: str = "TCP") -> bool:
+    """Whether the policies of the source's end let it through."""
+    return _passes(list(policies), "Egress", source, target, target, port, protocol)
+
+
+def may_enter(policies: Iterable[Manifest], source: Pod, target: Pod, port: int, protocol: str = "TCP") -> bool:
+    """Whether the policies of the target's end let it through."""
+    return _passes(list(policies), "Ingress", target, source, target, port, protocol)
 
 
 def _passes(
