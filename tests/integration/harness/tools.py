@@ -11,6 +11,7 @@ from iris_local.paths import Paths, cache_root
 _COMPONENTS = {
     "kube-apiserver": "kubernetes",
     "kubectl": "kubernetes",
+    "kube-controller-manager": "kubernetes",
     "prometheus": "prometheus",
     "kubeconform": "kubeconform",
     "traefik": "traefik",
