@@ -69,7 +69,10 @@ class Application:
         settings.persistence.diffbase_storage = _NoDiffBase()
         settings.networking.request_timeout = 30
         settings.networking.connect_timeout = 5
-        for plural in ("deployments", "services", "pods", "endpointslices", "ingresses"):
+        for plural in (
+            *("deployments", "services", "pods", "endpointslices", "ingresses"),
+            *("horizontalpodautoscalers", "poddisruptionbudgets"),
+        ):
             settings.watching.label_selectors[plural] = names.LABEL_RELEASE
 
     def release_changed(self, key: Key, body: Mapping[str, Any]) -> None:

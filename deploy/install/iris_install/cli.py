@@ -3,7 +3,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from iris_install import credentials, overlay, rollout
+from iris_install import certificate, credentials, overlay, rollout
 from iris_install.errors import InstallError
 from iris_install.kubectl import LOCAL_CONTEXT, Kubectl, connect, find_kubectl
 from iris_local import catalog
@@ -33,6 +33,8 @@ def _deploy(options: argparse.Namespace) -> None:
     if local and not options.operator_image:
         _build_operator()
     _make_secrets(kubectl)
+    if local:
+        _make_certificate(kubectl)
     # Forced: what an earlier hand changed in these objects is set back, as the checkout is their source.
     applied = kubectl.text(
         "apply", "--server-side", "--field-manager=iris-install", "--force-conflicts", "--filename=-", stdin=rendered
@@ -66,6 +68,14 @@ def _make_secrets(kubectl: Kubectl) -> None:
     kubectl.text("apply", "--server-side", "--field-manager=iris-install", f"--filename={namespaces}")
     for name, outcome in credentials.ensure(kubectl).items():
         print(f"Secret {credentials.NAMESPACE}/{name}: {outcome}", flush=True)
+
+
+def _make_certificate(kubectl: Kubectl) -> None:
+    secret = certificate.to_text(Paths(cache_root()).pki)
+    kubectl.text(
+        *("apply", "--server-side", "--field-manager=iris-install", "--force-conflicts", "--filename=-"), stdin=secret
+    )
+    print(f"Secret {credentials.NAMESPACE}/{certificate.NAME}: signed by the local authority", flush=True)
 
 
 def _operator_image(options: argparse.Namespace, *, local: bool) -> str:

@@ -118,9 +118,16 @@ COMPONENTS: Mapping[str, Component] = {
             tags="remove_all_sd,enable_kubernetes_sd",
             stamps=(("github.com/prometheus/common/version.Version", "3.13.5"),),
         ),
+        Component(
+            "kubeconform",
+            "0.8.0",
+            expected=15,
+            package="github.com/yannh/kubeconform/cmd/kubeconform",
+            stamps=(("main.version", "0.8.0"),),
+        ),
     )
 }
-# In the order in which the cluster needs them. promtool is for people and tests.
+# In the order in which the cluster needs them. promtool and kubeconform are for people and tests.
 CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus")
 
 

@@ -67,6 +67,11 @@ class Paths:
         return self.cluster / "pki"
 
     @property
+    def ingress_authority(self) -> Path:
+        """The certificate to trust when asking the Ingress controller by HTTPS."""
+        return self.pki / "ingress-ca.crt"
+
+    @property
     def containerd_socket(self) -> Path:
         """Where the cluster's containerd listens."""
         return self.cluster / "containerd.sock"

@@ -15,7 +15,23 @@ Objects = list[Manifest]
 def test_namespaces_enforce_the_restricted_pod_security_standard(rendered: Objects) -> None:
     for namespace in NAMESPACES:
         labels = named(rendered, "Namespace", namespace)["metadata"]["labels"]
-        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+        for mode in ("enforce", "audit", "warn"):
+            assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
+            assert re.fullmatch(r"v1\.\d+", labels[f"pod-security.kubernetes.io/{mode}-version"])
+
+
+def test_no_update_takes_the_old_pod_away_before_the_new_one_serves_unless_there_may_be_only_one(
+    rendered: Objects,
+) -> None:
+    by_strategy: dict[str, set[str]] = {}
+    for item in rendered:
+        if item["kind"] == "Deployment":
+            by_strategy.setdefault(item["spec"]["strategy"]["type"], set()).add(item["metadata"]["name"])
+            if item["spec"]["strategy"]["type"] == "RollingUpdate":
+                assert item["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    # One writer of a release; one process on Prometheus' storage.
+    assert by_strategy["Recreate"] == {"iris-operator", "prometheus"}
+    assert named(rendered, "StatefulSet", "postgres")["spec"]["updateStrategy"] == {"type": "RollingUpdate"}
 
 
 def test_everything_lives_in_a_namespace_of_ours_or_defines_one_or_the_resource(rendered: Objects) -> None:
@@ -23,6 +39,7 @@ def test_everything_lives_in_a_namespace_of_ours_or_defines_one_or_the_resource(
         (item["kind"], item["metadata"]["name"])
         for item in rendered
         if item["kind"] not in ("Namespace", "CustomResourceDefinition")
+        and not item["kind"].startswith("ValidatingAdmissionPolicy")
         and item["metadata"].get("namespace") not in NAMESPACES
     ]
     assert strays == []
