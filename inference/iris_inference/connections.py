@@ -5,6 +5,7 @@ or sends headers without end. It takes as many as come; here admission.py says w
 """
 
 import asyncio
+import select
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import uuid4
@@ -22,8 +23,6 @@ from iris_inference.whole_answers import CYCLE
 MAX_HEAD_BYTES: Final = 64 * 1024
 # The application's own deadline for a body comes first: it answers with the reason.
 _AFTER_THE_APPLICATION_SECONDS: Final = 1.0
-# A probe asks at once; who does not is no probe, and others wait for the place.
-_PROBE_SECONDS: Final = 1.0
 _FULL: Final = "all connections are taken; come again, or use those that you have"
 
 
@@ -51,7 +50,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if place is Place.NONE:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, _FULL)
         elif place is Place.SPARE:
-            self._due = self.loop.time() + min(_PROBE_SECONDS, self.head_seconds)
             # The application's own answer to a probe, and none of it to anybody else.
             self.app = ProbesOnly(self.app, self.version)
 
@@ -121,9 +119,14 @@ class BoundedProtocol(HttpToolsProtocol):
         rest = self.timeout_keep_alive_task
         return rest.when() - self.timeout_keep_alive if rest else self.loop.time()
 
-    def send_away(self) -> None:
-        """Make room for somebody else."""
+    def send_away(self) -> bool:
+        """Make room for somebody else, unless a question has just arrived; whether it does."""
+        arrived = select.poll()
+        arrived.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        if arrived.poll(0):
+            return False
         self.transport.close()
+        return True
 
     def _expect_head(self) -> None:
         self._due = self.loop.time() + self.head_seconds

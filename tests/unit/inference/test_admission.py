@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iris_inference.admission import SPARE, Gate, Place, Standing, affordable
+from iris_inference.admission import BURST, SPARE, Gate, Place, Standing, affordable
 
 
 @dataclass(eq=False)
@@ -14,6 +14,7 @@ class Visitor:
     doing: Standing = Standing.SERVED
     at: float = 0.0
     away: list["Visitor"] = field(default_factory=list)
+    has_just_sent: bool = False
 
     def standing(self) -> Standing:
         return self.doing
@@ -21,8 +22,11 @@ class Visitor:
     def since(self) -> float:
         return self.at
 
-    def send_away(self) -> None:
+    def send_away(self) -> bool:
+        if self.has_just_sent:
+            return False
         self.away.append(self)
+        return True
 
 
 def full(limit: int, *inside: Visitor) -> Gate:
@@ -54,9 +58,10 @@ def test_who_never_asked_goes_first_and_the_oldest_of_them_before_the_others() -
     assert went == [inside[3], inside[2], inside[1], inside[0]]
 
 
-def test_who_has_just_begun_to_ask_may_end_the_question() -> None:
+@pytest.mark.parametrize("doing", [Standing.ASKING, Standing.RESTING])
+def test_who_has_just_begun_to_ask_may_end_and_who_was_just_served_ask_again(doing: Standing) -> None:
     went: list[Visitor] = []
-    gate = full(1, Visitor(Standing.ASKING, 9.5, went))
+    gate = full(1, Visitor(doing, 9.5, went))
     assert gate.enter(Visitor(), 10.0) is Place.SPARE
     assert went == []
     assert gate.enter(Visitor(), 11.0) is Place.INSIDE
@@ -64,9 +69,32 @@ def test_who_has_just_begun_to_ask_may_end_the_question() -> None:
 
 def test_when_all_are_served_some_places_are_left_for_probes_and_then_none() -> None:
     gate = full(1, Visitor())
-    assert [gate.enter(Visitor(), 0.0) for _ in range(SPARE + 2)] == [Place.SPARE] * SPARE + [Place.NONE] * 2
+    places = [gate.enter(Visitor(), 0.0) for _ in range(SPARE + BURST + 2)]
+    assert places == [Place.SPARE] * (SPARE + BURST) + [Place.NONE] * 2
     metrics = {sample.labels.get("reason"): sample.value for family in gate.collect() for sample in family.samples}
-    assert metrics == {None: 1 + SPARE, "idle": 0, "full": 2}
+    assert metrics == {None: 1 + SPARE + BURST, "idle": 0, "full": SPARE + BURST + 2}
+
+
+def test_who_takes_a_place_for_probes_and_does_not_ask_makes_room_for_the_next() -> None:
+    went: list[Visitor] = []
+    gate = full(1, Visitor())
+    waiting = [Visitor(Standing.SERVED, 0.0, went), *(Visitor(Standing.SILENT, 0.0, went) for _ in range(SPARE - 1))]
+    assert {gate.enter(visitor, 0.0) for visitor in waiting} == {Place.SPARE}
+    waiting[1].has_just_sent = True
+    assert gate.enter(Visitor(Standing.SERVED), 0.01) is Place.SPARE
+    assert went == []
+    assert gate.enter(Visitor(Standing.SERVED), 0.03) is Place.SPARE
+    assert went == waiting[2:4]
+
+
+def test_whose_question_has_just_arrived_stays() -> None:
+    went: list[Visitor] = []
+    gate = full(
+        2, Visitor(Standing.SILENT, 0.0, went, has_just_sent=True), other := Visitor(Standing.SILENT, 1.0, went)
+    )
+    assert gate.enter(Visitor(), 10.0) is Place.INSIDE
+    assert went == [other]
+    assert gate.enter(Visitor(), 20.0) is Place.SPARE
 
 
 def test_a_flood_does_not_make_it_look_all_the_time() -> None:
@@ -114,7 +142,7 @@ def test_there_are_never_more_than_may_be_and_nobody_who_is_served_goes(
         elif inside:
             gate.leave(inside.pop(0))
         inside = [visitor for visitor in inside if visitor not in went]
-        assert len(inside) <= limit + SPARE
+        assert len(inside) <= limit + SPARE + BURST
     assert all(visitor.doing is not Standing.SERVED for visitor in went)
 
 
@@ -122,9 +150,9 @@ def test_there_are_never_more_than_may_be_and_nobody_who_is_served_goes(
     ("wanted", "soft", "hard", "may", "raised"),
     [
         (2_048, 65_536, 65_536, 2_048, None),
-        (2_048, 1_024, 65_536, 2_048, 2_048 + SPARE + 200),
-        (2_048, 1_024, -1, 2_048, 2_048 + SPARE + 200),
-        (2_048, 1_024, 1_024, 1_024 - SPARE - 200, 1_024),
+        (2_048, 1_024, 65_536, 2_048, 2_048 + SPARE + BURST + 200),
+        (2_048, 1_024, -1, 2_048, 2_048 + SPARE + BURST + 200),
+        (2_048, 2_000, 2_000, 2_000 - SPARE - BURST - 200, 2_000),
         (2_048, 10, 10, 1, 10),
     ],
 )
