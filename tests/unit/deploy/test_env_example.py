@@ -1,6 +1,7 @@
 """`.env.example` is what the settings say, and nothing else."""
 
 import inspect
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def parts() -> tuple[list[str], list[str]]:
 def assignments(lines: list[str]) -> dict[str, tuple[str, str, str]]:
     """Each variable's mark for `has no default`, its value, and the comment in front of it."""
     found: dict[str, tuple[str, str, str]] = {}
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in itertools.pairwise(lines):
         if match := LINE.fullmatch(line):
             assert match[2] not in found, f"{match[2]} is there twice"
             found[match[2]] = (match[1], match[3], before.removeprefix("# "))
