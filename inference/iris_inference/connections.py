@@ -1,17 +1,20 @@
 """Connections that nobody can hold for nothing: deadlines and bounds for what comes before the application is asked.
 
 uvicorn closes a connection that is idle after an answer, and waits for ever for one that never asks, asks byte by byte,
-or sends headers without end.
+or sends headers without end. It takes as many as come; here admission.py says who may.
 """
 
 import asyncio
+import select
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import uuid4
 
 from pydantic_core import to_json
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from iris_inference.admission import PROBE_PATHS, Gate, Place, Standing
 from iris_inference.body import IS_HERE
 from iris_inference.problems import MEDIA_TYPE
 from iris_inference.settings import Settings
@@ -20,6 +23,7 @@ from iris_inference.whole_answers import CYCLE
 MAX_HEAD_BYTES: Final = 64 * 1024
 # The application's own deadline for a body comes first: it answers with the reason.
 _AFTER_THE_APPLICATION_SECONDS: Final = 1.0
+_FULL: Final = "all connections are taken; come again, or use those that you have"
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -28,6 +32,7 @@ class BoundedProtocol(HttpToolsProtocol):
     head_seconds: float
     body_seconds: float
     version: str
+    gate: Gate
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -35,11 +40,23 @@ class BoundedProtocol(HttpToolsProtocol):
         self._due: float | None = None
         self._in_head = True
         self._head_bytes = 0
+        self._asked = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Who connects has something to ask."""
         super().connection_made(transport)
         self._expect_head()
+        place = self.gate.enter(self, self.loop.time())
+        if place is Place.NONE:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, _FULL)
+        elif place is Place.SPARE:
+            # The application's own answer to a probe, and none of it to anybody else.
+            self.app = ProbesOnly(self.app, self.version)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over, whoever ended it."""
+        self.gate.leave(self)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before the end of the headers."""
@@ -60,6 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """From here on the application has the request."""
         super().on_headers_complete()
+        self._asked = True
         self.scope["state"][CYCLE] = self.cycle
         self._in_head = False
         self._due = self.loop.time() + self.body_seconds
@@ -85,6 +103,31 @@ class BoundedProtocol(HttpToolsProtocol):
             # Nothing was asked, or the application has answered for a body that does not come.
             self.transport.close()
 
+    def standing(self) -> Standing:
+        """What this connection is doing."""
+        if not self._asked:
+            return Standing.ASKING if self._head_bytes else Standing.SILENT
+        if not self.cycle.response_complete:
+            return Standing.SERVED
+        # What was begun after an answer, or goes on after one, is as little as what was begun before the first.
+        return Standing.RESTING if self._due is None else Standing.ASKING
+
+    def since(self) -> float:
+        """Since when, by the loop's clock."""
+        if self._due is not None:
+            return self._due - (self.head_seconds if self._in_head else self.body_seconds)
+        rest = self.timeout_keep_alive_task
+        return rest.when() - self.timeout_keep_alive if rest else self.loop.time()
+
+    def send_away(self) -> bool:
+        """Make room for somebody else, unless a question has just arrived; whether it does."""
+        arrived = select.poll()
+        arrived.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        if arrived.poll(0):
+            return False
+        self.transport.close()
+        return True
+
     def _expect_head(self) -> None:
         self._due = self.loop.time() + self.head_seconds
         self._in_head = True
@@ -92,24 +135,60 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answer without the application, which has not been asked, and hang up."""
-        request_id = uuid4().hex
-        told = {"title": status.phrase, "status": status.value, "detail": detail, "request_id": request_id}
-        body = to_json({"type": "about:blank", **told})
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
-            f"x-request-id: {request_id}\r\nx-model-version: {self.version}\r\n\r\n"
-        )
-        self.transport.write(head.encode("latin-1") + body)
+        headers, body = _problem(status, detail, self.version)
+        lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+        self.transport.write(f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() + lines + b"\r\n" + body)
         self.transport.close()
 
 
-def bounded(settings: Settings, model_version: str) -> type[BoundedProtocol]:
+class ProbesOnly:
+    """Hands probes on to the application, refuses all else, and ends the connection with the answer."""
+
+    def __init__(self, app: ASGIApp, version: str) -> None:
+        self._app = app
+        self._version = version
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the one request of this connection."""
+        if scope["path"] not in PROBE_PATHS:
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            headers, body = _problem(status, _FULL, self._version)
+            await send({"type": "http.response.start", "status": status.value, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+            return
+
+        async def send_closing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        await self._app(scope, receive, send_closing)
+
+
+def _problem(status: HTTPStatus, detail: str, version: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """The headers and the body of an answer that is ours alone, after which the connection is closed."""
+    request_id = uuid4().hex
+    told = {"title": status.phrase, "status": status.value, "detail": detail, "request_id": request_id}
+    body = to_json({"type": "about:blank", **told})
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+        (b"x-request-id", request_id.encode()),
+        (b"x-model-version", version.encode()),
+    ]
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append((b"retry-after", b"1"))
+    return headers, body
+
+
+def bounded(settings: Settings, model_version: str, connection_gate: Gate) -> type[BoundedProtocol]:
     """The protocol with these settings: uvicorn makes its connections by itself and hands nothing on to them."""
 
     class Bounded(BoundedProtocol):
         head_seconds = settings.head_seconds
         body_seconds = settings.body_seconds + _AFTER_THE_APPLICATION_SECONDS
         version = model_version
+        gate = connection_gate
 
     return Bounded

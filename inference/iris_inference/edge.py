@@ -8,6 +8,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from iris_inference.admission import PROBE_PATHS
 from iris_inference.artifact import Manifest
 from iris_inference.body import headers_of
 from iris_inference.lifecycle import Lifecycle
@@ -22,9 +23,6 @@ log = logging.getLogger(__name__)
 
 PREDICT_PATH: Final = "/v1/predict"
 _OK: Final = HTTPStatus.OK.value
-# Probes come every few seconds for ever and say nothing that the readiness of the pod does not.
-_PROBE_PATHS: Final = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
-
 # The status of the answer, and what nobody thought of that led to it.
 Served = tuple[int, Exception | None]
 
@@ -117,7 +115,8 @@ class Edge:
                 exc_info=failure,
                 extra=fields(request_id=state["request_id"], route=_route(scope), status=status),
             )
-        if self._log.tells_requests and (self._log.tells_probes or path not in _PROBE_PATHS):
+        # Probes come every few seconds for ever and say nothing that the readiness of the pod does not.
+        if self._log.tells_requests and (self._log.tells_probes or path not in PROBE_PATHS):
             self._log.write(scope["method"], _route(scope), status, seconds, state)
 
 

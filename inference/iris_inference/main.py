@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from fastapi import FastAPI
 
 from iris_inference import logs
+from iris_inference.admission import Gate, affordable
 from iris_inference.app import create_app
 from iris_inference.artifact import ArtifactError, Manifest, read_artifact, read_manifest
 from iris_inference.auth.authenticator import Authenticator
@@ -102,7 +103,11 @@ class Process:
             guard=_guard(self._authenticator, settings),
         )
         self._server = DrainingServer(
-            create_app(self._room, lines, self._lifespan), settings, self._room.lifecycle, manifest.version
+            create_app(self._room, lines, self._lifespan),
+            settings,
+            self._room.lifecycle,
+            manifest.version,
+            _gate(settings, metrics),
         )
 
     def run(self) -> None:
@@ -253,6 +258,18 @@ def _settlement(settings: Settings, metrics: Metrics, authenticator: Authenticat
         metrics.rate_sync,
         settings.rate_sync_seconds,
     )
+
+
+def _gate(settings: Settings, metrics: Metrics) -> Gate:
+    limit = affordable(settings.max_connections)
+    if limit < settings.max_connections:
+        log.warning(
+            "the process may not open as many files as IRIS_MAX_CONNECTIONS needs",
+            extra=fields(wanted=settings.max_connections, limit=limit),
+        )
+    gate = Gate(limit)
+    metrics.registry.register(gate)
+    return gate
 
 
 def _remote_cache(settings: Settings, room: Room) -> RemoteCache:

@@ -9,6 +9,7 @@ from typing import Final
 
 import uvicorn
 
+from iris_inference.admission import Gate
 from iris_inference.connections import BoundedProtocol, bounded
 from iris_inference.edge import Edge
 from iris_inference.lifecycle import Lifecycle
@@ -23,14 +24,14 @@ _TICKS_BETWEEN_SWEEPS: Final = 5
 class DrainingServer(uvicorn.Server):
     """Answers the first SIGTERM or SIGINT with a drain and the second with an immediate end."""
 
-    def __init__(self, app: Edge, settings: Settings, lifecycle: Lifecycle, model_version: str) -> None:
+    def __init__(self, app: Edge, settings: Settings, lifecycle: Lifecycle, model_version: str, gate: Gate) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http=bounded(settings, model_version),
+                http=bounded(settings, model_version, gate),
                 ws="none",
                 lifespan="on",
                 log_config=None,

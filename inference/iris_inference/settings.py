@@ -96,6 +96,10 @@ class Settings(DatabaseSettings):
     # or it sends a request into a connection that is just being closed and its client sees an error.
     keep_alive_seconds: int = Field(120, ge=1, le=3_600, description="how long an idle connection stays open")
 
+    # Some ten kilobytes each.
+    max_connections: int = Field(
+        2_048, ge=1, le=65_536, description="connections at once; for more, those that are idle are closed, or 503"
+    )
     head_seconds: float = Field(10.0, gt=0, le=300, description="longest time to wait for a request's headers")
     max_body_bytes: int = Field(256 * 1024, ge=1_024, le=64 * 1024 * 1024, description="largest accepted request body")
     body_seconds: float = Field(10.0, gt=0, le=300, description="longest time to wait for a request's body")

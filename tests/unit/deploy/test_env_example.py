@@ -1,74 +1,76 @@
-"""`.env.example` names every setting there is, and says what holds without it."""
+"""`.env.example` is what the settings say, and nothing else."""
 
-from __future__ import annotations
-
+import inspect
+import itertools
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from iris_inference.settings import PREFIX, Settings
-from iris_operator import settings as operator_settings
+from iris_inference.settings import Settings, read_settings
+from iris_operator import settings as operator
 
-FILE = Path(__file__).resolve().parents[3] / ".env.example"
-LINE = re.compile(r"^(?P<off># )?(?P<name>[A-Z][A-Z0-9_]*)=(?P<value>.*)$")
-
-
-class Asked(Mapping[str, str]):
-    """An environment that remembers which variables were looked for."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values, self.names = values, set[str]()
-
-    def __getitem__(self, name: str) -> str:
-        self.names.add(name)
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+ROOT = Path(__file__).parents[3]
+LINE = re.compile(r"(#?)([A-Z][A-Z_]+)=(.*)")
 
 
-def lines() -> list[re.Match[str]]:
-    return [match for line in FILE.read_text().splitlines() if (match := LINE.match(line))]
+def parts() -> tuple[list[str], list[str]]:
+    """The lines about the service and those about the operator."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    (border,) = [place for place, line in enumerate(lines) if line.startswith("## The operator")]
+    return lines[:border], lines[border:]
 
 
-def of_the_operator() -> set[str]:
-    asked = Asked({match["name"]: match["value"] for match in lines()})
-    operator_settings.from_environment(asked)
-    return asked.names
+def assignments(lines: list[str]) -> dict[str, tuple[str, str, str]]:
+    """Each variable's mark for `has no default`, its value, and the comment in front of it."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for before, line in itertools.pairwise(lines):
+        if match := LINE.fullmatch(line):
+            assert match[2] not in found, f"{match[2]} is there twice"
+            found[match[2]] = (match[1], match[3], before.removeprefix("# "))
+    return found
 
 
-def of_the_service() -> dict[str, str]:
-    """Field by variable."""
-    return {
-        str(field.validation_alias or f"{PREFIX}{name.upper()}"): name for name, field in Settings.model_fields.items()
+def written(default: Any) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def test_it_has_every_variable_of_the_service_with_its_default_and_its_meaning() -> None:
+    expected = {
+        str(field.validation_alias or f"IRIS_{name.upper()}"): (
+            ("#", None, field.description) if field.default is None else ("", written(field.default), field.description)
+        )
+        for name, field in Settings.model_fields.items()
     }
+    service, _ = parts()
+    found = {
+        name: (mark, None if mark else value, meaning) for name, (mark, value, meaning) in assignments(service).items()
+    }
+    assert found == expected
 
 
-def test_it_names_every_setting_and_no_other() -> None:
-    names = [match["name"] for match in lines()]
-    assert sorted(names) == sorted(of_the_operator() | of_the_service().keys())
+def test_it_has_every_variable_of_the_operator_with_its_default() -> None:
+    _, lines = parts()
+    found = {name: value for name, (_, value, _) in assignments(lines).items()}
+    assert found.keys() == set(re.findall(r'"(IRIS_[A-Z_]+)"', inspect.getsource(operator)))
+    required = {name: found[name] for name in ("IRIS_NAMESPACES", "IRIS_PROMETHEUS_URL")}
+    assert operator.from_environment(found) == operator.from_environment(required)
 
 
-def test_a_line_that_is_on_says_what_holds_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    fields, defaults = of_the_service(), Settings.model_construct()
-    monkeypatch.delenv("REDIS_URL", raising=False)
-    for match in lines():
-        if match["off"]:
-            assert match["name"] not in fields or getattr(defaults, fields[match["name"]]) is None
-        else:
-            monkeypatch.setenv(match["name"], match["value"])
-    stated = Settings().model_dump(exclude={"database_url"})
-    assert stated == defaults.model_dump(exclude={"database_url"})
-    operator = operator_settings.from_environment({match["name"]: match["value"] for match in lines()})
-    assert operator == operator_settings.Settings(operator.namespaces, operator.prometheus_url)
+def test_it_works_as_it_is_with_the_examples_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    service, _ = parts()
+    for name, (_, value, _) in assignments(service).items():
+        monkeypatch.setenv(name, value)
+    assert read_settings(Settings).auth == "required"
 
 
-def test_it_holds_no_password() -> None:
-    for match in lines():
-        for password in re.findall(r"://[^/]*:([^@]*)@", match["value"]):
-            assert password == "change-me"
+def test_a_secret_in_it_is_a_placeholder() -> None:
+    service, _ = parts()
+    examples = assignments(service)
+    for name, field in Settings.model_fields.items():
+        if "Secret" in str(field.annotation):
+            variable = str(field.validation_alias or f"IRIS_{name.upper()}")
+            assert "CHANGE-ME" in examples[variable][1]
