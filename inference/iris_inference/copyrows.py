@@ -68,16 +68,10 @@ class RowEncoder:
         return Entry(len(instances), at, write(start, instances, predictions))
 
     def _row(self, start: bytes, place: int, instance: Instance, prediction: Prediction) -> bytes:
-        return b"".join(
-            (
-                start,
-                _INSTANCE.pack(2, place),
-                self._middle,
-                self._features.pack(instance),
-                self._labels[prediction.class_index],
-                self._probabilities.pack(prediction.probabilities),
-            )
-        )
+        features = self._features.pack(instance)
+        probabilities = self._probabilities.pack(prediction.probabilities)
+        label = self._labels[prediction.class_index]
+        return b"".join((start, _INSTANCE.pack(2, place), self._middle, features, label, probabilities))
 
     def _few(self, start: bytes, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> bytes:
         pairs = zip(instances, predictions, strict=True)
@@ -111,12 +105,14 @@ class _Doubles:
         self._width = width
         self._values = struct.Struct("!" + "id" * width)
         self.size = _ARRAY.size + self._values.size
-        self._eights = (8,) * width
+        self._eights: list[float] = [8] * (2 * width)
         self._head = _ARRAY.pack(self.size - 4, 1, 0, _FLOAT8, width, 1)
 
     def pack(self, values: Sequence[float]) -> bytes:
         """One array."""
-        return self._head + self._values.pack(*chain.from_iterable(zip(self._eights, values, strict=True)))
+        lengths_and_values: list[float] = self._eights.copy()
+        lengths_and_values[1::2] = values
+        return self._head + self._values.pack(*lengths_and_values)
 
     def matrix(self, rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
         """The values of all rows, in network byte order."""

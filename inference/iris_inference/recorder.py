@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 # A batch waits this long for company: one statement for many requests instead of one each.
-_LINGER_SECONDS: Final = 0.05
+_LINGER_SECONDS: Final = 0.2
 
 
 class BatchRecorder:

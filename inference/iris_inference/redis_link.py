@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple, cast
 import hiredis
 from redis.asyncio.connection import SSLConnection, parse_url
 
+# What nobody waits for is sent with what somebody does, or after so long: sending costs as much as a command.
+_BEHIND_SECONDS: Final = 0.005
 # Commands beyond these without an answer are not sent: Redis is slow, and the memory is ours.
 MAX_OWED: Final = 4_096
 
@@ -71,7 +73,7 @@ class RedisLink:
         return await wire.ask(command)
 
     def tell(self, commands: bytes, count: int) -> None:
-        """Send so many commands if there is a connection that keeps up, and take no notice of the replies."""
+        """Send so many commands soon, if there is a connection that keeps up, and take no notice of the replies."""
         wire = self._wire
         if wire is not None and not wire.lost and wire.owed < MAX_OWED:
             wire.tell(commands, count)
@@ -124,6 +126,8 @@ class _Wire(asyncio.Protocol):
         # Who waits for the next replies, and for how many; None: nobody does.
         self._waiting: deque[tuple[int, asyncio.Future[Any] | None]] = deque()
         self._left = 0
+        self._behind: list[bytes] = []
+        self._behind_count = 0
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -133,16 +137,25 @@ class _Wire(asyncio.Protocol):
 
     async def ask(self, command: bytes) -> Any:
         """The reply to one command."""
+        if self.lost:
+            raise ConnectionResetError("the connection to Redis is closed")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._send(command, 1, answer)
+        commands = [*self._take_behind(), command]
+        self._waiting.append((1, answer))
+        self.owed += 1
+        self._transport.write(b"".join(commands))
         reply = await answer
         if isinstance(reply, hiredis.ReplyError):
             raise RedisRefusedError(str(reply))
         return reply
 
     def tell(self, commands: bytes, count: int) -> None:
-        """Send commands whose replies nobody wants."""
-        self._send(commands, count, None)
+        """Send commands whose replies nobody wants, before the next question at the latest."""
+        if not self._behind:
+            asyncio.get_running_loop().call_later(_BEHIND_SECONDS, self._send_behind)
+        self._behind.append(commands)
+        self._behind_count += count
+        self.owed += count
 
     def abort(self) -> None:
         """Close at once."""
@@ -164,12 +177,17 @@ class _Wire(asyncio.Protocol):
         """Part of asyncio's Protocol."""
         self._fail(exc if isinstance(exc, OSError) else ConnectionResetError("Redis closed the connection"))
 
-    def _send(self, commands: bytes, count: int, answer: asyncio.Future[Any] | None) -> None:
-        if self.lost:
-            raise ConnectionResetError("the connection to Redis is closed")
-        self._waiting.append((count, answer))
-        self.owed += count
-        self._transport.write(commands)
+    def _send_behind(self) -> None:
+        if self._behind and not self.lost:
+            self._transport.write(b"".join(self._take_behind()))
+
+    def _take_behind(self) -> list[bytes]:
+        """The commands that wait to be sent; from here on their replies are waited for."""
+        commands, self._behind = self._behind, []
+        if commands:
+            self._waiting.append((self._behind_count, None))
+            self._behind_count = 0
+        return commands
 
     def _take(self, reply: Any) -> None:
         count, answer = self._waiting[0]

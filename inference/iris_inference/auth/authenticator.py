@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -232,12 +232,9 @@ def _judged(identity: Identity, scope: Scope, now: float) -> Identity | Refusal:
     return Refusal(Outcome.LIMITED, identity, wait) if wait else identity
 
 
-def token_of(headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+def token_of(headers: Mapping[bytes, bytes]) -> bytes | None:
     """The key in a request's headers: `Authorization: Bearer <key>`, else `X-API-Key: <key>`."""
-    other = None
-    for name, value in headers:
-        if name == b"authorization":
-            return value[len(_BEARER) :].strip() if value[: len(_BEARER)].lower() == _BEARER else b""
-        if name == b"x-api-key":
-            other = value
-    return other
+    value = headers.get(b"authorization")
+    if value is None:
+        return headers.get(b"x-api-key")
+    return value[len(_BEARER) :].strip() if value[: len(_BEARER)].lower() == _BEARER else b""

@@ -86,15 +86,14 @@ class KeyGuard:
 
     def check(self, request: RequestScope, scope: Scope) -> None:
         """Let the request pass, with its user in the request's state, or raise ProblemError."""
-        headers = request["headers"]
-        found = self._authenticator.admit(token_of(headers), scope)
+        found = self._authenticator.admit(token_of(request["state"]["headers"]), scope)
         identity = found if isinstance(found, Identity) else found.identity
         if identity is not None:
             state = request["state"]
             state["user"] = identity.client
             state["key_id"] = identity.key_id
         if isinstance(found, Refusal):
-            raise problem(found, scope, close=_large(headers, self._max_body_bytes))
+            raise problem(found, scope, close=_large(request["headers"], self._max_body_bytes))
 
 
 def problem(refusal: Refusal, scope: Scope, *, close: bool = False) -> ProblemError:
