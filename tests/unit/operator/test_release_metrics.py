@@ -79,8 +79,7 @@ def test_a_canary_on_its_way_shows_weight_step_pods_and_evidence() -> None:
     }
     assert measured("iris_release_info", **labels) == 1
     pods = {"revision": status.canary.revision, "version": "2.0.0", "role": "canary"}
-    # Those for the next step are asked for ahead of it.
-    assert (measured("iris_revision_pods_wanted", **pods), measured("iris_revision_pods_ready", **pods)) == (4, 2)
+    assert (measured("iris_revision_pods_wanted", **pods), measured("iris_revision_pods_ready", **pods)) == (2, 2)
     for check in status.analysis.checks:
         assert check.evidence
         assert measured("iris_check_evidence", check=check.name, says="good") == check.evidence.good
