@@ -40,6 +40,7 @@ def test_everything_lives_in_a_namespace_of_ours_or_defines_one_or_the_resource(
         for item in rendered
         if item["kind"] not in ("Namespace", "CustomResourceDefinition")
         and not item["kind"].startswith("ValidatingAdmissionPolicy")
+        if item["kind"] not in ("Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding")
         and item["metadata"].get("namespace") not in NAMESPACES
     ]
     assert strays == []
@@ -104,7 +105,13 @@ def test_services_select_a_workload(rendered: Objects) -> None:
 
 
 def test_the_operator_has_no_rights_outside_its_namespaces(rendered: Objects) -> None:
-    assert not [item for item in rendered if item["kind"] in ("ClusterRole", "ClusterRoleBinding")]
+    bound = [subject for item in rendered if item["kind"] == "ClusterRoleBinding" for subject in item["subjects"]]
+    assert [subject["name"] for subject in bound if subject["name"] != "prometheus"] == []
+
+
+def test_the_only_right_to_what_is_in_no_namespace_is_to_read_the_metrics_of_nodes(rendered: Objects) -> None:
+    rules = [rule for item in rendered if item["kind"] == "ClusterRole" for rule in item["rules"]]
+    assert rules == [{"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]}]
 
 
 def test_no_right_is_given_by_wildcard_and_none_to_secrets(rendered: Objects) -> None:
@@ -129,7 +136,8 @@ def test_secrets_are_referred_to_and_never_written_down(rendered: Objects) -> No
     assert not [item["metadata"]["name"] for item in rendered if item["kind"] == "Secret"]
     for name, container in containers(rendered):
         for variable in container.get("env", []):
-            assert not re.search("PASSWORD|TOKEN|SECRET|_URL$", variable["name"]) or "@" not in variable["value"], name
+            secret = re.search("PASSWORD|TOKEN|SECRET", variable["name"])
+            assert "valueFrom" in variable if secret else "@" not in variable.get("value", ""), name
 
 
 def test_the_stores_read_secrets_that_the_installer_makes(rendered: Objects) -> None:
