@@ -11,7 +11,7 @@ import pytest
 
 from integration.harness.process import ServerProcess, free_port
 from integration.harness.tools import component
-from integration.observability.webhook import Webhook, listening
+from integration.harness.webhook import Webhook, listening
 from unit.observability.repository import OBSERVABILITY, alerts
 
 CONFIG = OBSERVABILITY / "alertmanager" / "alertmanager.yml"

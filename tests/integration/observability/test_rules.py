@@ -31,7 +31,8 @@ def test_alerts_fire_and_stay_quiet(path: Path) -> None:
 
 
 def test_every_alert_is_seen_to_fire_and_to_stay_quiet() -> None:
-    firing, quiet = set(), set()
+    firing: set[str] = set()
+    quiet: set[str] = set()
     for path in CASES:
         for case in load(path)["tests"]:
             for looked_at in case["alert_rule_test"]:
