@@ -69,9 +69,11 @@ async def scale(kube: Kube, resource: Resource, namespace: str, name: str, repli
 async def ask(query: str, since: float, step: float = 2.0) -> list[dict[str, Any]]:
     """The series of a query from `since`, Unix seconds, until now; RuntimeError when Prometheus refuses it."""
     parameters = {"query": query, "start": f"{since:.3f}", "end": f"{time.time():.3f}", "step": f"{step:g}"}
-    async with aiohttp.ClientSession() as session:
-        async with session.post(f"{PROMETHEUS_URL}/api/v1/query_range", data=parameters) as answer:
-            body = await answer.json()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{PROMETHEUS_URL}/api/v1/query_range", data=parameters) as answer,
+    ):
+        body = await answer.json()
     if body["status"] != "success":
         raise RuntimeError(f"{query}: {body.get('error')}")
     found: list[dict[str, Any]] = body["data"]["result"]
@@ -92,9 +94,7 @@ async def _restart(kube: Kube, name: str) -> None:
 
     def restarted(found: Object | None) -> bool:
         status = (found or {}).get("status", {})
-        return (
-            status.get("observedGeneration", 0) >= generation
-            and status.get("updatedReplicas") == status.get("readyReplicas") == status.get("replicas") == 1
-        )
+        counts = {status.get(which) for which in ("replicas", "updatedReplicas", "readyReplicas")}
+        return bool(status.get("observedGeneration", 0) >= generation) and counts == {1}
 
     await kube.until(DEPLOYMENTS, SYSTEM, name, restarted, READY_SECONDS)
