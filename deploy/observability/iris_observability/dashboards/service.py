@@ -190,3 +190,19 @@ def _stores(made: grafana.Dashboard) -> None:
             unit="percentunit",
         )
     )
+    made.with_panel(
+        graph(
+            "Keys",
+            "Requests by what became of their API key.",
+            Query(f"sum by (result) (rate(auth_requests_total{{{RELEASE}}}[{RATE}]))", "{{result}}"),
+            unit="reqps",
+        )
+    )
+    made.with_panel(
+        graph(
+            "Rates of keys",
+            "Settlements with Redis; while they fail each pod allows the full rate.",
+            Query(f"sum by (result) (rate(rate_limit_sync_total{{{RELEASE}}}[{RATE}]))", "{{result}}"),
+            unit="ops",
+        )
+    )
