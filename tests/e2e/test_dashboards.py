@@ -1,28 +1,11 @@
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 from e2e.given_when_then import Given, Then, When
 from e2e.monitoring import ask
 from e2e.scenario import NAMESPACE
-from unit.observability.repository import OBSERVABILITY
-
-DASHBOARDS = sorted((OBSERVABILITY / "grafana" / "dashboards").glob("*.json"))
-
-
-def queries(path: Path) -> Iterator[tuple[str, str]]:
-    """Each query to Prometheus of a dashboard's panels and marks, with where it stands."""
-    board: dict[str, Any] = json.loads(path.read_text())
-    for mark in board.get("annotations", {}).get("list", []):
-        yield f"{path.stem}, marks, {mark['name']}", mark["expr"]
-    for panel in board["panels"]:
-        for target in panel.get("targets", []):
-            if target["datasource"]["type"] == "prometheus":
-                yield f"{path.stem}, {panel['title']}", target["expr"]
+from unit.observability.queries import panel_queries
 
 
 async def test_every_panel_has_something_to_show_of_a_release_that_was_taken_back(
@@ -36,16 +19,7 @@ async def test_every_panel_has_something_to_show_of_a_release_that_was_taken_bac
     # What the newest scrapes say of it: a few more answers are a few more scrapes.
     await then.answered(300)
 
-    values = {"$namespace": NAMESPACE, "$release": then.resource.removeprefix("imr/"), "$__rate_interval": "1m"}
-    asked, silent = 0, []
-    for path in DASHBOARDS:
-        for where, query in queries(path):
-            filled = query
-            for name, value in values.items():
-                filled = filled.replace(name, value)
-            assert "$" not in filled, filled
-            asked += 1
-            if not await ask(filled, since=started):
-                silent.append(f"{where}: {filled}")
-    assert asked > 50
+    asked = list(panel_queries(NAMESPACE, then.resource.removeprefix("imr/")))
+    silent = [f"{query.panel}: {query.text}" for query in asked if not await ask(query.text, since=started)]
+    assert len(asked) > 50
     assert not silent, "\n".join(silent)
