@@ -66,6 +66,12 @@ async def scale(kube: Kube, resource: Resource, namespace: str, name: str, repli
     await kube.until(resource, namespace, name, lambda found: _ready(found) == replicas, READY_SECONDS)
 
 
+async def shows_something(query: str, since: float) -> bool:
+    """Whether a graph of the query, from `since` in Unix seconds until now, has a line: 0/0 is none."""
+    values = [value for series in await ask(query, since) for _, value in series["values"]]
+    return any(value != "NaN" for value in values)
+
+
 async def ask(query: str, since: float, step: float = 2.0) -> list[dict[str, Any]]:
     """The series of a query from `since`, Unix seconds, until now; RuntimeError when Prometheus refuses it."""
     parameters = {"query": query, "start": f"{since:.3f}", "end": f"{time.time():.3f}", "step": f"{step:g}"}

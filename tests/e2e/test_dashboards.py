@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 from e2e.given_when_then import Given, Then, When
-from e2e.monitoring import ask
+from e2e.monitoring import shows_something
 from e2e.scenario import NAMESPACE
 from unit.observability.queries import panel_queries
 
@@ -20,6 +20,6 @@ async def test_every_panel_has_something_to_show_of_a_release_that_was_taken_bac
     await then.answered(300)
 
     asked = list(panel_queries(NAMESPACE, then.resource.removeprefix("imr/")))
-    silent = [f"{query.panel}: {query.text}" for query in asked if not await ask(query.text, since=started)]
+    silent = [f"{query.panel}: {query.text}" for query in asked if not await shows_something(query.text, since=started)]
     assert len(asked) > 50
     assert not silent, "\n".join(silent)
