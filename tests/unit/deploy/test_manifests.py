@@ -174,7 +174,8 @@ def test_production_keeps_its_database_on_a_volume() -> None:
     assert [claim["metadata"]["name"] for claim in claims] == ["data"]
 
 
-def test_the_local_overlay_names_the_prometheus_that_is_built() -> None:
+def test_the_local_overlay_names_the_programs_that_are_built() -> None:
     overlay = yaml.safe_load((ROOT / "deploy/overlays/local/kustomization.yaml").read_text())
     tags = {image["newName"]: image.get("newTag") for image in overlay["images"]}
-    assert tags["localhost/prometheus"] == f"v{components.get('prometheus').version}"
+    for name in ("prometheus", "alertmanager"):
+        assert tags[f"localhost/{name}"] == f"v{components.get(name).version}"
