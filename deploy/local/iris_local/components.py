@@ -116,13 +116,13 @@ COMPONENTS: Mapping[str, Component] = {
             package="github.com/prometheus/alertmanager/cmd/alertmanager",
             stamps=(("github.com/prometheus/common/version.Version", "0.34.2"),),
             grafts=(
-                # Its pages are made by npm and embedded; the module has only what they are made of.
+                # Its pages are made by npm; the module has only what they are made of.
                 Graft(
                     folder="alertmanager",
                     module="github.com/prometheus/alertmanager",
                     version="v0.34.2",
                     checksum="h1:4oOnHs4J41X9n+7MucFjA3I5i5MtasjWTnIY27q5Qkw=",
-                    leave_out=("ui/app/*", "ui/mantine-ui/*", "doc/*", "docs/*", "examples/*", "*_test.go"),
+                    leave_out=("ui/*", "doc/*", "docs/*", "examples/*", "*_test.go"),
                 ),
             ),
         ),
