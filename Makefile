@@ -88,9 +88,7 @@ venv: $(VENV)/.installed ## The development environment in .venv, from hashes
 packages: ## The Debian packages that the tests need (installs only what is missing; starts no service)
 	@bash tests/packages.sh
 components: ## The servers and tools that the tests run, from their Go modules (13 minutes the first time)
-	@$(LOCAL) build kubernetes prometheus kubeconform traefik
-components: ## The Kubernetes, Prometheus and Alertmanager that the tests run, from their Go modules (10 minutes the first time)
-	@$(LOCAL) build kubernetes prometheus promtool alertmanager
+	@$(LOCAL) build kubernetes prometheus promtool alertmanager kubeconform traefik
 
 $(VENV)/.installed: tests/requirements.txt tests/bootstrap.txt
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'

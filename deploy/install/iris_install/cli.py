@@ -3,8 +3,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from iris_install import certificate, credentials, overlay, rollout
-from iris_install import credentials, grafana, overlay, rollout
+from iris_install import certificate, credentials, grafana, overlay, rollout
 from iris_install.errors import InstallError
 from iris_install.kubectl import LOCAL_CONTEXT, Kubectl, connect, find_kubectl
 from iris_local import catalog

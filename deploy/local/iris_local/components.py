@@ -145,8 +145,6 @@ COMPONENTS: Mapping[str, Component] = {
     )
 }
 # In the order in which the cluster needs them. promtool and kubeconform are for people and tests.
-CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus")
-# In the order in which the cluster needs them. promtool is for people and tests.
 CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus", "alertmanager")
 
 

