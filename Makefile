@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 OVERLAY ?=
-ROOTS := operator:inference:deploy/local:deploy/demo:deploy/install:tests
+ROOTS := operator:inference:deploy/local:deploy/demo:deploy/install:deploy/observability:tests
 # The parts that must run before any environment exists need nothing but the standard library.
 LOCAL := PYTHONPATH=deploy/local python3 -m iris_local
 INSTALL := PYTHONPATH=deploy/install:deploy/local python3 -m iris_install
@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 # Prints how long each part of a test run took, also when it fails.
 TIMED = bash tests/timed.sh
 # Source trees that exist; a checkout in the making may lack some.
-PY := $(wildcard operator inference deploy/local deploy/demo deploy/install tests)
+PY := $(wildcard operator inference deploy/local deploy/demo deploy/install deploy/observability tests)
 
 ##@ See it work
 .PHONY: demo
@@ -73,10 +73,12 @@ soak-inference: packages venv ## Half an hour of constant load: memory, and ever
 	PYTHONPATH=$(ROOTS) $(BIN)/python -m bench.inference.soak $(ARGS)
 
 ##@ Generate
-.PHONY: crds locks
+.PHONY: crds dashboards locks
 crds: venv ## Write crds/ from the API types
 	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_operator.api.crd > crds/irismodelreleases.yaml.new
 	mv crds/irismodelreleases.yaml.new crds/irismodelreleases.yaml
+dashboards: venv ## Write the dashboards, and the rules in their other forms, from deploy/observability
+	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_observability
 locks: venv ## Resolve every requirements.in again, to the newest versions that fit together
 	bash tests/lock.sh
 
@@ -86,7 +88,7 @@ venv: $(VENV)/.installed ## The development environment in .venv, from hashes
 packages: ## The Debian packages that the tests need (installs only what is missing; starts no service)
 	@bash tests/packages.sh
 components: ## The servers and tools that the tests run, from their Go modules (13 minutes the first time)
-	@$(LOCAL) build kubernetes prometheus kubeconform traefik
+	@$(LOCAL) build kubernetes prometheus promtool alertmanager kubeconform traefik
 
 $(VENV)/.installed: tests/requirements.txt tests/bootstrap.txt
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'

@@ -3,7 +3,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from iris_install import certificate, credentials, overlay, rollout
+from iris_install import certificate, credentials, grafana, overlay, rollout
 from iris_install.errors import InstallError
 from iris_install.kubectl import LOCAL_CONTEXT, Kubectl, connect, find_kubectl
 from iris_local import catalog
@@ -68,6 +68,7 @@ def _make_secrets(kubectl: Kubectl) -> None:
     kubectl.text("apply", "--server-side", "--field-manager=iris-install", f"--filename={namespaces}")
     for name, outcome in credentials.ensure(kubectl).items():
         print(f"Secret {credentials.NAMESPACE}/{name}: {outcome}", flush=True)
+    print(f"Secret {grafana.NAMESPACE}/{grafana.SECRET}: {grafana.ensure(kubectl)}", flush=True)
 
 
 def _make_certificate(kubectl: Kubectl) -> None:

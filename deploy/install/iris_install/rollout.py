@@ -30,6 +30,7 @@ WORKLOADS = (
     Workload("statefulset", "postgres", "iris"),
     Workload("deployment", "redis", "iris"),
     Workload("deployment", "prometheus", "iris-system"),
+    Workload("deployment", "alertmanager", "iris-system"),
     Workload("deployment", "iris-operator", "iris-system"),
 )
 

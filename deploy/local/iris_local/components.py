@@ -110,6 +110,23 @@ COMPONENTS: Mapping[str, Component] = {
             stamps=(("github.com/prometheus/common/version.Version", "3.13.5"),),
         ),
         Component(
+            "alertmanager",
+            "0.34.2",
+            expected=40,
+            package="github.com/prometheus/alertmanager/cmd/alertmanager",
+            stamps=(("github.com/prometheus/common/version.Version", "0.34.2"),),
+            grafts=(
+                # Its pages are made by npm; the module has only what they are made of.
+                Graft(
+                    folder="alertmanager",
+                    module="github.com/prometheus/alertmanager",
+                    version="v0.34.2",
+                    checksum="h1:4oOnHs4J41X9n+7MucFjA3I5i5MtasjWTnIY27q5Qkw=",
+                    leave_out=("ui/*", "doc/*", "docs/*", "examples/*", "*_test.go"),
+                ),
+            ),
+        ),
+        Component(
             "promtool",
             "3.13.5",
             expected=60,
@@ -128,7 +145,7 @@ COMPONENTS: Mapping[str, Component] = {
     )
 }
 # In the order in which the cluster needs them. promtool and kubeconform are for people and tests.
-CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus")
+CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus", "alertmanager")
 
 
 def get(name: str) -> Component:

@@ -78,6 +78,8 @@ class Node:
                 f"--cert-dir={self.paths.cluster / 'kubelet' / 'pki'}",
                 f"--hostname-override={NODE}",
                 f"--node-ip={network.NODE_ADDRESS}",
+                # For cAdvisor, which asks containerd whose containers it measures and looks nowhere else.
+                f"--containerd={self.paths.containerd_socket}",
             ],
             inputs=[kubelet],
         )

@@ -15,6 +15,8 @@ _COMPONENTS = {
     "prometheus": "prometheus",
     "kubeconform": "kubeconform",
     "traefik": "traefik",
+    "promtool": "promtool",
+    "alertmanager": "alertmanager",
 }
 _DEBIAN_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/usr/lib/postgresql/15/bin")
 

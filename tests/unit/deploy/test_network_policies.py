@@ -29,11 +29,20 @@ MAY = {
     ("iris-records", "postgres", 5432),
     ("prometheus", "inference", 9100),
     ("prometheus", "iris-operator", 9100),
+    ("prometheus", "alertmanager", 9093),
     ("iris-operator", "prometheus", 9090),
     ("iris-operator", "API server", 6443),
     ("prometheus", "API server", 6443),
 }
-RESOLVE_NAMES = ("inference", "iris-records", "postgres", "redis", "iris-operator", "prometheus", "stranger in iris")
+# Only in production there is one.
+GRAFANA_MAY = {("grafana", "prometheus", 9090)}
+KUBELET, HTTPS = 10250, 443
+# To what is no pod: the kubelets, and whoever is told of alerts.
+OUTSIDE = {("prometheus", KUBELET), ("alertmanager", HTTPS)}
+RESOLVE_NAMES = (
+    *("inference", "iris-records", "postgres", "redis"),
+    *("iris-operator", "prometheus", "alertmanager", "stranger in iris"),
+)
 
 
 def pod_of(workload: Manifest, name: str = "") -> Pod:
@@ -103,7 +112,7 @@ def test_each_end_lets_through_exactly_what_must_talk(
     """A policy that is loosened by mistake opens nothing while the other end is closed, and is found all the same."""
     world = all_of_it(rendered, where)
     api_port = node.ADDRESSES.port if where == "local" else 6443
-    ports = {number for pod in world.values() for number in pod.ports.values()} - {53} | {22, 443, api_port}
+    ports = {number for pod in world.values() for number in pod.ports.values()} - {53} | {22, HTTPS, KUBELET, api_port}
     end = 1 if passes is may_enter else 0
     ours = {name for name, pod in world.items() if pod.namespace in ("iris", "iris-system")}
     can: set[Flow] = {
@@ -114,12 +123,18 @@ def test_each_end_lets_through_exactly_what_must_talk(
         if passes(policies, source, target, port)
     }
     # Where the address of the API server is not known, its ports are open to every address.
-    beyond = {(name, to, port) for name, to, port in can if to in ("internet", "API server") and port in (443, 6443)}
+    outside = {(name, to, port) for name, to, port in can if to in ("internet", "API server")}
+    told = {flow for flow in outside if (flow[0], flow[2]) in OUTSIDE}
+    beyond = {(name, to, port) for name, to, port in outside - told if port in (443, 6443)}
     api = {flow for flow in MAY if flow[1] == "API server"}
     if passes is may_leave:
         assert beyond == api if where == "local" else beyond >= api
         assert {name for name, _, _ in beyond} == {"iris-operator", "prometheus"}
-    assert can - beyond == {flow for flow in MAY - api if flow[end] in ours}
+        assert {(name, port) for name, _, port in told} == OUTSIDE
+        # The local cluster's only node is where its API server is.
+        assert (("prometheus", "internet", KUBELET) in told) is (where != "local")
+    may = MAY if where == "local" else MAY | GRAFANA_MAY
+    assert can - beyond - told == {flow for flow in may - api if flow[end] in ours}
 
 
 def test_everything_of_ours_can_resolve_names(rendered: Objects, policies: Objects, where: str) -> None:
