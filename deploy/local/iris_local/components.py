@@ -118,10 +118,24 @@ COMPONENTS: Mapping[str, Component] = {
             tags="remove_all_sd,enable_kubernetes_sd",
             stamps=(("github.com/prometheus/common/version.Version", "3.13.5"),),
         ),
+        Component(
+            "otelcol",
+            "0.160.0",
+            expected=100,
+            stamps=(("main.version", "0.160.0"),),
+        ),
+        Component(
+            "victorialogs",
+            # Of the day on which the pinned commit was made, after 1.51.0.
+            "1.51.1-20260624",
+            expected=20,
+            package="github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs",
+            stamps=(("github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version", "victoria-logs-v1.51.1-20260624"),),
+        ),
     )
 }
 # In the order in which the cluster needs them. promtool is for people and tests.
-CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus")
+CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus", "victorialogs", "otelcol")
 
 
 def get(name: str) -> Component:
