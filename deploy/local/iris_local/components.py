@@ -130,7 +130,9 @@ COMPONENTS: Mapping[str, Component] = {
             "1.51.1-20260624",
             expected=20,
             package="github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs",
-            stamps=(("github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version", "victoria-logs-v1.51.1-20260624"),),
+            stamps=(
+                ("github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version", "victoria-logs-v1.51.1-20260624"),
+            ),
         ),
     )
 }

@@ -246,6 +246,7 @@ replace (
 	github.com/go-openapi/swag/stringutils => github.com/go-openapi/swag/stringutils v0.26.0
 	github.com/go-openapi/swag/typeutils => github.com/go-openapi/swag/typeutils v0.26.0
 	github.com/go-openapi/swag/yamlutils => github.com/go-openapi/swag/yamlutils v0.26.0
+	golang.org/x/exp => golang.org/x/exp v0.0.0-20260410095643-746e56fc9e2f
 	k8s.io/api => k8s.io/api v0.36.3
 	k8s.io/apimachinery => k8s.io/apimachinery v0.36.3
 	k8s.io/client-go => k8s.io/client-go v0.36.3
