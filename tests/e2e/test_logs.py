@@ -14,7 +14,7 @@ import pytest
 
 from e2e.documented import queries
 from e2e.given_when_then import Given, Then, When
-from e2e.scenario import NAMESPACE
+from e2e.scenario import NAMESPACE, Scenario
 from integration.harness.victorialogs import Row, ask
 from iris_demo.addresses import LOGS_URL
 from iris_demo.kube import PODS, Kube, Resource
@@ -36,48 +36,47 @@ async def answer(query: str, seconds: float = SHIPPED_SECONDS) -> list[Row]:
     return rows
 
 
-async def predict(host: str, request_id: str) -> dict[str, object]:
-    """One prediction through the Ingress; HTTPError says that it failed."""
+async def predict(host: str, request_id: str) -> str:
+    """The label of one prediction through the Ingress; HTTPError says that it failed."""
     request = urllib.request.Request(
         PREDICT_URL,
         data=json.dumps({"instances": [FLOWER]}).encode(),
         headers={"Host": host, "Content-Type": "application/json", "X-Request-ID": request_id},
     )
 
-    def send() -> dict[str, object]:
+    def send() -> str:
         with urllib.request.urlopen(request, timeout=10) as response:
-            return dict(json.load(response))
+            return str(json.load(response)["predictions"][0]["label"])
 
     return await asyncio.to_thread(send)
 
 
 async def test_a_request_is_found_with_its_payload_and_prediction_and_a_miss_is_counted(
-    given: Given, then: Then
+    story: Scenario, given: Given
 ) -> None:
     await given.a_stable_release("2.0.0")
-    host, request_id = f"{then.name}.example.com", f"e2e-{uuid.uuid4()}"
-    prediction = await predict(host, request_id)
+    host, request_id = f"{story.name}.example.com", f"e2e-{uuid.uuid4()}"
+    label = await predict(host, request_id)
 
     (query,) = queries("The payload and the prediction of a request", request_id=request_id)
     (row,) = await answer(query)
 
-    assert (row["release"], row["version"], row["status"]) == (then.name, "2.0.0", "200")
+    assert (row["release"], row["version"], row["status"]) == (story.name, "2.0.0", "200")
     assert json.loads(row["features"]) == [FLOWER]
-    (predicted,) = prediction["predictions"]  # type: ignore[misc]  # it is JSON
-    assert predicted["label"] in row["prediction"]
+    assert label in row["prediction"]
 
     misses, _ = queries("Cache misses and timeouts")
     counted = await answer(misses)
-    assert [int(found["misses"]) > 0 for found in counted if found["release"] == then.name] == [True]
+    assert [int(found["misses"]) > 0 for found in counted if found["release"] == story.name] == [True]
 
 
-async def test_a_rollback_is_explained_from_logs_alone(given: Given, when: When, then: Then) -> None:
+async def test_a_rollback_is_explained_from_logs_alone(story: Scenario, given: Given, when: When, then: Then) -> None:
     await given.a_stable_release("2.0.0")
     await given.traffic()
     await when.apply("3.0.0")
     release = await then.is_rolled_back("3.0.0", stable="2.0.0", reason="ErrorRate")
 
-    decisions, last_words = queries("Why a release was rolled back", release=then.name, version="3.0.0")
+    decisions, last_words = queries("Why a release was rolled back", release=story.name, version="3.0.0")
     rows = await answer(decisions)
     told = " ".join(row["_msg"] for row in rows if row["phase"] == "RollingBack")
     why = release.history[0].reason.partition(": ")[2]
@@ -87,7 +86,7 @@ async def test_a_rollback_is_explained_from_logs_alone(given: Given, when: When,
     said = await answer(last_words)
     assert {row["version"] for row in said} == {"3.0.0"}
     (traces,) = queries("Stack traces")
-    assert [row for row in await answer(traces) if row["release"] == then.name]
+    assert [row for row in await answer(traces) if row["release"] == story.name]
 
 
 @asynccontextmanager
@@ -114,15 +113,17 @@ async def database_away(kube: Kube) -> AsyncIterator[None]:
 
 
 @pytest.mark.timeout(240)
-async def test_database_trouble_is_told_by_who_has_it_and_by_the_database(given: Given, then: Then, kube: Kube) -> None:
+async def test_database_trouble_is_told_by_who_has_it_and_by_the_database(
+    story: Scenario, given: Given, kube: Kube
+) -> None:
     await given.a_stable_release("2.0.0")
     (query,) = queries("Database trouble")
     began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     since = query.replace("}", f"}} _time:>={began}", 1)
 
     async with database_away(kube):
-        await predict(f"{then.name}.example.com", f"e2e-{uuid.uuid4()}")
-        rows = await answer(f"{since} | filter release:={then.name}")
+        await predict(f"{story.name}.example.com", f"e2e-{uuid.uuid4()}")
+        rows = await answer(f"{since} | filter release:={story.name}")
         assert [row["error"] for row in rows if "does not take records" in row["_msg"]]
 
     first, *_ = queries("What one looks at first")

@@ -40,7 +40,7 @@ def pipeline(kubectl: Kubectl, *parts: str) -> list[Manifest]:
         return [item for item in yaml.safe_load_all(kubectl.text("kustomize", folder)) if item]
 
 
-@pytest.fixture(scope="module", params=PIPELINES.values(), ids=PIPELINES.keys())
+@pytest.fixture(scope="module", params=PIPELINES.values(), ids=list(PIPELINES))
 def objects(kubectl: Kubectl, request: pytest.FixtureRequest) -> list[Manifest]:
     return pipeline(kubectl, *request.param)
 
@@ -96,7 +96,7 @@ def test_every_shipper_spells_levels_alike() -> None:
 
     assert len(wanted) > len(set(wanted.values())) > 1
     for text in (template["template"], alloy):
-        found = {}
+        found: dict[str, str] = {}
         for condition, level in re.findall(r"if ((?:or )?\(?eq.*?)}}([a-z]+)", text):
             found |= dict.fromkeys(re.findall(r'eq \$l "([^"]+)"', condition), level)
         assert found == wanted
