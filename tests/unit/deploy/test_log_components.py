@@ -1,10 +1,7 @@
 """The parts that a log pipeline is put together from: rendered as an overlay would, and held against each other."""
 
-import json
 import re
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,32 +9,11 @@ import yaml
 
 from iris_install.kubectl import Kubectl
 from unit.deploy.manifests import Manifest, containers, named, workloads
+from unit.deploy.pipelines import LOGS, PIPELINES, pipeline
 
-ROOT = Path(__file__).resolve().parents[3]
-LOGS = ROOT / "deploy" / "observability" / "logs"
 LABELS = ["namespace", "app", "release", "version", "level"]
-PIPELINES = {
-    "loki with alloy": ["loki", "alloy"],
-    "loki with promtail": ["loki", "promtail"],
-    "loki with the collector": ["loki", "otelcol"],
-    "victorialogs with the collector": ["otelcol", "victorialogs"],
-}
 READERS = ("alloy", "promtail", "otelcol")
 STORES = ("loki", "victorialogs")
-
-
-def pipeline(kubectl: Kubectl, *parts: str) -> list[Manifest]:
-    """What an overlay gets that names these components."""
-    folders = [f"../../deploy/observability/logs/{part}" for part in ("namespace", *parts)]
-    kustomization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "components": folders,
-    }
-    (ROOT / ".cache").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="logs-", dir=ROOT / ".cache") as folder:
-        (Path(folder) / "kustomization.yaml").write_text(json.dumps(kustomization))
-        return [item for item in yaml.safe_load_all(kubectl.text("kustomize", folder)) if item]
 
 
 @pytest.fixture(scope="module", params=PIPELINES.values(), ids=list(PIPELINES))
@@ -58,7 +34,7 @@ def promtail_stages(kind: str) -> Iterator[Any]:
 def alloy_block(name: str) -> str:
     """The text between the braces of the block's last appearance."""
     text = (LOGS / "alloy/config.alloy").read_text()
-    return text.rpartition(f"\n  {name} {{\n")[2].partition("\n  }\n")[0]
+    return text.rpartition(f"\n\t{name} {{\n")[2].partition("\n\t}\n")[0]
 
 
 def test_labels_are_the_same_five_from_every_shipper_and_in_every_store() -> None:
@@ -81,7 +57,7 @@ def test_loki_refuses_a_sixth_label_and_makes_none_by_itself() -> None:
 
 def test_promtail_and_alloy_give_the_same_fields() -> None:
     (fields,) = promtail_stages("structured_metadata")
-    in_alloy = re.findall(r"^ +(\w+) += ", alloy_block("stage.structured_metadata").partition("{")[2], re.MULTILINE)
+    in_alloy = re.findall(r"^\s+(\w+) += ", alloy_block("stage.structured_metadata").partition("{")[2], re.MULTILINE)
     assert in_alloy == list(fields)
     assert {"request_id", "revision", "features", "prediction", "stack", "status", "route"} <= set(fields)
 
