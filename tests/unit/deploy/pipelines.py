@@ -11,6 +11,8 @@ from unit.deploy.manifests import Manifest
 
 ROOT = Path(__file__).resolve().parents[3]
 LOGS = ROOT / "deploy" / "observability" / "logs"
+# What stores make their streams of.
+LABELS = ["namespace", "app", "release", "version", "level"]
 PIPELINES = {
     "loki with alloy": ["loki", "alloy"],
     "loki with promtail": ["loki", "promtail"],

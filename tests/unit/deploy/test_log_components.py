@@ -9,9 +9,8 @@ import yaml
 
 from iris_install.kubectl import Kubectl
 from unit.deploy.manifests import Manifest, containers, named, workloads
-from unit.deploy.pipelines import LOGS, PIPELINES, pipeline
+from unit.deploy.pipelines import LABELS, LOGS, PIPELINES, pipeline
 
-LABELS = ["namespace", "app", "release", "version", "level"]
 READERS = ("alloy", "promtail", "otelcol")
 STORES = ("loki", "victorialogs")
 
