@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import urllib.request
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,9 +17,11 @@ from integration.harness.kubernetes import KubeApiserver
 from integration.harness.process import ServerProcess, accepts, free_port
 from integration.harness.tools import component
 from integration.harness.victorialogs import Row, VictoriaLogs, ask, await_rows
+from integration.inference.waiting import eventually
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "observability" / "logs" / "otelcol"
 NODE = "node-of-the-tests"
+PODS_HEARD_OF = "otelcol_otelsvc_k8s_pod_added_total"
 
 
 class Collector:
@@ -27,7 +31,7 @@ class Collector:
         self.logs, state = folder / "pods", folder / "state"
         for made in (self.logs, state):
             made.mkdir()
-        self._health, self.metrics_port = free_port(), free_port()
+        self._health, self._metrics = free_port(), free_port()
         (folder / "here.yaml").write_text(json.dumps(self._differences(state, queue)))
         self.server = ServerProcess(
             [component("otelcol"), *_arguments(folder / "here.yaml")],
@@ -41,9 +45,15 @@ class Collector:
             },
         )
 
+    def metric(self, name: str) -> float:
+        """A number that it gives of itself; 0 for one that it has nothing to say of yet."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=5) as answer:
+            values = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", answer.read().decode(), re.MULTILINE)
+        return sum(map(float, values))
+
     def _differences(self, state: Path, queue: Mapping[str, Any]) -> dict[str, Any]:
         """Where things are here. Nothing of what happens to a line is in it."""
-        prometheus = {"host": "127.0.0.1", "port": self.metrics_port}
+        prometheus = {"host": "127.0.0.1", "port": self._metrics}
         return {
             "extensions": {
                 "health_check": {"endpoint": f"127.0.0.1:{self._health}"},
@@ -92,13 +102,12 @@ class Namespace:
     """Pods on the node, and what the store has of them."""
 
     name: str
-    api: KubeApiserver
-    store: VictoriaLogs
-    logs: Path
+    node: "Node"
 
     def pod(self, container: str, **labels: str) -> Pod:
-        """A new one, with labels of ours."""
-        made = self.api.request(
+        """A new one, with labels of ours; the Collector has heard of it, as it has before a real one says anything."""
+        heard_of = self.node.collector.metric(PODS_HEARD_OF)
+        made = self.node.api.request(
             "POST",
             f"/api/v1/namespaces/{self.name}/pods",
             {
@@ -109,15 +118,16 @@ class Namespace:
                 "spec": {"nodeName": NODE, "containers": [{"name": container, "image": "none"}]},
             },
         )["metadata"]
-        return Pod(self.logs / f"{self.name}_{made['name']}_{made['uid']}" / container / "0.log")
+        eventually(lambda: self.node.collector.metric(PODS_HEARD_OF) > heard_of)
+        return Pod(self.node.collector.logs / f"{self.name}_{made['name']}_{made['uid']}" / container / "0.log")
 
     def await_rows(self, count: int = 1, query: str = "*", seconds: float = 30) -> list[Row]:
         """What there is, once it is so many rows."""
-        return await_rows(self.store.url, self._of_it(query), count, seconds)
+        return await_rows(self.node.store.url, self._of_it(query), count, seconds)
 
     def rows(self, query: str = "*") -> list[Row]:
         """What there is now."""
-        return ask(self.store.url, self._of_it(query))
+        return ask(self.node.store.url, self._of_it(query))
 
     def _of_it(self, query: str) -> str:
         return f'{{namespace="{self.name}"}} {query}'
@@ -135,7 +145,7 @@ class Node:
         """A new one, of any name."""
         name = f"logs-{uuid.uuid4().hex[:8]}"
         self.api.create_namespace(name)
-        return Namespace(name, self.api, self.store, self.collector.logs)
+        return Namespace(name, self)
 
 
 def _arguments(differences: Path) -> list[str]:

@@ -173,4 +173,4 @@ def test_what_the_collector_says_of_itself_is_not_shipped(node: Node, namespace:
     namespace.pod("inference").says("after it")
 
     namespace.await_rows(query='"after it"')
-    assert Namespace("iris-logs", node.api, node.store, node.collector.logs).rows() == []
+    assert Namespace("iris-logs", node).rows() == []

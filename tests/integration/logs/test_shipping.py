@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from integration.harness.kubernetes import KubeApiserver
 from integration.inference.waiting import eventually
 from integration.logs.conftest import running
-from integration.logs.shipping import Collector, Namespace, Node, Pod
+from integration.logs.shipping import Namespace, Node, Pod
 
 BATCHES, LINES = 12, 250
 TOTAL = BATCHES * LINES
@@ -20,6 +19,7 @@ WRITTEN = {f"line {number}" for number in range(TOTAL)}
 # A line's place: its file is of one container of one pod, and its time tells a file from the one before it.
 DISTINCT = "| uniq by (_time, pod, log.file.record_offset)"
 QUEUE_BYTES = 1_000_000
+QUEUED = "otelcol_exporter_queue_size"
 
 
 @pytest.fixture
@@ -35,12 +35,6 @@ def says_batch(pod: Pod, batch: int) -> None:
 
 def messages(namespace: Namespace) -> list[str]:
     return [row["_msg"] for row in namespace.rows("| fields _msg")]
-
-
-def metric(collector: Collector, name: str) -> float:
-    with urllib.request.urlopen(f"http://127.0.0.1:{collector.metrics_port}/metrics", timeout=5) as answer:
-        (value,) = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", answer.read().decode(), re.MULTILINE)
-    return float(value)
 
 
 def resident_mib(pid: int) -> float:
@@ -88,7 +82,7 @@ def test_what_is_written_while_the_store_is_away_arrives_although_the_collector_
     node.store.server.stop()
     for batch in range(BATCHES // 2):
         says_batch(pod, batch)
-    eventually(lambda: metric(node.collector, "otelcol_exporter_queue_size") > 0)
+    eventually(lambda: node.collector.metric(QUEUED) > 0)
     node.collector.server.stop()
     for batch in range(BATCHES // 2, BATCHES):
         says_batch(pod, batch)
@@ -106,8 +100,8 @@ def test_a_store_that_stays_away_makes_it_wait_and_not_grow(node: Node, namespac
     padding = "x" * 2_000
     pod.says(*(f"line {number} {padding}" for number in range(TOTAL)))  # six times the queue
 
-    eventually(lambda: metric(node.collector, "otelcol_exporter_queue_size") > QUEUE_BYTES * 0.7, seconds=30)
-    assert metric(node.collector, "otelcol_exporter_queue_size") <= QUEUE_BYTES
+    eventually(lambda: node.collector.metric(QUEUED) > QUEUE_BYTES * 0.7, seconds=30)
+    assert node.collector.metric(QUEUED) <= QUEUE_BYTES
     assert resident_mib(node.collector.server.pid) < 200
 
     node.store.server.start()
