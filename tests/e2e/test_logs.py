@@ -63,7 +63,7 @@ async def test_a_request_is_found_with_its_payload_and_prediction_and_a_miss_is_
 
     assert (row["release"], row["version"], row["status"]) == (story.name, "2.0.0", "200")
     assert json.loads(row["features"]) == [FLOWER]
-    assert label in row["prediction"]
+    assert json.loads(row["predictions"]) == [label]
 
     misses, _ = queries("Cache misses and timeouts")
     counted = await answer(misses)

@@ -19,7 +19,7 @@ REQUEST = {
     "status": 200,
     "latency_ms": 1.25,
     "features": [[5.1, 3.5, 1.4, 0.2]],
-    "prediction": ["setosa"],
+    "predictions": ["setosa"],
 }
 
 
@@ -96,7 +96,7 @@ def test_a_json_line_becomes_a_message_a_severity_and_fields(namespace: Namespac
     assert (row["_msg"], row["severity"], row["request_id"]) == ("request", "info", "a-request")
     assert (row["status"], row["latency_ms"], row["revision"]) == ("200", "1.25", "abc123")
     assert json.loads(row["features"]) == [[5.1, 3.5, 1.4, 0.2]]
-    assert json.loads(row["prediction"]) == ["setosa"]
+    assert json.loads(row["predictions"]) == ["setosa"]
     assert row["pod"].startswith("inference-")
 
 

@@ -58,7 +58,7 @@ def test_promtail_and_alloy_give_the_same_fields() -> None:
     (fields,) = promtail_stages("structured_metadata")
     in_alloy = re.findall(r"^\s+(\w+) += ", alloy_block("stage.structured_metadata").partition("{")[2], re.MULTILINE)
     assert in_alloy == list(fields)
-    assert {"request_id", "revision", "features", "prediction", "stack", "status", "route"} <= set(fields)
+    assert {"request_id", "revision", "features", "predictions", "stack", "status", "route"} <= set(fields)
 
 
 def test_every_shipper_spells_levels_alike() -> None:
