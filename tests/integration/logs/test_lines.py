@@ -83,6 +83,20 @@ CASES = {
     "CoreDNS": Case(
         "coredns", "[ERROR] plugin/errors: 2 none. A: timeout", "error", "plugin/errors: 2 none. A: timeout"
     ),
+    "a failure of the operator": Case(
+        "operator",
+        '{"level":"ERROR","message":"a pass failed","release":"iris","exc_info":"Traceback (most recent call last):\\n  1"}',
+        "error",
+        "a pass failed",
+        {"release": "iris", "stack": "Traceback (most recent call last):\n  1"},
+    ),
+    "a failure of the service": Case(
+        "inference",
+        '{"level":"ERROR","message":"request failed unexpectedly","request_id":"a","stack":"Traceback:\\n  1"}',
+        "error",
+        "request failed unexpectedly",
+        {"request_id": "a", "stack": "Traceback:\n  1"},
+    ),
     "Python's highest level": Case("operator", '{"level":"CRITICAL","message":"lost"}', "fatal", "lost"),
     "Python's lowest level": Case("operator", '{"level":"DEBUG","message":"seen"}', "debug", "seen"),
 }
