@@ -85,10 +85,10 @@ CASES = {
     ),
     "a failure of the operator": Case(
         "operator",
-        '{"level":"ERROR","message":"a pass failed","release":"iris","exc_info":"Traceback (most recent call last):\\n  1"}',
+        '{"level":"ERROR","message":"a pass failed","release":"iris","exc_info":"Traceback:\\n  1"}',
         "error",
         "a pass failed",
-        {"release": "iris", "stack": "Traceback (most recent call last):\n  1"},
+        {"release": "iris", "stack": "Traceback:\n  1"},
     ),
     "a failure of the service": Case(
         "inference",
