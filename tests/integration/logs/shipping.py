@@ -21,7 +21,7 @@ from integration.inference.waiting import eventually
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "observability" / "logs" / "otelcol"
 NODE = "node-of-the-tests"
-PODS_HEARD_OF = "otelcol_otelsvc_k8s_pod_added_total"
+PODS_HEARD_OF = "otelcol_k8s_watcher_pod_added"
 
 
 class Collector:

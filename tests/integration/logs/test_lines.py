@@ -107,7 +107,7 @@ def test_a_json_line_becomes_a_message_a_severity_and_fields(namespace: Namespac
 
     (row,) = namespace.await_rows()
 
-    assert (row["_msg"], row["severity"], row["request_id"]) == ("request", "info", "a-request")
+    assert (row["_msg"], row["severity_number"], row["request_id"]) == ("request", "9", "a-request")
     assert (row["status"], row["latency_ms"], row["revision"]) == ("200", "1.25", "abc123")
     assert json.loads(row["features"]) == [[5.1, 3.5, 1.4, 0.2]]
     assert json.loads(row["predictions"]) == ["setosa"]
