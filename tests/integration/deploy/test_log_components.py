@@ -16,7 +16,7 @@ from unit.deploy.pipelines import PIPELINES, pipeline
 def test_the_api_server_accepts_each_pipeline_without_a_warning(
     kube_apiserver: KubeApiserver, parts: list[str]
 ) -> None:
-    kubectl = Kubectl(kube_apiserver.kubeconfig, "default")
+    kubectl = Kubectl(kube_apiserver.kubeconfig, "iris-logs")
     objects = pipeline(Renderer(component("kubectl")), *parts)
     namespaces = [item for item in objects if item["kind"] == "Namespace"]
     # A dry run makes no namespace, and without one the rest cannot be judged.
