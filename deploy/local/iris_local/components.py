@@ -121,7 +121,7 @@ COMPONENTS: Mapping[str, Component] = {
         Component(
             "otelcol",
             "0.160.0",
-            expected=100,
+            expected=165,
             stamps=(("main.version", "0.160.0"),),
         ),
         Component(
