@@ -87,8 +87,8 @@ locks: venv ## Resolve every requirements.in again, to the newest versions that 
 venv: $(VENV)/.installed ## The development environment in .venv, from hashes
 packages: ## The Debian packages that the tests need (installs only what is missing; starts no service)
 	@bash tests/packages.sh
-components: ## The servers and tools that the tests run, from their Go modules (13 minutes the first time)
-	@$(LOCAL) build kubernetes prometheus promtool alertmanager kubeconform traefik
+components: ## The servers and tools that the tests run, from their Go modules (15 minutes the first time)
+	@$(LOCAL) build kubernetes prometheus promtool alertmanager kubeconform traefik victorialogs otelcol
 
 $(VENV)/.installed: tests/requirements.txt tests/bootstrap.txt
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from iris_demo import scenario, setup, story, summary
+from iris_demo.addresses import PAGES
 from iris_demo.kube import ForeignContextError, local_kubeconfig, refuse_foreign_context
-from iris_demo.monitoring import ALERTMANAGER_URL, PROMETHEUS_URL
 from iris_demo.result import Result, as_json
 from iris_demo.screen import Screen
 
@@ -48,7 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     write(result, options.output)
     summary.show(result, console)
     console.print(f"written to {options.output}")
-    console.print(f"until `make cluster-down`: Prometheus at {PROMETHEUS_URL}, Alertmanager at {ALERTMANAGER_URL}")
+    console.print("until `make cluster-down`:")
+    for name, address in PAGES.items():
+        console.print(f"{name:<14}{address}")
     return 0 if result.passed else EXIT_SURPRISED
 
 

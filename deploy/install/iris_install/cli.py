@@ -41,7 +41,7 @@ def _deploy(options: argparse.Namespace) -> None:
     )
     changed = [line for line in applied.splitlines() if not line.endswith("unchanged")]
     print(f"Applied {len(changed)} objects; waiting for them to run.", flush=True)
-    rollout.wait(kubectl, options.timeout, say=lambda line: print(line, flush=True))
+    rollout.wait(kubectl, options.timeout, say=lambda line: print(line, flush=True), overlay=name)
     print("Installed. Next: kubectl apply a release, then kubectl get imr --watch", flush=True)
 
 

@@ -23,6 +23,8 @@ def program_images(builds: Mapping[str, Path]) -> list[Image]:
         "traefik": f"localhost/traefik:{components.get('traefik').version}",
         "prometheus": f"localhost/prometheus:v{components.get('prometheus').version}",
         "alertmanager": f"localhost/alertmanager:v{components.get('alertmanager').version}",
+        "otelcol": f"localhost/otelcol:{components.get('otelcol').version}",
+        "victorialogs": f"localhost/victorialogs:v{components.get('victorialogs').version}",
     }
     return [program_image(names[component], build) for component, build in builds.items() if component in names]
 

@@ -142,10 +142,26 @@ COMPONENTS: Mapping[str, Component] = {
             package="github.com/yannh/kubeconform/cmd/kubeconform",
             stamps=(("main.version", "0.8.0"),),
         ),
+        Component(
+            "otelcol",
+            "0.160.0",
+            expected=165,
+            stamps=(("main.version", "0.160.0"),),
+        ),
+        Component(
+            "victorialogs",
+            # Of the day on which the pinned commit was made, after 1.51.0.
+            "1.51.1-20260624",
+            expected=20,
+            package="github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs",
+            stamps=(
+                ("github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version", "victoria-logs-v1.51.1-20260624"),
+            ),
+        ),
     )
 }
 # In the order in which the cluster needs them. promtool and kubeconform are for people and tests.
-CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus", "alertmanager")
+CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus", "alertmanager", "victorialogs", "otelcol")
 
 
 def get(name: str) -> Component:

@@ -154,7 +154,7 @@ def kubelet_configuration(paths: Paths) -> Mapping[str, Any]:
         "clusterDomain": "cluster.local",
         "clusterDNS": [network.DNS_SERVICE],
         "resolvConf": str(next((path for path in _RESOLVERS if path.exists()), "")),
-        "podLogsDir": str(paths.cluster / "pod-logs"),
+        "podLogsDir": str(paths.pod_logs),
         "volumePluginDir": str(paths.cluster / "volume-plugins"),
         "maxPods": 110,
         # One machine with either version of control groups, with or without swap and systemd.

@@ -17,6 +17,8 @@ _COMPONENTS = {
     "traefik": "traefik",
     "promtool": "promtool",
     "alertmanager": "alertmanager",
+    "otelcol": "otelcol",
+    "victorialogs": "victorialogs",
 }
 _DEBIAN_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/usr/lib/postgresql/15/bin")
 

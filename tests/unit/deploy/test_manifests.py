@@ -9,6 +9,8 @@ from unit.deploy.manifests import Manifest, containers, named, workloads
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMESPACES = ("iris-system", "iris")
+# Of what reads the node's log files: the one place where a pod may be root, and whose rights reach all namespaces.
+LOGS = "iris-logs"
 Objects = list[Manifest]
 
 
@@ -40,7 +42,7 @@ def test_everything_lives_in_a_namespace_of_ours_or_defines_one_or_the_resource(
         for item in rendered
         if item["kind"] not in ("Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding")
         and not item["kind"].startswith("ValidatingAdmissionPolicy")
-        and item["metadata"].get("namespace") not in NAMESPACES
+        and item["metadata"].get("namespace") not in (*NAMESPACES, LOGS)
     ]
     assert strays == []
 
@@ -48,6 +50,8 @@ def test_everything_lives_in_a_namespace_of_ours_or_defines_one_or_the_resource(
 def test_pods_run_as_a_numeric_user_that_is_not_root(rendered: Objects) -> None:
     for name, pod in workloads(rendered):
         context = pod["securityContext"]
+        if name == "otelcol":
+            continue  # see test_log_components.py
         assert context["runAsNonRoot"] is True, name
         assert context["runAsUser"] > 0, name
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
@@ -88,7 +92,7 @@ def test_scratch_space_is_bounded(rendered: Objects) -> None:
 
 def test_only_who_talks_to_the_api_gets_a_token_for_it(rendered: Objects) -> None:
     tokens = {name for name, pod in workloads(rendered) if pod.get("automountServiceAccountToken", True)}
-    assert tokens == {"iris-operator", "prometheus"}
+    assert tokens - {"otelcol"} == {"iris-operator", "prometheus"}
 
 
 def test_services_select_a_workload(rendered: Objects) -> None:
@@ -105,12 +109,14 @@ def test_services_select_a_workload(rendered: Objects) -> None:
 
 def test_the_operator_has_no_rights_outside_its_namespaces(rendered: Objects) -> None:
     bound = [subject for item in rendered if item["kind"] == "ClusterRoleBinding" for subject in item["subjects"]]
-    assert [subject["name"] for subject in bound if subject["name"] != "prometheus"] == []
+    assert {subject["name"] for subject in bound} <= {"prometheus", "otelcol"}
 
 
 def test_the_only_right_to_what_is_in_no_namespace_is_to_read_the_metrics_of_nodes(rendered: Objects) -> None:
-    rules = [rule for item in rendered if item["kind"] == "ClusterRole" for rule in item["rules"]]
-    assert rules == [{"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]}]
+    rules = {item["metadata"]["name"]: item["rules"] for item in rendered if item["kind"] == "ClusterRole"}
+    # What the collector of logs may read of pods: see test_log_components.py.
+    rules.pop("iris-logs-otelcol", None)
+    assert list(rules.values()) == [[{"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]}]]
 
 
 def test_no_right_is_given_by_wildcard_and_none_to_secrets(rendered: Objects) -> None:
