@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 
 from integration.harness.webhook import Told, Webhook, listening
-from iris_demo.kube import DEPLOYMENTS, Kube, Object, Resource
 from iris_demo.addresses import PROMETHEUS_URL
+from iris_demo.kube import DEPLOYMENTS, Kube, Object, Resource
 from iris_local.network import NODE_ADDRESS
 
 SYSTEM = "iris-system"

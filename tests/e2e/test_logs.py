@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import urllib.request
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 
 from e2e.documented import queries
@@ -19,7 +19,7 @@ from integration.harness.victorialogs import Row, ask
 from iris_demo.access import new_key
 from iris_demo.addresses import LOGS_URL
 from iris_demo.kube import PODS, Kube, Resource
-from iris_demo.story import PREDICT_URL
+from iris_demo.load import connect
 from iris_demo.traffic import first_answer
 
 STATEFUL_SETS = Resource("apis/apps/v1", "statefulsets")
@@ -39,18 +39,17 @@ async def answer(query: str, seconds: float = SHIPPED_SECONDS) -> list[Row]:
 
 
 async def a_prediction(story: Scenario, request_id: str) -> str:
-    """The label of one flower, asked through the Ingress; HTTPError says that it failed."""
-    request = urllib.request.Request(
-        PREDICT_URL,
-        data=json.dumps({"instances": [FLOWER]}).encode(),
-        headers={**story.load.headers, "Content-Type": "application/json", "X-Request-ID": request_id},
-    )
-
-    def send() -> str:
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return str(json.load(response)["predictions"][0]["label"])
-
-    return await asyncio.to_thread(send)
+    """The label of one flower, asked through the Ingress; ClientResponseError says that it failed."""
+    async with (
+        connect(story.load, timeout=aiohttp.ClientTimeout(10), raise_for_status=True) as session,
+        session.post(
+            story.load.url,
+            json={"instances": [FLOWER]},
+            headers={"X-Request-ID": request_id},
+            server_hostname=story.load.host,
+        ) as response,
+    ):
+        return str((await response.json())["predictions"][0]["label"])
 
 
 async def let_in(story: Scenario) -> None:

@@ -31,8 +31,8 @@ def test_no_update_takes_the_old_pod_away_before_the_new_one_serves_unless_there
             by_strategy.setdefault(item["spec"]["strategy"]["type"], set()).add(item["metadata"]["name"])
             if item["spec"]["strategy"]["type"] == "RollingUpdate":
                 assert item["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    # One writer of a release; one process on Prometheus' and Grafana's storage; one that tells people, and once.
-    assert by_strategy["Recreate"] - {"grafana"} == {"iris-operator", "prometheus", "alertmanager"}
+    # One writer of a release; one process on the storage of metrics, dashboards and logs; one that tells people, once.
+    assert by_strategy["Recreate"] - {"grafana", "victorialogs"} == {"iris-operator", "prometheus", "alertmanager"}
     assert named(rendered, "StatefulSet", "postgres")["spec"]["updateStrategy"] == {"type": "RollingUpdate"}
 
 
