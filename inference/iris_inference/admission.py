@@ -1,6 +1,6 @@
 """How many connections there may be, and who goes when there are too many.
 
-A connection costs some ten kilobytes and a file, so their number is bounded. Up to the limit everybody is let in. At
+A connection costs some seven kilobytes and a file, so their number is bounded. Up to the limit everybody is let in. At
 the limit those go who are not being served: first who never asked, then who began to ask and does not end, then who
 asked before and is quiet now; in each group the oldest. When nobody can go, a few more are let in, but only probes are
 answered there: the kubelet must not kill a pod because it is busy. Who does not ask at once makes room for the next.

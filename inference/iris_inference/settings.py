@@ -96,7 +96,7 @@ class Settings(DatabaseSettings):
     # or it sends a request into a connection that is just being closed and its client sees an error.
     keep_alive_seconds: int = Field(120, ge=1, le=3_600, description="how long an idle connection stays open")
 
-    # Some ten kilobytes each.
+    # Some seven kilobytes each.
     max_connections: int = Field(
         2_048, ge=1, le=65_536, description="connections at once; for more, those that are idle are closed, or 503"
     )

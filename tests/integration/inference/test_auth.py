@@ -162,7 +162,7 @@ def test_who_may_only_read_the_keys_can_check_them(
 def test_the_database_may_go_and_known_keys_go_on_for_as_long_as_they_may(
     exported: Exported, serve: Serve, postgres_url: str, postgres_server: Postgres
 ) -> None:
-    """Seen to fail with the keys forgotten on a failed reading, and with no end of `_good_until`."""
+    """Seen to fail with no end of `_good_until`."""
     key = new_key(postgres_url)
     service = serve(
         exported("1.0.0"), DATABASE_URL=postgres_url, auth="required", auth_refresh_seconds=0.1, auth_stale_seconds=4
@@ -199,7 +199,7 @@ def test_a_pod_that_never_read_the_keys_is_not_ready_and_lets_nobody_in(
 def test_a_key_is_nowhere_but_in_the_answer_that_made_it(
     exported: Exported, start_service: StartService, postgres_url: str, engine: Engine
 ) -> None:
-    """Seen to fail with the refused token in the problem's detail, and with the key logged where it is verified."""
+    """Seen to fail with the key logged where it is verified."""
     good, stranger = new_key(postgres_url, "predict"), keys.generate()
     service = start_service(
         exported("1.0.0"),

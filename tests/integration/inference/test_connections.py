@@ -70,7 +70,7 @@ class Callers:
 
 @pytest.mark.usefixtures("many_files")
 def test_ten_thousand_idle_connections_are_felt_by_nobody(exported: Exported, start_service: StartService) -> None:
-    """Seen to fail without the gate: the process has all 10,000, and some 100 MB more."""
+    """Seen to fail without the gate: the process has all 10,000."""
     service = start_service(exported("1.0.0"), IRIS_MAX_CONNECTIONS=str(LIMIT), IRIS_HEAD_SECONDS="300")
     with Callers(service) as callers, contextlib.ExitStack() as opened:
         eventually(lambda: len(callers.answers) > 20 and len(callers.probes) > 5)
