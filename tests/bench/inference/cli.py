@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CoresError, ServingError, LoadError, subprocess.SubprocessError) as error:
         terminal.print(f"could not measure: {error}", markup=False)
         return BROKEN
+    except KeyboardInterrupt:
+        terminal.print("interrupted")
+        return BROKEN
     result.write(measured, options.out)
     table.show(measured, terminal)
     terminal.print(f"all repetitions: {options.out}")

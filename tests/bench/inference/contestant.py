@@ -53,8 +53,8 @@ class Contestant:
 
 
 def pinned(command: Sequence[str]) -> list[str]:
-    """The command line that runs on the servers' core."""
-    return ["taskset", "--cpu-list", str(SERVER_CPU), *command]
+    """The command line that runs on the servers' core, and ends when the benchmark does, however that is killed."""
+    return ["setpriv", "--pdeathsig=KILL", "--", "taskset", "--cpu-list", str(SERVER_CPU), *command]
 
 
 def surroundings(environment: str, folder: Path, own: Mapping[str, str]) -> dict[str, str]:

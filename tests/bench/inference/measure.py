@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from bench.inference import load, procfs
 from bench.inference.cases import REPEATED, Case
 from bench.inference.contestant import LOAD_CPU, SERVER_CPU, Place
-from bench.inference.estimators import MODELS, fitted
-from bench.inference.flowers import Flower, flowers
+from bench.inference.flowers import flowers
 from bench.inference.load import Load
 from bench.inference.run import Behind, Run, objections
 from bench.inference.serving import Server, ServingError, serving
 from bench.inference.stores import WAITING, Database, Scraper, Stores, scrape
+from bench.inference.truth import Truth
 from integration.harness.process import free_port
 
 PROBES: Final = 20
@@ -69,21 +67,21 @@ class Bench:
         self._numbers = itertools.count(1)
         self._flowers = flowers(seed)
         self._repeated = list(itertools.islice(self._flowers, REPEATED))
-        self._expected = {name: fitted(name) for name in MODELS}
+        self._truth = Truth()
 
     def measure(self, case: Case, repetition: int, duration: Duration) -> Run:
         """Raises ServingError or LoadError when nothing could be measured; a run with errors is returned as void."""
         with self.started(case) as (server, database):
             probes = list(itertools.islice(self._flowers, PROBES))
             answer = server.await_ready(probes[0])
-            self.check(server, probes)
+            self._truth.check(server, probes)
             warm = self._send(server, self._bodies(case, _most(case) * duration.warm), duration.warm)
             bodies = self._bodies(case, int(warm.rate * _SPARE * duration.measured) + _most(case))
             before = _Reading.now(server, database)
             with _scraped(server, database) as scraper:
                 seen = self._send(server, bodies, duration.measured)
             after = _Reading.now(server, database)
-            self.check(server, probes)
+            self._truth.check(server, probes)
             memory = procfs.memory(server.process.pid)
             asked = 1 + 2 * PROBES
             acknowledged = (warm.requests + seen.requests) * case.instances + asked
@@ -119,16 +117,6 @@ class Bench:
             folder = self._folder / f"{next(self._numbers):03}-{case.name}"
             place = Place((free_port(), free_port(), free_port()), folder, self._models)
             yield around.enter_context(serving(case.contestant, place, variables, headers)), database
-
-    def check(self, server: Server, probes: list[Flower]) -> None:
-        """Raises ServingError unless it labels the probes as the model does. The bare one knows no model."""
-        model = server.contestant.model
-        answered = server.labels(probes)
-        if model is None:
-            return
-        expected = self._expected[model].predict(np.asarray(probes, dtype=np.float32)).tolist()
-        if answered != expected:
-            raise ServingError(f"{server.contestant.name} answers {answered}, the model says {expected}")
 
     def _send(self, server: Server, bodies: Path, seconds: int) -> Load:
         try:

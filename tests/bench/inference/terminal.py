@@ -1,6 +1,7 @@
 """What both programs need of the terminal and of the machine that they run on."""
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,12 @@ def console() -> Console:
 
 
 def keep_to_load_core() -> None:
-    """Move this process to the core of the load, and what it starts with it. Raises CoresError."""
+    """Move this process to the core of the load, and what it starts with it; let SIGTERM end it as Ctrl-C does.
+
+    Raises CoresError.
+    """
+    # Otherwise it would leave its files behind, of which the database's may be large.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not {SERVER_CPU, LOAD_CPU} <= os.sched_getaffinity(0):
         raise CoresError(f"cores {SERVER_CPU} and {LOAD_CPU} are needed, one for the server and one for the load")
     os.sched_setaffinity(0, {LOAD_CPU})

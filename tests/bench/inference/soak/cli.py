@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CoresError, ServingError, LoadError, subprocess.SubprocessError, ValueError) as error:
         terminal.print(f"could not soak: {error}", markup=False)
         return BROKEN
+    except KeyboardInterrupt:
+        terminal.print("interrupted")
+        return BROKEN
     result.write(seen, options.out)
     result.show(seen, terminal)
     terminal.print(f"all samples: {options.out}")

@@ -20,6 +20,7 @@ from bench.inference.soak.judge import Records, Sample, findings, flatness
 from bench.inference.soak.result import Soak
 from bench.inference.soak.watch import watch
 from bench.inference.stores import WAITING, Database, scrape
+from bench.inference.truth import Truth
 
 # Three walks through the flowers that do not meet: of the measurement before, of the probes, and of the load.
 _CAPACITY_SEED, _PROBE_SEED, _SEED = 99, 100, 101
@@ -53,7 +54,7 @@ def soak(plan: Plan, say: Say) -> Soak:
         say(f"{rate:,.0f} requests a second for {plan.seconds / 60:g} minutes")
         with place.started(case) as (server, database):
             assert database is not None
-            samples, records = _loaded(place, server, database, plan, rate, say)
+            samples, records = _loaded(server, database, plan, rate, say)
     flat = flatness(samples, plan.seconds)
     return Soak(
         commit=commit(),
@@ -88,16 +89,14 @@ def _see_that_it_fits(requests: float) -> None:
         )
 
 
-def _loaded(
-    place: Bench, server: Server, database: Database, plan: Plan, rate: float, say: Say
-) -> tuple[Sequence[Sample], Records]:
+def _loaded(server: Server, database: Database, plan: Plan, rate: float, say: Say) -> tuple[Sequence[Sample], Records]:
     probes = list(itertools.islice(flowers(_PROBE_SEED), PROBES))
     server.await_ready(probes[0])
     headers = tuple(f"{name}: {value}" for name, value in server.headers.items())
     order = Order(
         server.place.ports[0], server.contestant.form.path, rate, plan.seconds, plan.connections, _SEED, headers
     )
-    watched = watch(place, server, probes, order, say)
+    watched = watch(Truth(), server, probes, order, say)
     drain_seconds = _drained(server)
     say(f"the last record was written {drain_seconds:.1f} s after the last answer; counting them")
     recorded, different = database.recorded()

@@ -14,11 +14,11 @@ from typing import IO, Any, Final
 from bench.inference import procfs
 from bench.inference.flowers import Flower
 from bench.inference.histogram import percentile
-from bench.inference.measure import Bench
 from bench.inference.serving import Server, ServingError
 from bench.inference.soak.generator import STEP_MICROSECONDS, Order
 from bench.inference.soak.judge import Sample
 from bench.inference.stores import WAITING, scrape
+from bench.inference.truth import Truth
 
 SAMPLE_SECONDS: Final = 5
 _TELL_SECONDS: Final = 60
@@ -63,7 +63,7 @@ class Reports:
                 self._latencies.update({int(step): count for step, count in latencies.items()})
 
 
-def watch(bench: Bench, server: Server, probes: list[Flower], order: Order, say: Say) -> Watched:
+def watch(truth: Truth, server: Server, probes: list[Flower], order: Order, say: Say) -> Watched:
     """Load the service and sample it every SAMPLE_SECONDS, asking it the probes each time.
 
     Raises ServingError when it dies, labels a probe wrongly, or does not hold the rate.
@@ -78,7 +78,7 @@ def watch(bench: Bench, server: Server, probes: list[Flower], order: Order, say:
         while generator.poll() is None:
             _wait(generator, start + SAMPLE_SECONDS * (len(samples) + 1) - time.monotonic())
             server.check_alive()
-            bench.check(server, probes)
+            truth.check(server, probes)
             probed += len(probes)
             samples.append(_sample(server, reports, time.monotonic() - start))
             if len(samples) % (_TELL_SECONDS // SAMPLE_SECONDS) == 0:
