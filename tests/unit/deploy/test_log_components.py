@@ -166,7 +166,7 @@ def test_nothing_is_reachable_that_no_policy_opens(objects: list[Manifest]) -> N
 
 
 def test_grafana_asks_the_loki_that_is_installed(kubectl: Kubectl) -> None:
-    (source,) = loaded("grafana-datasource.yaml")["datasources"]
+    (source,) = loaded("../grafana/datasources/loki.yaml")["datasources"]
     objects = pipeline(kubectl, "loki", "alloy")
     (port,) = named(objects, "Service", "loki")["spec"]["ports"]
     assert source["url"] == f"http://loki.iris-logs.svc:{port['port']}"
