@@ -24,7 +24,8 @@ ADDRESSES = Addresses(
 )
 # The file in the cluster's folder that says what the kernel's settings were before.
 NETWORK_NOTES = "before.json"
-_KUBELET_PORT = 11250
+# The usual one: the address that it listens on is the cluster's own, and Prometheus looks there in any cluster.
+KUBELET_PORT = 10250
 _RESOLVERS = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
 _PATIENCE = 60.0
 
@@ -139,7 +140,7 @@ def kubelet_configuration(paths: Paths) -> Mapping[str, Any]:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": network.NODE_ADDRESS,
-        "port": _KUBELET_PORT,
+        "port": KUBELET_PORT,
         "healthzBindAddress": "127.0.0.1",
         "healthzPort": 11248,
         "authentication": {

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from iris_local import node
 from unit.observability.repository import OBSERVABILITY, ROOT, groups, load
 
 SCRAPES = ROOT / "deploy" / "base" / "prometheus"
@@ -60,6 +61,11 @@ def test_the_same_series_of_the_kubelet_are_kept() -> None:
     assert ours == theirs
     assert (monitor["path"], monitor["scheme"]) == (job["metrics_path"], job["scheme"])
     assert (monitor["interval"], monitor["honorLabels"]) == (job["scrape_interval"], job["honor_labels"])
+
+
+def test_the_kubelet_of_the_local_cluster_is_where_prometheus_looks() -> None:
+    places = [rule["replacement"] for rule in jobs()["iris-kubelet"]["relabel_configs"] if "replacement" in rule]
+    assert places == [f"$1:{node.KUBELET_PORT}"]
 
 
 def test_rules_name_only_jobs_that_there_are() -> None:
