@@ -5,9 +5,10 @@ import pytest
 from integration.harness.kubernetes import KubeApiserver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kube_apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApiserver]:
-    # One of its own: an installation is tried on a cluster in which nobody has installed anything.
+    # One for each file: an installation is tried on a cluster in which nobody has installed anything, and what it leaves
+    # there belongs to it, which others could not apply again as somebody else.
     server = KubeApiserver(tmp_path_factory.mktemp("kubernetes"))
     try:
         server.start()
