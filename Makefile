@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 OVERLAY ?=
-ROOTS := operator:inference:deploy/local:deploy/demo:deploy/install:tests
+ROOTS := operator:inference:deploy/local:deploy/demo:deploy/install:deploy/observability:tests
 # The parts that must run before any environment exists need nothing but the standard library.
 LOCAL := PYTHONPATH=deploy/local python3 -m iris_local
 INSTALL := PYTHONPATH=deploy/install:deploy/local python3 -m iris_install
@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 # Prints how long each part of a test run took, also when it fails.
 TIMED = bash tests/timed.sh
 # Source trees that exist; a checkout in the making may lack some.
-PY := $(wildcard operator inference deploy/local deploy/demo deploy/install tests)
+PY := $(wildcard operator inference deploy/local deploy/demo deploy/install deploy/observability tests)
 
 ##@ See it work
 .PHONY: demo
@@ -45,7 +45,7 @@ render: ## Print what `make deploy` would apply
 .PHONY: test test-fast test-integration test-e2e
 test: packages venv ## Everything, on a machine that may have nothing: installs, builds, judges, runs real servers and a real cluster
 	@$(TIMED) lint types imports components test-fast test-integration test-e2e
-test-fast: venv ## The tests that need no server: under a minute
+test-fast: venv ## The tests that need no server: about 80 s on 2 cores
 	$(PYTEST) tests --ignore=tests/integration --ignore=tests/e2e --numprocesses=auto --dist=loadfile $(ARGS)
 test-integration: packages venv components ## Against a real kube-apiserver with etcd, PostgreSQL, Redis and Prometheus
 	$(PYTEST) tests/integration --timeout=300 $(ARGS)
@@ -75,10 +75,12 @@ soak-inference: packages venv ## Half an hour of constant load: memory, and ever
 	PYTHONPATH=$(ROOTS) $(BIN)/python -m bench.inference.soak $(ARGS)
 
 ##@ Generate
-.PHONY: crds locks
+.PHONY: crds dashboards locks
 crds: venv ## Write crds/ from the API types
 	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_operator.api.crd > crds/irismodelreleases.yaml.new
 	mv crds/irismodelreleases.yaml.new crds/irismodelreleases.yaml
+dashboards: venv ## Write the dashboards, and the rules in their other forms, from deploy/observability
+	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_observability
 locks: venv ## Resolve every requirements.in again, to the newest versions that fit together
 	bash tests/lock.sh
 
@@ -87,8 +89,8 @@ locks: venv ## Resolve every requirements.in again, to the newest versions that 
 venv: $(VENV)/.installed ## The development environment in .venv, from hashes
 packages: ## The Debian packages that the tests need (installs only what is missing; starts no service)
 	@bash tests/packages.sh
-components: ## The Kubernetes and the Prometheus that the tests run, from their Go modules (10 minutes the first time)
-	@$(LOCAL) build kubernetes prometheus
+components: ## The servers and tools that the tests run, from their Go modules (15 minutes the first time)
+	@$(LOCAL) build kubernetes prometheus promtool alertmanager kubeconform traefik victorialogs otelcol
 
 $(VENV)/.installed: tests/requirements.txt tests/bootstrap.txt
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'

@@ -33,6 +33,11 @@ class MemoryBacklog:
         return self._size
 
     @property
+    def fill(self) -> float:
+        """How much of the room for waiting records is taken, 0 to 1."""
+        return self._rows / self._capacity
+
+    @property
     def oldest(self) -> float | None:
         """When the longest waiting prediction was made, in seconds since 1970; None when nothing waits."""
         with self._mutex:

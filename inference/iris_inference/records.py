@@ -88,6 +88,11 @@ class Backlog(Protocol):
         ...
 
     @property
+    def fill(self) -> float:
+        """How much of the room for waiting records is taken, 0 to 1."""
+        ...
+
+    @property
     def oldest(self) -> float | None:
         """When the longest waiting prediction was made, in seconds since 1970; None when nothing waits."""
         ...

@@ -64,6 +64,11 @@ class Spool:
         return sum(segment.end for segment in tuple(self._segments))
 
     @property
+    def fill(self) -> float:
+        """How much of the room for waiting records is taken, 0 to 1."""
+        return self.size / self._max_bytes
+
+    @property
     def oldest(self) -> float | None:
         """When the longest waiting prediction was made, in seconds since 1970; None when nothing waits."""
         with self._mutex:

@@ -74,6 +74,7 @@ class Metrics:
         self._rate_syncs = self._counter("rate_limit_sync", "Settlements of the rates with Redis by result.", "result")
         self._backlog_records = self._gauge("prediction_backlog_records", "Predictions that wait for PostgreSQL.")
         self._backlog_bytes = self._gauge("prediction_backlog_bytes", "What they take, in the spool or in memory.")
+        self._backlog_fill = self._gauge("prediction_backlog_fill_ratio", "How much of the room for them is taken.")
         self._backlog_age = self._gauge("prediction_backlog_oldest_seconds", "How long the oldest of them has waited.")
         self._info = Gauge("model_info", "The served model.", ["name", "version", "digest"], registry=self.registry)
         self._start_at_zero(manifest)
@@ -140,6 +141,7 @@ class Metrics:
         """Ask `backlog` at each scrape what waits for PostgreSQL."""
         self._backlog_records.set_function(lambda: float(backlog.rows))
         self._backlog_bytes.set_function(lambda: float(backlog.size))
+        self._backlog_fill.set_function(lambda: backlog.fill)
         self._backlog_age.set_function(lambda: max(0.0, time.time() - (backlog.oldest or time.time())))
 
     def feedback(self, outcome: str) -> None:

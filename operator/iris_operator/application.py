@@ -18,7 +18,8 @@ from iris_operator.adapters.prometheus import PrometheusMetrics
 from iris_operator.adapters.routers.registry import build_routers
 from iris_operator.api import names
 from iris_operator.engine.ports import Unavailable, Watched
-from iris_operator.engine.reconcile import RETRY_SECONDS, Outcome, Ports, Reconciler
+from iris_operator.engine.reconcile import RETRY_SECONDS, Outcome, Ports, Reconciler, Result
+from iris_operator.release_metrics import Counted
 from iris_operator.settings import Settings
 from iris_operator.telemetry import Telemetry
 from iris_operator.wakeups import Key, Wakeups
@@ -69,7 +70,10 @@ class Application:
         settings.persistence.diffbase_storage = _NoDiffBase()
         settings.networking.request_timeout = 30
         settings.networking.connect_timeout = 5
-        for plural in ("deployments", "services", "pods", "endpointslices", "ingresses"):
+        for plural in (
+            *("deployments", "services", "pods", "endpointslices", "ingresses"),
+            *("horizontalpodautoscalers", "poddisruptionbudgets"),
+        ):
             settings.watching.label_selectors[plural] = names.LABEL_RELEASE
 
     def release_changed(self, key: Key, body: Mapping[str, Any]) -> None:
@@ -114,21 +118,19 @@ class Application:
                 reason.cancel()
 
     async def _pass(self, reconciler: Reconciler, key: Key) -> Outcome:
-        with self.telemetry.pass_seconds.time():
+        with self.telemetry.timed():
             try:
                 outcome = await reconciler.run(*key)
             except Unavailable as error:
-                self.telemetry.passes.labels("failed").inc()
                 log.warning(
                     "the API server is not available: %s", error, extra={"namespace": key[0], "release": key[1]}
                 )
-                return Outcome(max(error.retry_after, RETRY_SECONDS))
+                outcome = Outcome(max(error.retry_after, RETRY_SECONDS), result=Result.FAILED)
             except Exception:
                 # Nothing that one release raises may end its loop: Kopf would start it again only a minute later.
-                self.telemetry.passes.labels("failed").inc()
                 log.exception("the release could not be read", extra={"namespace": key[0], "release": key[1]})
-                return Outcome(RETRY_SECONDS)
-        self.telemetry.passes.labels("done").inc()
+                outcome = Outcome(RETRY_SECONDS, result=Result.FAILED)
+        self.telemetry.passed(key, outcome, _now().timestamp())
         return outcome
 
     def _reconciler(self, watched: Watched) -> Reconciler:
@@ -147,7 +149,7 @@ class Application:
                     look_back_seconds=settings.metrics_look_back,
                     max_age_seconds=settings.metrics_max_age,
                 ),
-                audience=KubernetesEvents(self._api, _now),
+                audience=Counted(KubernetesEvents(self._api, _now), self.telemetry.releases),
                 clock=_now,
                 lag_seconds=settings.metrics_lag,
             )

@@ -20,14 +20,21 @@ _INDEXED = {
     "endpoint_slices": ("discovery.k8s.io", "v1", "endpointslices"),
 }
 _WAKING = {**_INDEXED, "ingresses": ("networking.k8s.io", "v1", "ingresses")}
+# Their status changes with every measurement, which is no news; that one is gone is.
+_GUARDS = {
+    "autoscalers": ("autoscaling", "v2", "horizontalpodautoscalers"),
+    "budgets": ("policy", "v1", "poddisruptionbudgets"),
+}
 
 
 def register(registry: kopf.OperatorRegistry, app: Application) -> None:
     """Hang the application onto Kopf."""
-    for name, resource in _INDEXED.items():
+    for name, resource in {**_INDEXED, **_GUARDS}.items():
         kopf.index(*resource, id=name, labels=_OURS, registry=registry)(_by_release)
     for resource in _WAKING.values():
         kopf.on.event(*resource, labels=_OURS, registry=registry)(_wake_owner_of(app))
+    for resource in _GUARDS.values():
+        kopf.on.event(*resource, labels=_OURS, when=_is_gone, registry=registry)(_wake_owner_of(app))
     _register_lifetime(registry, app)
     _register_release(registry, app)
 
@@ -41,6 +48,10 @@ def _wake_owner_of(app: Application) -> Any:
         app.wakeups.wake((namespace or "", labels[names.LABEL_RELEASE]))
 
     return wake_owner
+
+
+def _is_gone(event: kopf.RawEvent, **_: Any) -> bool:
+    return event["type"] == "DELETED"
 
 
 def _register_lifetime(registry: kopf.OperatorRegistry, app: Application) -> None:
@@ -73,4 +84,4 @@ def _register_release(registry: kopf.OperatorRegistry, app: Application) -> None
 
 
 def _watched(indices: Mapping[str, Any]) -> WatchedObjects:
-    return WatchedObjects(*(indices[name] for name in _INDEXED))
+    return WatchedObjects(**{name: indices[name] for name in (*_INDEXED, *_GUARDS)})

@@ -7,15 +7,29 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+
+import aiohttp
 
 from e2e.releases import ROLLBACK_SECONDS, release
 from e2e.scenario import NAMESPACE, Scenario, all_gone
 from iris_demo import counts
 from iris_demo.access import RELEASE_LABEL
 from iris_demo.cost import OPERATOR_LABELS, OPERATOR_NAMESPACE
-from iris_demo.kube import DEPLOYMENTS, INGRESSES, PODS, RELEASES, SERVICES, Object, local_kubeconfig
+from iris_demo.kube import (
+    AUTOSCALERS,
+    BUDGETS,
+    DEPLOYMENTS,
+    INGRESSES,
+    PODS,
+    RELEASES,
+    SERVICES,
+    ApiError,
+    Object,
+    local_kubeconfig,
+)
 from iris_demo.observations import Release, canary_weight
 from iris_demo.traffic import Traffic
 
@@ -32,9 +46,13 @@ class Given:
     def __init__(self, scenario: Scenario) -> None:
         self._s = scenario
 
+    def pods(self, **serving: Any) -> None:
+        """How many pods there are to be and who scales them, in the words of the release's ``serving`` block."""
+        self._s.serving = serving
+
     async def a_stable_release(self, version: str) -> None:
         """A first version that serves everything."""
-        await self._s.kube.apply(RELEASES, release(self._s.name, version))
+        await self._s.kube.apply(RELEASES, release(self._s.name, version, **self._s.serving))
         await self._s.watcher.until(
             lambda seen: seen.release.stable == version and seen.release.phase == "Stable", DEPLOYED_SECONDS
         )
@@ -58,7 +76,7 @@ class When:
     async def apply(self, version: str, image_version: str = "") -> None:
         """Apply another version of the release."""
         self._s.applied = time.time()
-        await self._s.kube.apply(RELEASES, release(self._s.name, version, image_version))
+        await self._s.kube.apply(RELEASES, release(self._s.name, version, image_version, **self._s.serving))
 
     async def pause(self, *, paused: bool = True) -> None:
         """Set or clear ``spec.paused`` as ``kubectl patch`` does."""
@@ -75,6 +93,21 @@ class When:
     async def annotate_ingress(self, annotations: dict[str, str]) -> None:
         """Write to the primary Ingress as another tool does."""
         await self._s.kube.merge(INGRESSES, NAMESPACE, self._s.name, {"metadata": {"annotations": annotations}})
+
+    async def raise_the_autoscaler_s_floor(self, pods: int) -> None:
+        """Edit the release so that the autoscaler has to scale stable up."""
+        change = {"spec": {"serving": {"autoscaling": {"minReplicas": pods}}}}
+        await self._s.kube.merge(RELEASES, NAMESPACE, self._s.name, change)
+
+    async def evict(self, pod: str) -> bool:
+        """Ask for a pod to leave, as a drain does; False when its budget refuses."""
+        try:
+            await self._s.kube.evict(NAMESPACE, pod)
+        except ApiError as error:
+            if error.status != HTTPStatus.TOO_MANY_REQUESTS:
+                raise
+            return False
+        return True
 
     async def kill_the_operator(self) -> None:
         """SIGKILL its container's processes, so that it can neither finish nor say goodbye."""
@@ -198,6 +231,64 @@ class Then:
                     return
         raise AssertionError(f"no Deployment of version {version} went")
 
+    async def plain_http_is_redirected(self) -> None:
+        """A request that is not encrypted is sent to the same place by HTTPS, and gets no answer of the model."""
+        async with (
+            aiohttp.ClientSession(headers={"Host": self._s.host}) as session,
+            session.post("http://127.0.0.1:30080/v1/predict", json={}, allow_redirects=False) as answer,
+        ):
+            assert answer.status == HTTPStatus.PERMANENT_REDIRECT
+            assert answer.headers["Location"] == f"https://{self._s.host}/v1/predict"
+            assert "X-Model-Version" not in answer.headers
+
+    async def pods_of(self, version: str, count: int) -> list[str]:
+        """Wait until so many pods of the version are ready and the budget lets one of them go; their names."""
+        deployment = await self._deployment(version)
+        await self._s.kube.until(
+            BUDGETS, NAMESPACE, deployment, lambda found: _counted(found, count), seconds=ROLLOUT_SECONDS
+        )
+        selector = f"{RELEASE_LABEL}={self._s.name},{VERSION_LABEL}={version}"
+        pods = await self._s.kube.list(PODS, NAMESPACE, labelSelector=selector)
+        return [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    async def is_scaled_to(self, version: str, pods: int) -> None:
+        """Wait until a version has so many ready pods by the word of somebody other than the operator."""
+        found = await self._s.kube.until(
+            DEPLOYMENTS,
+            NAMESPACE,
+            await self._deployment(version),
+            lambda found: found is not None and found.get("status", {}).get("readyReplicas") == pods,
+            seconds=ROLLOUT_SECONDS,
+        )
+        assert found is not None
+        owners = {
+            entry["manager"]
+            for entry in found["metadata"]["managedFields"]
+            if "f:replicas" in entry["fieldsV1"].get("f:spec", {})
+        }
+        assert owners, found["metadata"]["managedFields"]
+        assert "iris-operator" not in owners
+
+    async def is_autoscaled(self, version: str) -> None:
+        """Wait until the autoscaler scales the version, and may take pods away again."""
+        target = await self._deployment(version)
+        await self._s.kube.until(
+            AUTOSCALERS,
+            NAMESPACE,
+            self._s.name,
+            lambda found: (
+                found is not None
+                and found["spec"]["scaleTargetRef"]["name"] == target
+                and found["spec"]["behavior"]["scaleDown"]["selectPolicy"] == "Max"
+            ),
+            seconds=ROLLOUT_SECONDS,
+        )
+
+    async def _deployment(self, version: str) -> str:
+        selector = f"{RELEASE_LABEL}={self._s.name},{VERSION_LABEL}={version}"
+        (found,) = await self._s.kube.list(DEPLOYMENTS, NAMESPACE, labelSelector=selector)
+        return str(found["metadata"]["name"])
+
     async def nothing_is_left(self) -> None:
         """The release and all that it owned are gone."""
         kube = self._s.kube
@@ -240,6 +331,16 @@ class Then:
         output, _ = await process.communicate()
         assert process.returncode == 0, output.decode()
         return output.decode()
+
+
+def _counted(budget: Object | None, pods: int) -> bool:
+    """Has the budget's controller seen so many healthy pods, of which one may go?"""
+    status = (budget or {}).get("status", {})
+    return (status.get("currentHealthy"), status.get("expectedPods"), status.get("disruptionsAllowed")) == (
+        pods,
+        pods,
+        1,
+    )
 
 
 def _kill_container(pod: dict[str, Any]) -> None:

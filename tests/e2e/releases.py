@@ -22,13 +22,16 @@ ROLLOUT = {
 ANALYSIS = {"checks": {"errorRate": {"maxHarm": 0.1}, "latency": {"maxSlower": 3}}}
 
 
-def release(name: str, version: str, image_version: str = "") -> dict[str, Any]:
-    """A release of ``version``; ``image_version`` is the model in it when that is another one."""
+def release(name: str, version: str, image_version: str = "", **serving: Any) -> dict[str, Any]:
+    """A release of ``version``; ``image_version`` is the model in it when that is another one.
+
+    ``serving`` is what differs in the block of that name from one pod with the demo's resources.
+    """
     made = manifest("1.0.0")
     made["metadata"]["name"] = name
     spec = made["spec"]
     spec["model"] |= {"version": version, "image": f"localhost/iris-inference:{image_version or version}"}
-    spec["serving"]["replicas"] = 1
+    spec["serving"] |= {"replicas": 1, **serving}
     spec["traffic"]["host"] = f"{name}.example.com"
     spec["rollout"], spec["analysis"] = ROLLOUT, ANALYSIS
     return made

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from e2e.invariants import violations
 from e2e.recorder import Recorder, recording
 from e2e.releases import ROLLBACK_SECONDS
 from iris_demo import counts
 from iris_demo.access import RELEASE_LABEL, new_key
-from iris_demo.kube import DEPLOYMENTS, INGRESSES, PODS, RELEASES, SERVICES, Kube, Resource, connect
+from iris_demo.kube import DEPLOYMENTS, INGRESSES, PODS, RELEASES, SERVICES, Kube, Resource, connect, local_authority
 from iris_demo.load import Load
 from iris_demo.observations import Observation, ReleaseSeen, RouteSeen
 from iris_demo.samples import Sample
@@ -42,15 +43,20 @@ class Scenario:
     stack: AsyncExitStack
     started: float
     running: Traffic | None = None
+    serving: dict[str, Any] = field(default_factory=dict)
     applied: float = field(default_factory=time.time)
     key: str = ""
 
     @property
+    def host(self) -> str:
+        """The host name of its requests."""
+        return f"{self.name}.example.com"
+
+    @property
     def load(self) -> Load:
         """The scenario's background load."""
-        return Load(
-            PREDICT_URL, f"{self.name}.example.com", RATE, LONGEST_SECONDS, int(RATE * LONGEST_SECONDS), key=self.key
-        )
+        requests, authority = int(RATE * LONGEST_SECONDS), str(local_authority())
+        return Load(PREDICT_URL, self.host, RATE, LONGEST_SECONDS, requests, authority=authority, key=self.key)
 
     async def start_traffic(self) -> None:
         """Wait for the route and then load it until the end of the scenario."""

@@ -11,5 +11,6 @@ async def test_first_deployment_skips_the_steps(given: Given, when: When, then: 
     assert (release.stable, release.canary, release.weight) == ("1.0.0", "", 0)
     assert (release.promoted, release.history[0].outcome) == ("True", "Promoted")
     then.weights_were()
+    await then.plain_http_is_redirected()
     await then.answered(100)
     await then.no_request_failed()

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from iris_demo import scenario, setup, story, summary
+from iris_demo.addresses import PAGES
 from iris_demo.kube import ForeignContextError, local_kubeconfig, refuse_foreign_context
 from iris_demo.result import Result, as_json
 from iris_demo.screen import Screen
@@ -47,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     write(result, options.output)
     summary.show(result, console)
     console.print(f"written to {options.output}")
+    console.print("until `make cluster-down`:")
+    for name, address in PAGES.items():
+        console.print(f"{name:<14}{address}")
     return 0 if result.passed else EXIT_SURPRISED
 
 

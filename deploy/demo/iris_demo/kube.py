@@ -59,6 +59,8 @@ SERVICES = Resource("api/v1", "services")
 PODS = Resource("api/v1", "pods")
 EVENTS = Resource("api/v1", "events")
 INGRESSES = Resource("apis/networking.k8s.io/v1", "ingresses")
+BUDGETS = Resource("apis/policy/v1", "poddisruptionbudgets")
+AUTOSCALERS = Resource("apis/autoscaling/v2", "horizontalpodautoscalers")
 ENDPOINT_SLICES = Resource("apis/discovery.k8s.io/v1", "endpointslices")
 
 
@@ -77,6 +79,11 @@ def local_kubeconfig() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     root = os.environ.get("IRIS_CACHE") or Path(cache) / "iris-release"
     return Path(root) / "cluster" / "kubeconfig"
+
+
+def local_authority() -> Path:
+    """The certificate that signs what the local cluster's Ingress controller shows."""
+    return local_kubeconfig().parent / "pki" / "ingress-ca.crt"
 
 
 def refuse_foreign_context(kubeconfig: Path) -> None:
@@ -136,6 +143,11 @@ class Kube:
         except ApiError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
+
+    async def evict(self, namespace: str, pod: str) -> None:
+        """Ask for a pod to leave as a drain does; ApiError 429 when its budget refuses it."""
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+        await self._json("POST", PODS.path(namespace, pod) + "/eviction", {}, eviction)
 
     async def raw(self, path: str) -> Object:
         """GET any path that answers with JSON, for instance a kubelet's summary through the node proxy."""

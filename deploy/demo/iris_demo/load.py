@@ -13,11 +13,13 @@ import ipaddress
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -26,6 +28,7 @@ from iris_demo.rows import varied_rows
 from iris_demo.samples import Kind, Sample, encode
 
 FLUSH_SECONDS = 0.2
+JSON = {"Content-Type": "application/json"}
 HIGHEST_RATE = 2000  # what one process of Python can hold without falling behind its own clock
 # Below the 180 s after which Traefik closes an idle connection, so that a request never meets a
 # connection that the server is about to close.
@@ -38,7 +41,10 @@ KEY_VARIABLE = "IRIS_API_KEY"
 
 @dataclass(frozen=True)
 class Load:
-    """What to send: ``rate`` in requests/s, bounds in seconds and requests, ``timeout`` in s, the API ``key``."""
+    """What to send: ``rate`` in requests/s, bounds in seconds and requests, ``timeout`` in s, the API ``key``.
+
+    ``authority`` is the file of the certificate that an HTTPS address must be signed by; empty: the machine's own.
+    """
 
     url: str
     host: str
@@ -47,6 +53,7 @@ class Load:
     requests: int
     timeout: float = 10.0
     seed: int = 1
+    authority: str = ""
     key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
@@ -73,20 +80,25 @@ def refuse_other_machines(url: str) -> None:
         raise ValueError(f"load is sent to loopback only, not to {hostname or url!r}")
 
 
+def connect(load: Load, **options: Any) -> aiohttp.ClientSession:
+    """A session for requests to the target of ``load``: over TLS they are for its host, whatever the address."""
+    trusted = ssl.create_default_context(cafile=load.authority or None)
+    # No limit on connections: waiting for a free one would slow the clock down. What bounds them
+    # is rate x timeout.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=trusted)
+    return aiohttp.ClientSession(connector=connector, headers=load.headers, **options)
+
+
 async def generate(load: Load, stop: asyncio.Event, record: Callable[[Sample], None]) -> int:
     """Send until a bound is reached or ``stop`` is set; return how many requests were sent.
 
     Every request sent has been handed to ``record`` once when this returns.
     """
     rows = varied_rows(load.seed)
-    # No limit on connections: waiting for a free one would slow the clock down. What bounds them
-    # is rate x timeout.
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS)
     timeout = aiohttp.ClientTimeout(total=load.timeout)
-    headers = load.headers | {"Content-Type": "application/json"}
     sent = 0
     async with (
-        aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session,
+        connect(load, timeout=timeout) as session,
         asyncio.TaskGroup() as requests,
     ):
         start_wall, start = time.time(), time.monotonic()
@@ -95,7 +107,7 @@ async def generate(load: Load, stop: asyncio.Event, record: Callable[[Sample], N
             if await _stopped_before(stop, start + due - time.monotonic()):
                 break
             body = json.dumps({"instances": [next(rows)]}).encode()
-            requests.create_task(_send(session, load.url, body, start_wall + due, start + due, record))
+            requests.create_task(_send(session, load, body, start_wall + due, start + due, record))
             sent += 1
     return sent
 
@@ -112,7 +124,7 @@ async def _stopped_before(stop: asyncio.Event, seconds: float) -> bool:
 
 async def _send(
     session: aiohttp.ClientSession,
-    url: str,
+    load: Load,
     body: bytes,
     due_wall: float,
     due: float,
@@ -120,7 +132,7 @@ async def _send(
 ) -> None:
     status, version = 0, ""
     try:
-        async with session.post(url, data=body) as answer:
+        async with session.post(load.url, data=body, headers=JSON, server_hostname=load.host) as answer:
             status = answer.status
             version = answer.headers.get("X-Model-Version", "")
             await answer.read()
@@ -166,13 +178,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m iris_demo.load", description=__doc__, epilog=f"The API key is taken from ${KEY_VARIABLE}."
     )
-    parser.add_argument("--url", default="http://127.0.0.1:30080/v1/predict")
+    parser.add_argument("--url", default="https://127.0.0.1:30443/v1/predict")
     parser.add_argument("--host", default="iris.example.com", help="Host header")
     parser.add_argument("--rate", type=float, default=60.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=60.0, help="stop after this long")
     parser.add_argument("--requests", type=int, default=100_000, help="stop after this many")
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds a request may take")
     parser.add_argument("--seed", type=int, default=1, help="which rows are drawn")
+    parser.add_argument("--authority", default="", help="file with the certificate to trust")
     options = parser.parse_args(arguments)
     try:
         load = Load(**vars(options), key=os.environ.get(KEY_VARIABLE, ""))

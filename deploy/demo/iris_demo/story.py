@@ -10,7 +10,7 @@ from pathlib import Path
 
 from iris_demo import access, cost, counts, judge
 from iris_demo.judge import PROMOTED, ROLLED_BACK, UNDECIDED, Expectation, Report
-from iris_demo.kube import DEPLOYMENTS, RELEASES, Kube, Object, connect
+from iris_demo.kube import DEPLOYMENTS, RELEASES, Kube, Object, connect, local_authority
 from iris_demo.load import Load
 from iris_demo.observations import ReleaseSeen
 from iris_demo.result import Operator, Result
@@ -28,7 +28,7 @@ SETTLE_SECONDS = 3.0
 IDLE_SECONDS = 10.0
 # Bounds of the load should the demo itself be stopped from stopping it.
 LONGEST_RUN_SECONDS = 1500.0
-PREDICT_URL = "http://127.0.0.1:30080/v1/predict"
+PREDICT_URL = "https://127.0.0.1:30443/v1/predict"
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ async def run(plan: Plan, screen: Screen) -> Result:
         rate=plan.rate,
         seconds=LONGEST_RUN_SECONDS,
         requests=int(LONGEST_RUN_SECONDS * plan.rate),
+        authority=str(local_authority()),
     )
     async with connect(plan.kubeconfig) as kube:
         await _start_clean(kube, namespace, name, screen)

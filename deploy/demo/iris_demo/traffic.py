@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from iris_demo.load import KEY_VARIABLE, Load
+from iris_demo.load import KEY_VARIABLE, Load, connect
 from iris_demo.rows import varied_rows
 from iris_demo.samples import Sample, decode
 
@@ -104,10 +104,10 @@ async def first_answer(load: Load, seconds: float) -> None:
     """
     good = 0
     body = {"instances": [next(varied_rows(load.seed))]}
-    async with asyncio.timeout(seconds), aiohttp.ClientSession(headers=load.headers) as session:
+    async with asyncio.timeout(seconds), connect(load) as session:
         while True:
             try:
-                async with session.post(load.url, json=body) as answer:
+                async with session.post(load.url, json=body, server_hostname=load.host) as answer:
                     good = good + 1 if answer.status == HTTPStatus.OK else 0
             except aiohttp.ClientError:
                 good = 0

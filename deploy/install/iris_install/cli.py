@@ -3,7 +3,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from iris_install import credentials, overlay, rollout
+from iris_install import certificate, credentials, grafana, overlay, rollout
 from iris_install.errors import InstallError
 from iris_install.kubectl import LOCAL_CONTEXT, Kubectl, connect, find_kubectl
 from iris_local import catalog
@@ -33,13 +33,15 @@ def _deploy(options: argparse.Namespace) -> None:
     if local and not options.operator_image:
         _build_operator()
     _make_secrets(kubectl)
+    if local:
+        _make_certificate(kubectl)
     # Forced: what an earlier hand changed in these objects is set back, as the checkout is their source.
     applied = kubectl.text(
         "apply", "--server-side", "--field-manager=iris-install", "--force-conflicts", "--filename=-", stdin=rendered
     )
     changed = [line for line in applied.splitlines() if not line.endswith("unchanged")]
     print(f"Applied {len(changed)} objects; waiting for them to run.", flush=True)
-    rollout.wait(kubectl, options.timeout, say=lambda line: print(line, flush=True))
+    rollout.wait(kubectl, options.timeout, say=lambda line: print(line, flush=True), overlay=name)
     print("Installed. Next: kubectl apply a release, then kubectl get imr --watch", flush=True)
 
 
@@ -66,6 +68,15 @@ def _make_secrets(kubectl: Kubectl) -> None:
     kubectl.text("apply", "--server-side", "--field-manager=iris-install", f"--filename={namespaces}")
     for name, outcome in credentials.ensure(kubectl).items():
         print(f"Secret {credentials.NAMESPACE}/{name}: {outcome}", flush=True)
+    print(f"Secret {grafana.NAMESPACE}/{grafana.SECRET}: {grafana.ensure(kubectl)}", flush=True)
+
+
+def _make_certificate(kubectl: Kubectl) -> None:
+    secret = certificate.to_text(Paths(cache_root()).pki)
+    kubectl.text(
+        *("apply", "--server-side", "--field-manager=iris-install", "--force-conflicts", "--filename=-"), stdin=secret
+    )
+    print(f"Secret {credentials.NAMESPACE}/{certificate.NAME}: signed by the local authority", flush=True)
 
 
 def _operator_image(options: argparse.Namespace, *, local: bool) -> str:

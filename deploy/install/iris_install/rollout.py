@@ -30,8 +30,16 @@ WORKLOADS = (
     Workload("statefulset", "postgres", "iris"),
     Workload("deployment", "redis", "iris"),
     Workload("deployment", "prometheus", "iris-system"),
+    Workload("deployment", "alertmanager", "iris-system"),
     Workload("deployment", "iris-operator", "iris-system"),
 )
+# What an overlay brings beside these.
+BESIDE = {
+    "local": (
+        Workload("deployment", "victorialogs", "iris-logs"),
+        Workload("daemonset", "otelcol", "iris-logs"),
+    ),
+}
 
 
 class Cluster(Protocol):
@@ -52,8 +60,15 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
-def wait(cluster: Cluster, seconds: float, say: Callable[[str], None], clock: Clock | None = None) -> None:
-    """Returns when every workload runs as it was applied.
+def wait(
+    cluster: Cluster,
+    seconds: float,
+    say: Callable[[str], None],
+    clock: Clock | None = None,
+    *,
+    overlay: str = "production",
+) -> None:
+    """Returns when every workload of the overlay runs as it was applied.
 
     Raises:
         InstallError: one does not after `seconds`, or the API server has stopped answering.
@@ -62,7 +77,7 @@ def wait(cluster: Cluster, seconds: float, say: Callable[[str], None], clock: Cl
     cluster.text("wait", "--for=condition=Established", CRD, "--timeout=60s")
     started = heard = clock.now()
     said: dict[Workload, str] = {}
-    waiting = list(WORKLOADS)
+    waiting = [*WORKLOADS, *BESIDE.get(overlay, ())]
     while True:
         try:
             states = {workload: _state(cluster, workload) for workload in waiting}
@@ -98,12 +113,17 @@ def _state(cluster: Cluster, workload: Workload) -> _State:
             "get", workload.kind, workload.name, f"--namespace={workload.namespace}", _TIMEOUT, "--output=json"
         )
     )
-    status, wanted = item.get("status", {}), item["spec"]["replicas"]
+    status = item.get("status", {})
     if status.get("observedGeneration", 0) < item["metadata"]["generation"]:
         return _State("not seen by its controller yet", done=False)
     # Pods of an earlier template may be ready while the new ones are not.
-    ready = min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0))
-    if ready >= wanted and status.get("replicas", 0) == wanted:
+    if workload.kind == "daemonset":
+        wanted = there = status.get("desiredNumberScheduled", 0)
+        ready = min(status.get("numberReady", 0), status.get("updatedNumberScheduled", 0))
+    else:
+        wanted, there = item["spec"]["replicas"], status.get("replicas", 0)
+        ready = min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0))
+    if ready >= wanted and there == wanted:
         return _State(f"{ready} of {wanted} ready", done=True)
     pods = json.loads(
         cluster.text("get", "pods", f"--namespace={workload.namespace}", _selector(workload), _TIMEOUT, "--output=json")

@@ -22,6 +22,9 @@ def program_images(builds: Mapping[str, Path]) -> list[Image]:
         "coredns": f"localhost/coredns:{components.get('coredns').version}",
         "traefik": f"localhost/traefik:{components.get('traefik').version}",
         "prometheus": f"localhost/prometheus:v{components.get('prometheus').version}",
+        "alertmanager": f"localhost/alertmanager:v{components.get('alertmanager').version}",
+        "otelcol": f"localhost/otelcol:{components.get('otelcol').version}",
+        "victorialogs": f"localhost/victorialogs:v{components.get('victorialogs').version}",
     }
     return [program_image(names[component], build) for component, build in builds.items() if component in names]
 

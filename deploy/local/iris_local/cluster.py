@@ -133,7 +133,7 @@ class Cluster:
         self._load_programs(["coredns", "traefik"], builds, runtime)
         with self._progress.step("wait for DNS and Ingress", expected=20):
             addons.wait(kubectl, lambda: self._supervisor.require(SERVERS))
-        self._load_programs(["prometheus"], builds, runtime)
+        self._load_programs(["prometheus", "alertmanager", "victorialogs", "otelcol"], builds, runtime)
         base.result()
         for image, built in ready:
             built.result()

@@ -110,6 +110,23 @@ COMPONENTS: Mapping[str, Component] = {
             stamps=(("github.com/prometheus/common/version.Version", "3.13.5"),),
         ),
         Component(
+            "alertmanager",
+            "0.34.2",
+            expected=40,
+            package="github.com/prometheus/alertmanager/cmd/alertmanager",
+            stamps=(("github.com/prometheus/common/version.Version", "0.34.2"),),
+            grafts=(
+                # Its pages are made by npm; the module has only what they are made of.
+                Graft(
+                    folder="alertmanager",
+                    module="github.com/prometheus/alertmanager",
+                    version="v0.34.2",
+                    checksum="h1:4oOnHs4J41X9n+7MucFjA3I5i5MtasjWTnIY27q5Qkw=",
+                    leave_out=("ui/*", "doc/*", "docs/*", "examples/*", "*_test.go"),
+                ),
+            ),
+        ),
+        Component(
             "promtool",
             "3.13.5",
             expected=60,
@@ -118,10 +135,33 @@ COMPONENTS: Mapping[str, Component] = {
             tags="remove_all_sd,enable_kubernetes_sd",
             stamps=(("github.com/prometheus/common/version.Version", "3.13.5"),),
         ),
+        Component(
+            "kubeconform",
+            "0.8.0",
+            expected=15,
+            package="github.com/yannh/kubeconform/cmd/kubeconform",
+            stamps=(("main.version", "0.8.0"),),
+        ),
+        Component(
+            "otelcol",
+            "0.160.0",
+            expected=165,
+            stamps=(("main.version", "0.160.0"),),
+        ),
+        Component(
+            "victorialogs",
+            # Of the day on which the pinned commit was made, after 1.51.0.
+            "1.51.1-20260624",
+            expected=20,
+            package="github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs",
+            stamps=(
+                ("github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version", "victoria-logs-v1.51.1-20260624"),
+            ),
+        ),
     )
 }
-# In the order in which the cluster needs them. promtool is for people and tests.
-CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus")
+# In the order in which the cluster needs them. promtool and kubeconform are for people and tests.
+CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus", "alertmanager", "victorialogs", "otelcol")
 
 
 def get(name: str) -> Component:

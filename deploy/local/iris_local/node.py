@@ -24,7 +24,8 @@ ADDRESSES = Addresses(
 )
 # The file in the cluster's folder that says what the kernel's settings were before.
 NETWORK_NOTES = "before.json"
-_KUBELET_PORT = 11250
+# The usual one: the address that it listens on is the cluster's own, and Prometheus looks there in any cluster.
+KUBELET_PORT = 10250
 _RESOLVERS = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
 _PATIENCE = 60.0
 
@@ -78,6 +79,8 @@ class Node:
                 f"--cert-dir={self.paths.cluster / 'kubelet' / 'pki'}",
                 f"--hostname-override={NODE}",
                 f"--node-ip={network.NODE_ADDRESS}",
+                # For cAdvisor, which asks containerd whose containers it measures and looks nowhere else.
+                f"--containerd={self.paths.containerd_socket}",
             ],
             inputs=[kubelet],
         )
@@ -137,7 +140,7 @@ def kubelet_configuration(paths: Paths) -> Mapping[str, Any]:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": network.NODE_ADDRESS,
-        "port": _KUBELET_PORT,
+        "port": KUBELET_PORT,
         "healthzBindAddress": "127.0.0.1",
         "healthzPort": 11248,
         "authentication": {
@@ -152,7 +155,7 @@ def kubelet_configuration(paths: Paths) -> Mapping[str, Any]:
         "clusterDomain": "cluster.local",
         "clusterDNS": [network.DNS_SERVICE],
         "resolvConf": str(next((path for path in _RESOLVERS if path.exists()), "")),
-        "podLogsDir": str(paths.cluster / "pod-logs"),
+        "podLogsDir": str(paths.pod_logs),
         "volumePluginDir": str(paths.cluster / "volume-plugins"),
         "maxPods": 110,
         # One machine with either version of control groups, with or without swap and systemd.

@@ -62,9 +62,24 @@ class Paths:
         return self.cluster / "logs"
 
     @property
+    def pod_logs(self) -> Path:
+        """Where the kubelet keeps the logs of pods, apart from those of another cluster on this machine."""
+        return self.cluster / "pod-logs"
+
+    @property
+    def shipping(self) -> Path:
+        """What the shipper of logs notes on the node: it outlives its pods, and ends with the cluster."""
+        return self.cluster / "shipping"
+
+    @property
     def pki(self) -> Path:
         """Keys and certificates of the running cluster."""
         return self.cluster / "pki"
+
+    @property
+    def ingress_authority(self) -> Path:
+        """The certificate to trust when asking the Ingress controller by HTTPS."""
+        return self.pki / "ingress-ca.crt"
 
     @property
     def containerd_socket(self) -> Path:

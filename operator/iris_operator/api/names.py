@@ -11,6 +11,8 @@ SINGULAR = "irismodelrelease"
 SHORT_NAME = "imr"
 
 FIELD_MANAGER = "iris-operator"
+# Holds the number of pods of a Deployment that an autoscaler scales, from when we let go of it until that changes it.
+REPLICAS_MANAGER = "iris-operator-replicas"
 FINALIZER = f"{GROUP}/release"
 
 LABEL_RELEASE = f"{GROUP}/release"
@@ -36,6 +38,11 @@ METRICS_PORT = 9100
 def workload_name(release: str, revision: str) -> str:
     """Name of the Deployment that runs one revision of a release."""
     return f"{release}-{revision}"
+
+
+def autoscaler_name(release: str) -> str:
+    """Name of the HorizontalPodAutoscaler of a release: one, whichever revision it scales."""
+    return release
 
 
 def stable_service(release: str) -> str:

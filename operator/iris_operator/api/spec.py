@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from iris_operator.api.base import ApiModel
 from iris_operator.api.durations import DURATION_PATTERN, parse_duration
@@ -73,10 +73,40 @@ class Model(ApiModel):
         return image
 
 
+class Autoscaling(ApiModel):
+    """How many pods carry all of the traffic, by how busy their processors are."""
+
+    min_replicas: int = Field(default=1, ge=1, le=1000, description="Fewest pods that carry all of the traffic.")
+    max_replicas: int = Field(ge=1, le=1000, description="Most pods that carry all of the traffic.")
+    target_cpu_utilization: int = Field(
+        default=70,
+        ge=1,
+        le=1000,
+        alias="targetCPUUtilizationPercentage",
+        description="Mean use of the processors that is aimed at, in percent of what the container requests.",
+    )
+
+    @model_validator(mode="after")
+    def _some_room(self) -> Autoscaling:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"minReplicas {self.min_replicas} is above maxReplicas {self.max_replicas}")
+        return self
+
+
 class Serving(ApiModel):
     """How the pods of every revision run."""
 
-    replicas: int = Field(default=1, ge=1, le=1000, description="Pods that carry all of the traffic.")
+    replicas: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Pods that carry all of the traffic; with autoscaling, what to begin with.",
+    )
+    autoscaling: Autoscaling | None = Field(
+        default=None,
+        description="Scale stable with a HorizontalPodAutoscaler; needs requests.cpu in resources.",
+        json_schema_extra=_rule("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas"),
+    )
     port: int = Field(default=8000, ge=1, le=65535, description="Port on which the container serves predictions.")
     resources: KubernetesObject = Field(default_factory=dict, description="Requests and limits of the container.")
     env: list[KubernetesObject] = Field(default_factory=list, max_length=100, description="Environment variables.")
@@ -86,6 +116,13 @@ class Serving(ApiModel):
     image_pull_secrets: list[KubernetesObject] = Field(
         default_factory=list, max_length=10, description="Secrets for the image registry, by name."
     )
+
+    @model_validator(mode="after")
+    def _measurable(self) -> Serving:
+        # What Kubernetes takes over as it is has no schema, so that no CEL rule can look into it.
+        if self.autoscaling and "cpu" not in (self.resources.get("requests") or {}):
+            raise ValueError("autoscaling is in percent of resources.requests.cpu, which is not given")
+        return self
 
 
 class IngressOptions(ApiModel):

@@ -115,6 +115,7 @@ class RolloutStatus(ApiModel):
     started_at: datetime | None = None
     step_started_at: datetime | None = Field(default=None, description="When the step's weight was confirmed.")
     confirmed_weight: int = Field(default=0, description="Weight that the current step has earned and got.")
+    earned_pods: int = Field(default=0, description="Canary pods that were ready when the current step was given.")
     waiting_since: datetime | None = Field(default=None, description="Since when a revision is awaited to be ready.")
     hold_since: datetime | None = Field(default=None, description="Since when no verdict lets the step go on.")
     settled_at: datetime | None = Field(default=None, description="When the last traffic change was verified.")

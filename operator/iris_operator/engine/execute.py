@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from iris_operator.api import names
+from iris_operator.engine.guards import AUTOSCALER, AUTOSCALING, BUDGET, POLICY, autoscaler, budget
 from iris_operator.engine.manifests import deployment, service
 from iris_operator.engine.ports import Objects, Router
 from iris_operator.engine.release import Inputs, Release
-from iris_operator.rollout.decision import Action, ApplyWorkload, DeleteWorkload, PointService, SetWeight
+from iris_operator.rollout.decision import (
+    Action,
+    ApplyWorkload,
+    Autoscale,
+    DeleteWorkload,
+    PointService,
+    Protect,
+    SetWeight,
+    StopAutoscaling,
+    Unprotect,
+)
 
 
 class UnknownRevision(Exception):
@@ -41,21 +52,31 @@ class Executor:
                         f"what revision {ref.revision} is made of is unknown: the annotation {names.ANNOTATION_INPUTS} "
                         f"of its Deployment was changed. Apply version {ref.version} again, or delete the Deployment"
                     )
-                await self._objects.apply(deployment(release, made_of, role, replicas, retired_at))
+                wanted = deployment(release, made_of, role, replicas, retired_at)
+                await (self._objects.apply_unscaled(wanted) if replicas is None else self._objects.apply(wanted))
             case DeleteWorkload(revision):
-                await self._objects.delete(
-                    {
-                        "apiVersion": "apps/v1",
-                        "kind": "Deployment",
-                        "metadata": {
-                            "name": names.workload_name(release.name, revision),
-                            "namespace": release.namespace,
-                        },
-                    }
-                )
-            case PointService("stable", revision):
-                await self._objects.apply(service(release, names.stable_service(release.name), revision))
-            case PointService("canary", revision):
-                await self._objects.apply(service(release, names.canary_service(release.name), revision))
+                await self._delete(release, "apps/v1", "Deployment", names.workload_name(release.name, revision))
+            case PointService(backend, revision):
+                name = names.stable_service if backend == "stable" else names.canary_service
+                await self._objects.apply(service(release, name(release.name), revision))
             case SetWeight(weight):
                 await self._router.set_weight(release, weight)
+            case _:
+                await self._guard(release, action)
+
+    async def _guard(self, release: Release, action: Autoscale | StopAutoscaling | Protect | Unprotect) -> None:
+        match action:
+            case Autoscale(revision, shrinks):
+                scaling = release.spec.serving.autoscaling
+                assert scaling is not None, "asked for only where the spec has it"  # noqa: S101 - an invariant of `decide`
+                await self._objects.apply(autoscaler(release, scaling, revision, shrinks=shrinks))
+            case StopAutoscaling():
+                await self._delete(release, AUTOSCALING, AUTOSCALER, names.autoscaler_name(release.name))
+            case Protect(revision, at_least):
+                await self._objects.apply(budget(release, revision, at_least))
+            case Unprotect(revision):
+                await self._delete(release, POLICY, BUDGET, names.workload_name(release.name, revision))
+
+    async def _delete(self, release: Release, api_version: str, kind: str, name: str) -> None:
+        metadata = {"namespace": release.namespace, "name": name}
+        await self._objects.delete({"apiVersion": api_version, "kind": kind, "metadata": metadata})

@@ -12,12 +12,16 @@ _USER = 10001
 # New requests still arrive while the routers learn that a pod goes: it answers them for this long.
 _LEAVE_SECONDS = 5
 _GRACE_SECONDS = 30
+_ZONE = "topology.kubernetes.io/zone"
 
 
 def deployment(
-    release: Release, inputs: Inputs, role: str, replicas: int, retired_at: datetime | None
+    release: Release, inputs: Inputs, role: str, replicas: int | None, retired_at: datetime | None
 ) -> dict[str, Any]:
-    """The Deployment of one revision. Its role is a label of the Deployment alone: a new role restarts no pod."""
+    """The Deployment of one revision. Its role is a label of the Deployment alone: a new role restarts no pod.
+
+    Without `replicas` it says nothing of their number, which is then somebody else's to decide.
+    """
     ref = inputs.ref
     selector = {names.LABEL_RELEASE: release.name, names.LABEL_REVISION: ref.revision}
     identity = {**selector, names.LABEL_VERSION: ref.version, "app.kubernetes.io/name": release.name}
@@ -35,19 +39,19 @@ def deployment(
             "ownerReferences": [release.owner],
         },
         "spec": {
-            "replicas": replicas,
+            **({} if replicas is None else {"replicas": replicas}),
             "revisionHistoryLimit": 1,
             "selector": {"matchLabels": selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": {**release.labels, **identity}},
-                "spec": _pod_spec(inputs),
+                "spec": _pod_spec(inputs, selector),
             },
         },
     }
 
 
-def _pod_spec(inputs: Inputs) -> dict[str, Any]:
+def _pod_spec(inputs: Inputs, selector: dict[str, str]) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -58,12 +62,23 @@ def _pod_spec(inputs: Inputs) -> dict[str, Any]:
             "runAsGroup": _USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        # A node or a zone that goes takes as few pods of a revision with it as can be; full ones are no reason to wait.
+        "topologySpreadConstraints": [_spread("kubernetes.io/hostname", selector), _spread(_ZONE, selector)],
         "containers": [_container(inputs)],
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
     }
     if inputs.serving.image_pull_secrets:
         spec["imagePullSecrets"] = inputs.serving.image_pull_secrets
     return spec
+
+
+def _spread(topology: str, selector: dict[str, str]) -> dict[str, Any]:
+    return {
+        "maxSkew": 1,
+        "topologyKey": topology,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector},
+    }
 
 
 def _container(inputs: Inputs) -> dict[str, Any]:

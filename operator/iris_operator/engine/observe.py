@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,11 +11,12 @@ from iris_operator.analysis.judge import Judgement
 from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
 from iris_operator.engine.drift import says
+from iris_operator.engine.guards import autoscaler, budget
 from iris_operator.engine.manifests import deployment, service
 from iris_operator.engine.pods import crash_of, is_ready, waiting_of
 from iris_operator.engine.ports import Children, Json
 from iris_operator.engine.release import Inputs, Release
-from iris_operator.rollout.observation import Backend, Observation, Route, Workload
+from iris_operator.rollout.observation import Autoscaler, Backend, Budget, Observation, Route, Workload
 
 
 def observe(release: Release, children: Children, route: Route) -> Observation:
@@ -36,6 +37,8 @@ def observe(release: Release, children: Children, route: Route) -> Observation:
         stable=_backend(release, names.stable_service(release.name), children, revision_of_pod),
         canary=_backend(release, names.canary_service(release.name), children, revision_of_pod),
         route=route,
+        autoscaler=_autoscaler(release, children),
+        budgets=dict(_budgets(release, children)),
         deleting=release.deleting,
         approved=release.annotations.get(names.ANNOTATION_APPROVED),
         retry=release.annotations.get(names.ANNOTATION_RETRY),
@@ -83,7 +86,38 @@ def _workload(release: Release, item: Json, pods: Collection[Json], inputs: Mapp
         crash=next(filter(None, map(crash_of, mine)), ""),
         waiting=next(filter(None, map(waiting_of, mine)), _progress(item)),
         retired_at=retired_at,
+        scaled_by_us=_applied_by_us(item, "f:spec", "f:replicas"),
     )
+
+
+def _autoscaler(release: Release, children: Children) -> Autoscaler | None:
+    item = next(iter(children.autoscalers), None)
+    if item is None:
+        return None
+    spec, scaling = item["spec"], release.spec.serving.autoscaling
+    revision = str(spec["scaleTargetRef"]["name"]).removeprefix(names.workload_name(release.name, ""))
+    shrinks = spec.get("behavior", {}).get("scaleDown", {}).get("selectPolicy") != "Disabled"
+    intact = scaling is not None and says(item, autoscaler(release, scaling, revision, shrinks=shrinks))
+    return Autoscaler(revision=revision, shrinks=shrinks, intact=intact)
+
+
+def _budgets(release: Release, children: Children) -> Iterator[tuple[str, Budget]]:
+    for item in children.budgets:
+        revision, at_least = _label(item, names.LABEL_REVISION), item["spec"].get("minAvailable")
+        yield revision, Budget(at_least=at_least, intact=says(item, budget(release, revision, at_least)))
+
+
+def _applied_by_us(item: Json, *path: str) -> bool:
+    """Is the field ours by our last apply?"""
+    for entry in item["metadata"].get("managedFields", []):
+        if (entry["manager"], entry["operation"]) != (names.FIELD_MANAGER, "Apply") or entry.get("subresource"):
+            continue
+        fields: Any = entry["fieldsV1"]
+        for step in path:
+            fields = fields.get(step) if isinstance(fields, Mapping) else None
+        if fields is not None:
+            return True
+    return False
 
 
 def _backend(release: Release, name: str, children: Children, revision_of_pod: Mapping[str, str]) -> Backend:

@@ -18,6 +18,13 @@ def is_ready(pod: Json) -> bool:
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
+def restarts_of(pod: Json) -> int:
+    """How often the kubelet started a container of the pod again."""
+    return sum(
+        int(container.get("restartCount", 0)) for container in pod.get("status", {}).get("containerStatuses", [])
+    )
+
+
 def crash_of(pod: Json) -> str:
     """How a container of the pod died, in words; empty when none did."""
     for container in pod.get("status", {}).get("containerStatuses", []):

@@ -47,6 +47,8 @@ class Children:
     services: Collection[Json] = field(default_factory=tuple)
     pods: Collection[Json] = field(default_factory=tuple)
     endpoint_slices: Collection[Json] = field(default_factory=tuple)
+    autoscalers: Collection[Json] = field(default_factory=tuple)
+    budgets: Collection[Json] = field(default_factory=tuple)
 
 
 class Store(Protocol):
@@ -68,6 +70,9 @@ class Objects(Protocol):
 
     async def apply(self, manifest: Json) -> None:
         """Server-side apply as the operator's field manager: fields of others stay."""
+
+    async def apply_unscaled(self, manifest: Json) -> None:
+        """Apply a manifest without `spec.replicas`, and let go of their number: it stays what it is."""
 
     async def delete(self, manifest: Json) -> None:
         """Delete; one that is gone already is fine."""

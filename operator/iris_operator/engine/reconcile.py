@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from iris_operator.api.status import ReleaseStatus
 from iris_operator.engine.execute import Executor, UnknownRevision
@@ -25,6 +26,7 @@ from iris_operator.engine.ports import (
     Watched,
 )
 from iris_operator.engine.release import BrokenRelease, Inputs, Release, parse_release, parse_status
+from iris_operator.engine.sighting import Sighting, sight
 from iris_operator.rollout.decide import decide, judgement_due
 from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.report import degraded
@@ -42,12 +44,25 @@ _REASONS: Mapping[type[Exception], str] = {
 }
 
 
+class Result(StrEnum):
+    """How a pass ended: all of it was done, somebody else was faster, or something was in its way."""
+
+    DONE = "done"
+    CONFLICT = "conflict"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """When to look again, in seconds, and whether the resource is gone or may go."""
+    """When to look again, in seconds, whether the resource is gone or may go, and what there is to measure.
+
+    `sighting` is None for a pass that did not get as far as to know anything new.
+    """
 
     wake_after: float
     finished: bool = False
+    result: Result = Result.DONE
+    sighting: Sighting | None = None
 
 
 @dataclass(frozen=True)
@@ -79,10 +94,10 @@ class Reconciler:
             return await self._pass(body)
         except Conflict:
             log.info("changed while it was read; deciding again", extra=_where(namespace, name))
-            return Outcome(0.2)
+            return Outcome(0.2, result=Result.CONFLICT)
         except Unavailable as error:
             log.warning("the API server is not available: %s", error, extra=_where(namespace, name))
-            return Outcome(error.retry_after)
+            return Outcome(error.retry_after, result=Result.FAILED)
         except tuple(_REASONS) as error:
             return await self._degrade(body, _REASONS[type(error)], str(error))
         except Exception as error:
@@ -110,7 +125,8 @@ class Reconciler:
         finally:
             # The intent is stored, so it will be carried out: people hear of it also when this attempt failed.
             await self._tell(release, decision)
-        return Outcome(decision.wake_after, finished=decision.deleted)
+        sighting = sight(decision.status, observation.workloads.values(), children)
+        return Outcome(decision.wake_after, finished=decision.deleted, sighting=sighting)
 
     async def _store(self, body: Json, before: ReleaseStatus, after: ReleaseStatus) -> None:
         if after != before:
@@ -136,6 +152,7 @@ class Reconciler:
     async def _degrade(self, body: Json, reason: str, message: str) -> Outcome:
         """Nothing moves; the status says why."""
         metadata = body["metadata"]
+        sighting = None
         try:
             fresh = await self._read(metadata["namespace"], metadata["name"])
             if fresh is None:
@@ -150,6 +167,7 @@ class Reconciler:
                     extra={**_where(metadata["namespace"], metadata["name"]), "reason": reason},
                 )
                 await self._ports.store.write_status(fresh, after.to_json())
+            sighting = Sighting(after)
         except (Conflict, Forbidden, Unavailable) as error:
             log.warning(
                 "could not say that the release is degraded: %s",
@@ -158,7 +176,7 @@ class Reconciler:
             )
         # A release that is being deleted and cannot be understood has nothing that we could take apart in order.
         broken_and_going = reason == "InvalidSpec" and "deletionTimestamp" in metadata
-        return Outcome(RETRY_SECONDS, finished=broken_and_going)
+        return Outcome(RETRY_SECONDS, finished=broken_and_going, result=Result.FAILED, sighting=sighting)
 
 
 def _readable_status(body: Json) -> ReleaseStatus:

@@ -14,6 +14,9 @@ from iris_operator.api import names
 from iris_operator.api.spec import Model, ReleaseSpec, Serving
 from iris_operator.api.status import ReleaseStatus, RevisionRef
 
+# Another number of pods is no other revision.
+_NUMBER_OF_PODS = ("replicas", "autoscaling")
+
 
 class BrokenRelease(Exception):
     """A release that cannot be understood (stored under an older CRD, say); the message names the fields."""
@@ -21,7 +24,7 @@ class BrokenRelease(Exception):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a revision's pods are made of. Its hash is the revision; replicas are no part of it."""
+    """What a revision's pods are made of. Its hash is the revision; how many they are is no part of it."""
 
     model: Model
     serving: Serving
@@ -33,7 +36,7 @@ class Inputs:
 
     def to_text(self) -> str:
         """Canonical JSON, the text that is hashed and kept on the Deployment."""
-        serving = {key: value for key, value in self.serving.to_json().items() if key != "replicas"}
+        serving = {key: value for key, value in self.serving.to_json().items() if key not in _NUMBER_OF_PODS}
         return json.dumps({"model": self.model.to_json(), "serving": serving}, sort_keys=True, separators=(",", ":"))
 
     @classmethod

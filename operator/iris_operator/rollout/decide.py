@@ -18,8 +18,10 @@ from iris_operator.rollout.observation import Observation
 from iris_operator.rollout.plan import Plan, seconds_since, steps_of
 from iris_operator.rollout.progressing import progressing
 from iris_operator.rollout.promoting import promoting
+from iris_operator.rollout.protecting import protect
 from iris_operator.rollout.report import report
 from iris_operator.rollout.rolling_back import rolling_back
+from iris_operator.rollout.scaling import autoscale
 from iris_operator.rollout.upkeep import retire
 
 _STAGES: Mapping[Stage, Callable[[Plan], Decision]] = {
@@ -49,6 +51,8 @@ def decide(observation: Observation, now: datetime) -> Decision:
         message = f"the status says stage {stage} and names no {missing} revision; nothing moves until it is mended"
         return report(plan, plan.done("InconsistentStatus", message))
     if stage is not Stage.INITIALIZING:
+        autoscale(plan)
+        protect(plan)
         retire(plan)
     return report(plan, _STAGES[stage](plan))
 

@@ -15,7 +15,8 @@ class ApplyWorkload:
 
     ref: RevisionRef
     role: Literal["stable", "canary", "retired"]
-    replicas: int
+    replicas: int | None
+    """None leaves their number to the autoscaler."""
     retired_at: datetime | None = None
 
 
@@ -41,7 +42,35 @@ class SetWeight:
     weight: int
 
 
-Action = ApplyWorkload | DeleteWorkload | PointService | SetWeight
+@dataclass(frozen=True)
+class Autoscale:
+    """Make the release's autoscaler scale this revision, and let it take pods away or only add some."""
+
+    revision: str
+    shrinks: bool
+
+
+@dataclass(frozen=True)
+class StopAutoscaling:
+    """Remove the release's autoscaler."""
+
+
+@dataclass(frozen=True)
+class Protect:
+    """Let a drain take pods of the revision only while so many stay; None is all but one."""
+
+    revision: str
+    at_least: int | None
+
+
+@dataclass(frozen=True)
+class Unprotect:
+    """Remove the revision's budget."""
+
+    revision: str
+
+
+Action = ApplyWorkload | DeleteWorkload | PointService | SetWeight | Autoscale | StopAutoscaling | Protect | Unprotect
 
 
 @dataclass(frozen=True)

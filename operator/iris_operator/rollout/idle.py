@@ -5,6 +5,7 @@ from __future__ import annotations
 from iris_operator.api.status import Stage, StepStatus
 from iris_operator.rollout.decision import Decision, SetWeight
 from iris_operator.rollout.plan import POLL_SECONDS, Plan, enter, steps_of
+from iris_operator.rollout.scaling import pods_for_all
 from iris_operator.rollout.upkeep import keep_service, keep_workload
 
 
@@ -28,7 +29,8 @@ def idle(plan: Plan) -> Decision:
 def _keep_serving(plan: Plan) -> None:
     stable = plan.status.stable
     assert stable is not None, "stage Idle is entered with a stable revision"  # noqa: S101 - as above
-    keep_workload(plan, stable, "stable", plan.o.spec.serving.replicas)
+    pods = pods_for_all(plan)
+    keep_workload(plan, stable, "stable", pods)
     keep_service(plan, "stable", stable.revision)
     route = plan.o.route
     if not route.exists or not route.intact or route.weight != 0:
@@ -36,7 +38,7 @@ def _keep_serving(plan: Plan) -> None:
         plan.act(SetWeight(0))
         plan.wake(0)
     seen = plan.o.workloads.get(stable.revision)
-    if seen is None or seen.ready < plan.o.spec.serving.replicas:
+    if seen is None or seen.ready < pods:
         plan.wake(POLL_SECONDS)
 
 

@@ -6,12 +6,13 @@ from iris_operator.api.durations import format_duration
 from iris_operator.api.status import Outcome, Stage
 from iris_operator.rollout.decision import ApplyWorkload, Decision, SetWeight
 from iris_operator.rollout.plan import POLL_SECONDS, Plan, enter, limit_of, remember, seconds_since
+from iris_operator.rollout.scaling import pods_for_all
 from iris_operator.rollout.upkeep import keep_service, keep_workload
 
 
 def initializing(plan: Plan) -> Decision:
     """Bring the target up, then its Service, then the route: nobody is routed to a pod that is not ready."""
-    target, replicas = plan.o.target, plan.o.spec.serving.replicas
+    target, replicas = plan.o.target, pods_for_all(plan)
     for revision, workload in plan.o.workloads.items():
         if revision != target.revision and workload.replicas > 0:
             plan.act(ApplyWorkload(workload.ref, "retired", 0, plan.now))
@@ -39,7 +40,7 @@ def initializing(plan: Plan) -> Decision:
 
 
 def _wait_for_pods(plan: Plan) -> Decision:
-    target, replicas = plan.o.target, plan.o.spec.serving.replicas
+    target, replicas = plan.o.target, pods_for_all(plan)
     seen = plan.o.workloads.get(target.revision)
     ready, why = (seen.ready, seen.crash or seen.waiting) if seen else (0, "")
     waited = seconds_since(plan.status.rollout.waiting_since, plan.now)

@@ -27,6 +27,27 @@ class Workload:
     waiting: str = ""
     """Why its pods are not ready, in words."""
     retired_at: datetime | None = None
+    scaled_by_us: bool = True
+    """Is the number of its pods the operator's field, or did it let go of it?"""
+
+
+@dataclass(frozen=True)
+class Autoscaler:
+    """The release's HorizontalPodAutoscaler."""
+
+    revision: str
+    """Whose pods it scales."""
+    shrinks: bool = True
+    intact: bool = True
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The disruption budget of one revision."""
+
+    at_least: int | None
+    """Pods that a drain must leave; None is all but one."""
+    intact: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,6 +92,9 @@ class Observation:
     stable: Backend = field(default_factory=lambda: Backend(selects=None))
     canary: Backend = field(default_factory=lambda: Backend(selects=None))
     route: Route = field(default_factory=lambda: Route(exists=False))
+    autoscaler: Autoscaler | None = None
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    """By revision."""
     judgement: Judgement | None = None
     """A judgement made in this very pass; None when it was not time for one."""
     judged_through: datetime | None = None

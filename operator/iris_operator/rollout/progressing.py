@@ -9,6 +9,7 @@ from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
 from iris_operator.rollout.decision import Decision, SetWeight
 from iris_operator.rollout.plan import POLL_SECONDS, Plan, capacity, enter, limit_of, seconds_since, steps_of
 from iris_operator.rollout.rolling_back import begin_rollback
+from iris_operator.rollout.scaling import pods_for_all
 from iris_operator.rollout.upkeep import keep_service, keep_workload
 
 
@@ -37,7 +38,10 @@ def _failed(plan: Plan, canary: RevisionRef) -> Decision | None:
         return begin_rollback(plan, Outcome.ROLLED_BACK, "Crash", f"version {canary.version}: {seen.crash}")
     # A weight raised by hand is put back below; it is no reason to find pods missing.
     due = min(plan.o.route.weight, max(1, plan.status.rollout.confirmed_weight))
-    needed = capacity(plan.o.spec.serving.replicas, due)
+    needed = capacity(pods_for_all(plan), due)
+    if plan.status.rollout.earned_pods:
+        # Pods that were asked for since (stable has been scaled up) may still start: they are no loss.
+        needed = min(needed, plan.status.rollout.earned_pods)
     if plan.o.route.weight > 0 and (seen is None or seen.ready < needed):
         ready, why = (seen.ready, seen.waiting) if seen else (0, "its Deployment is gone")
         message = f"version {canary.version}: {ready} of {needed} pods ready at weight {plan.o.route.weight}"
@@ -59,13 +63,13 @@ def _advance(plan: Plan, canary: RevisionRef) -> Decision:
         intended = min(intended, plan.status.rollout.confirmed_weight)
     following = steps[index] if index < len(steps) else None
     plan.wake(limit_of(plan.o.spec.rollout.interval))
-    replicas = plan.o.spec.serving.replicas
+    pods = pods_for_all(plan)
     stable = plan.status.stable
     if stable:
-        keep_workload(plan, stable, "stable", replicas)
+        keep_workload(plan, stable, "stable", pods)
         keep_service(plan, "stable", stable.revision)
     # Capacity goes ahead of the weight: pods for the next share are up before it is asked for.
-    wanted = capacity(replicas, following.weight if following else 100)
+    wanted = capacity(pods, following.weight if following else 100)
     seen = plan.o.workloads.get(canary.revision)
     if not keep_workload(plan, canary, "canary", wanted) and seen and not seen.intact:
         _soak_again(plan)
@@ -83,7 +87,7 @@ def _advance(plan: Plan, canary: RevisionRef) -> Decision:
 
 def _shift(plan: Plan, canary: RevisionRef, intended: int) -> Decision:
     """Make the route say what the status intends: a step just begun, one interrupted, or one edited by hand."""
-    needed = capacity(plan.o.spec.serving.replicas, intended)
+    needed = capacity(pods_for_all(plan), intended)
     if intended > plan.o.route.weight and plan.o.canary.serves(canary.revision) < needed:
         plan.wake(POLL_SECONDS)
         return plan.done("WaitingForEndpoints", f"weight {intended} waits for {needed} ready endpoints of the canary")
@@ -135,14 +139,15 @@ def _earn(plan: Plan, canary: RevisionRef, index: int, following: Step) -> Decis
     if waiting:
         return waiting
     plan.update(step=StepStatus(index=index + 1, count=plan.status.step.count))
-    plan.rollout(step_started_at=None, hold_since=None, waiting_since=None)
+    needed = capacity(pods_for_all(plan), following.weight)
+    plan.rollout(step_started_at=None, hold_since=None, waiting_since=None, earned_pods=needed)
     plan.act(SetWeight(following.weight))
     plan.wake(0)
     return plan.done("StepStarted", f"step {index + 1}: weight {following.weight}")
 
 
 def _await_capacity(plan: Plan, canary: RevisionRef, following: Step) -> Decision | None:
-    needed = capacity(plan.o.spec.serving.replicas, following.weight)
+    needed = capacity(pods_for_all(plan), following.weight)
     seen = plan.o.workloads.get(canary.revision)
     serving = plan.o.canary.serves(canary.revision)
     if seen and seen.ready >= needed and serving >= needed:

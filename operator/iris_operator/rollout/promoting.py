@@ -9,12 +9,13 @@ from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
 from iris_operator.rollout.decision import ApplyWorkload, Decision, SetWeight
 from iris_operator.rollout.plan import ALL_TRAFFIC, DRAIN_SECONDS, POLL_SECONDS, Plan, enter, remember, seconds_since
 from iris_operator.rollout.rolling_back import begin_rollback
+from iris_operator.rollout.scaling import pods_for_all
 from iris_operator.rollout.upkeep import keep_service, keep_workload
 
 
 def promoting(plan: Plan) -> Decision:
     """Switch the selector, verify, let the router catch up, give the weight back, swap the roles."""
-    canary, replicas = plan.status.canary, plan.o.spec.serving.replicas
+    canary, pods = plan.status.canary, pods_for_all(plan)
     assert canary is not None, "stage Promoting is entered with a canary"  # noqa: S101 - an invariant of the state machine
     plan.wake(POLL_SECONDS)
     seen = plan.o.workloads.get(canary.revision)
@@ -23,7 +24,7 @@ def promoting(plan: Plan) -> Decision:
         return begin_rollback(plan, Outcome.ROLLED_BACK, "Crash", f"version {canary.version} during promotion: {why}")
     switched = plan.o.stable.selects == canary.revision
     if not switched:
-        keep_workload(plan, canary, "canary", replicas)
+        keep_workload(plan, canary, "canary", pods)
     if not switched and plan.o.route.weight != ALL_TRAFFIC:
         plan.act(SetWeight(ALL_TRAFFIC))
         plan.wake(0)
@@ -54,8 +55,8 @@ def _give_weight_back(plan: Plan) -> Decision:
 
 def _swap_roles(plan: Plan, canary: RevisionRef) -> Decision:
     """The labels first, the status when they are seen: an operator killed in between finds the promotion unfinished."""
-    before, replicas = plan.status.stable, plan.o.spec.serving.replicas
-    swapped = keep_workload(plan, canary, "stable", replicas)
+    before = plan.status.stable
+    swapped = keep_workload(plan, canary, "stable", pods_for_all(plan))
     old = plan.o.workloads.get(before.revision) if before else None
     if old and old.role != "retired":
         plan.act(ApplyWorkload(old.ref, "retired", old.replicas, plan.now))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from iris_operator.api.status import Outcome, Rejected, RevisionRef, Stage, StepStatus
 from iris_operator.rollout.decision import ApplyWorkload, Decision, PointService, SetWeight
 from iris_operator.rollout.plan import DRAIN_SECONDS, POLL_SECONDS, Plan, enter, remember, seconds_since
+from iris_operator.rollout.scaling import pods_for_all
 from iris_operator.rollout.upkeep import keep_workload
 
 
@@ -26,7 +27,7 @@ def rolling_back(plan: Plan) -> Decision:
     canary, kept = plan.status.canary, plan.status.rollout
     assert canary is not None, "stage RollingBack is entered with a canary"  # noqa: S101 - an invariant of the state machine
     if plan.status.stable:
-        keep_workload(plan, plan.status.stable, "stable", plan.o.spec.serving.replicas)
+        keep_workload(plan, plan.status.stable, "stable", pods_for_all(plan))
     plan.wake(POLL_SECONDS)
     if not _withdrawn(plan):
         if _may_withdraw(plan):

@@ -8,18 +8,23 @@ from iris_operator.api.status import RevisionRef
 from iris_operator.rollout.decision import ApplyWorkload, DeleteWorkload, PointService
 from iris_operator.rollout.observation import Workload
 from iris_operator.rollout.plan import Plan, limit_of, seconds_since
+from iris_operator.rollout.scaling import replicas_of
 
 
-def keep_workload(plan: Plan, ref: RevisionRef, role: Literal["stable", "canary"], replicas: int) -> bool:
-    """Ask for the revision's Deployment to be so; True when it already is."""
-    seen = plan.o.workloads.get(ref.revision)
-    if seen and seen.intact and seen.role == role and seen.replicas == replicas and seen.retired_at is None:
+def keep_workload(plan: Plan, ref: RevisionRef, role: Literal["stable", "canary"], pods: int) -> bool:
+    """Ask for the revision's Deployment to be so, with so many pods unless an autoscaler decides; True when it is."""
+    seen, replicas = plan.o.workloads.get(ref.revision), replicas_of(plan, ref, pods)
+    if seen and seen.intact and seen.role == role and seen.retired_at is None and _has(seen, replicas):
         return True
     if seen and not seen.intact:
         message = f"the Deployment of version {ref.version} (revision {ref.revision}) was changed by somebody else"
         plan.tell("WorkloadRepaired", f"{message}; applied again", warning=True)
     plan.act(ApplyWorkload(ref, role, replicas))
     return False
+
+
+def _has(seen: Workload, replicas: int | None) -> bool:
+    return not seen.scaled_by_us if replicas is None else seen.replicas == replicas
 
 
 def keep_service(plan: Plan, backend: Literal["stable", "canary"], revision: str) -> bool:

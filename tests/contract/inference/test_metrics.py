@@ -23,7 +23,7 @@ def test_every_series_is_there_before_the_first_request(exported: Exported, serv
             for result in ("hit", "miss", "error")
         ),
         *(("prediction_records_total", (("result", result),)) for result in ("recorded", "dropped", "rejected")),
-        *((f"prediction_backlog_{what}", ()) for what in ("records", "bytes", "oldest_seconds")),
+        *((f"prediction_backlog_{what}", ()) for what in ("records", "bytes", "fill_ratio", "oldest_seconds")),
         *(("inference_request_duration_seconds_bucket", (("le", bound),)) for bound in LATENCIES),
         *(("model_inference_duration_seconds_bucket", (("le", bound),)) for bound in LATENCIES),
         *(

@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from integration.harness.kubernetes import KubeApiserver
 from integration.harness.tools import component
+from iris_local import pki
+from iris_local.paths import Paths
 
 ROOT = Path(__file__).resolve().parents[3]
 OPERATOR = "system:serviceaccount:iris-system:iris-operator"
@@ -21,9 +24,10 @@ IMAGE = "registry.example.com/iris-operator:1.2.3"
 class Installer:
     """The command line, with its own KUBECONFIG and no other tool of this machine."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, cache: Path) -> None:
         self._environment = {
             **os.environ,
+            "IRIS_CACHE": str(cache),
             "PYTHONPATH": os.pathsep.join([str(ROOT / "deploy/install"), str(ROOT / "deploy/local")]),
             "KUBECONFIG": str(kubeconfig),
             "KUBECTL": component("kubectl"),
@@ -56,19 +60,16 @@ class Installer:
 
 
 @pytest.fixture(scope="module")
-def kube_apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApiserver]:
-    # One of its own: an installation is tried on a cluster in which nobody has installed anything.
-    server = KubeApiserver(tmp_path_factory.mktemp("kubernetes"))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make cluster-up` leaves for an installation: who signs the certificate of its Ingresses."""
+    cache = tmp_path_factory.mktemp("cache")
+    pki.ensure(Paths(cache).pki, pki.identities(["IP:127.0.0.1"], "node", "10.0.0.1"))
+    return cache
 
 
 @pytest.fixture(scope="module")
-def installer(kube_apiserver: KubeApiserver) -> Installer:
-    return Installer(kube_apiserver.kubeconfig)
+def installer(kube_apiserver: KubeApiserver, cache: Path) -> Installer:
+    return Installer(kube_apiserver.kubeconfig, cache)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def installed(installer: Installer) -> Installer:
 
 
 def test_without_a_context_nothing_is_installed(tmp_path: Path) -> None:
-    refused = Installer(tmp_path / "none").run("deploy", "--operator-image", IMAGE)
+    refused = Installer(tmp_path / "none", tmp_path).run("deploy", "--operator-image", IMAGE)
 
     assert refused.returncode == 1
     assert "There is no current kube-context" in refused.stderr
@@ -90,7 +91,7 @@ def test_a_cluster_that_does_not_answer_is_named(kube_apiserver: KubeApiserver, 
     kubeconfig["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
 
-    refused = Installer(tmp_path / "kubeconfig").run("deploy", "--operator-image", IMAGE)
+    refused = Installer(tmp_path / "kubeconfig", tmp_path).run("deploy", "--operator-image", IMAGE)
 
     assert refused.returncode == 1
     assert f"The cluster of context {kubeconfig['current-context']} does not answer" in refused.stderr
@@ -104,8 +105,9 @@ def test_secrets_are_made_once_and_never_shown(installer: Installer) -> None:
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert set(made) == {"postgres-credentials", "redis-credentials", "iris-inference"}
     assert installer.secrets() == made
-    assert second.stdout.count(": kept") == 3
-    assert [line.split(": ")[1] for line in first.stdout.splitlines()] == ["created"] * 3
+    # Those three, and the password of Grafana's administrator.
+    assert second.stdout.count(": kept") == 4
+    assert [line.split(": ")[1] for line in first.stdout.splitlines()] == ["created"] * 4
 
 
 @pytest.mark.parametrize("overlay", ["local", "production"])
@@ -113,10 +115,14 @@ def test_the_api_server_accepts_everything_without_a_warning(installer: Installe
     rendered = installer.run("render", "--overlay", overlay, "--operator-image", IMAGE)
     assert rendered.returncode == 0, rendered.stderr
     installer.run("secrets")
+    # A dry run makes no namespace, and without one the rest cannot be judged.
+    namespaces = [item for item in yaml.safe_load_all(rendered.stdout) if item["kind"] == "Namespace"]
+    installer.kubectl("apply", "--server-side", "--filename=-", stdin=yaml.safe_dump_all(namespaces))
 
     # Pod Security speaks up as a warning where a workload would get no pods.
     installer.kubectl(
-        "apply", "--server-side", "--dry-run=server", "--warnings-as-errors", "--filename=-", stdin=rendered.stdout
+        *("apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "--filename=-"),
+        stdin=rendered.stdout,
     )
 
 
@@ -134,11 +140,14 @@ def test_an_installation_whose_pods_never_run_fails_and_names_them(installer: In
         ("yes", ["patch", "irismodelreleases.iris.mlrelease.dev", "--namespace=iris"]),
         ("yes", ["patch", "irismodelreleases.iris.mlrelease.dev", "--subresource=status", "--namespace=iris"]),
         ("yes", ["create", "deployments.apps", "--namespace=iris"]),
-        ("yes", ["delete", "ingresses.networking.k8s.io", "--namespace=iris"]),
+        ("yes", ["patch", "horizontalpodautoscalers.autoscaling", "--namespace=iris"]),
+        ("yes", ["delete", "poddisruptionbudgets.policy", "--namespace=iris"]),
         ("yes", ["watch", "endpointslices.discovery.k8s.io", "--namespace=iris"]),
         ("yes", ["create", "events", "--namespace=iris"]),
         ("no", ["update", "irismodelreleases.iris.mlrelease.dev", "--namespace=iris"]),
         ("no", ["get", "secrets", "--namespace=iris"]),
+        ("no", ["delete", "ingresses.networking.k8s.io", "--namespace=iris"]),
+        ("no", ["delete", "services", "--namespace=iris"]),
         ("no", ["create", "pods", "--namespace=iris"]),
         ("no", ["create", "pods", "--subresource=exec", "--namespace=iris"]),
         ("no", ["patch", "deployments.apps", "--namespace=iris-system"]),

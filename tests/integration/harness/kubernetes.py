@@ -4,20 +4,31 @@ What a test does not do to an object nobody does, so the states of the world are
 a Deployment gets no pods unless the test creates them, and a deleted namespace stays Terminating (so use a new one).
 """
 
+import http
 import json
 import ssl
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from integration.harness.process import ServerProcess, accepts, free_port
 from integration.harness.tools import component, debian
 from iris_local import controlplane, kubeconfig, pki
 
 _HOST = "127.0.0.1"
+_AUDIT_POLICY = Path(__file__).parent / "audit.yaml"
 _RESOURCE = Path(__file__).resolve().parents[3] / "crds" / "irismodelreleases.yaml"
+
+
+class Right(NamedTuple):
+    """What a rule of a Role allows, taken apart."""
+
+    verb: str
+    group: str
+    resource: str
 
 
 class KubeApiserver:
@@ -40,7 +51,11 @@ class KubeApiserver:
             ready=lambda: accepts(addresses.etcd_port),
         )
         self.server = ServerProcess(
-            controlplane.apiserver_command(Path(component("kube-apiserver")), addresses, self._certificates),
+            [
+                *controlplane.apiserver_command(Path(component("kube-apiserver")), addresses, self._certificates),
+                f"--audit-policy-file={_AUDIT_POLICY}",
+                f"--audit-log-path={folder / 'audit.log'}",
+            ],
             folder / "kube-apiserver.log",
             ready=controlplane.Probe(addresses, self._certificates).ready,
             ready_seconds=180,
@@ -62,15 +77,35 @@ class KubeApiserver:
         self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": dict(labels or {})}})
         self.request("POST", f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "default"}})
 
+    def ensure_namespace(self, name: str) -> None:
+        """Makes a namespace unless there is one of that name."""
+        try:
+            self.request("GET", f"/api/v1/namespaces/{name}")
+        except urllib.error.HTTPError as error:
+            if error.code != http.HTTPStatus.NOT_FOUND:
+                raise
+            self.create_namespace(name)
+
     def install_resource(self) -> None:
         """Brings the release's definition, for as many tests as want it: repeating changes nothing."""
-        kubectl = [component("kubectl"), f"--kubeconfig={self.kubeconfig}"]
-        for arguments in (
-            ["apply", "--server-side", f"--filename={_RESOURCE}"],
-            ["wait", "--for=condition=Established", f"--filename={_RESOURCE}", "--timeout=30s"],
-        ):
-            done = subprocess.run([*kubectl, *arguments], capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
+        self.apply(_RESOURCE)
+        self._kubectl("wait", "--for=condition=Established", f"--filename={_RESOURCE}", "--timeout=30s")
+
+    def apply(self, file: Path) -> None:
+        """Brings a file's objects, as administrator and strictly: an unknown field is an error."""
+        self._kubectl("apply", "--server-side", "--validate=strict", f"--filename={file}")
+
+    def rights_used(self, namespace: str, service_account: str) -> set[Right]:
+        """Every right that a service account has made use of so far, successfully or not."""
+        user = f"system:serviceaccount:{namespace}:{service_account}"
+        used = set()
+        for line in (self._folder / "audit.log").read_text().splitlines():
+            entry = json.loads(line)
+            if entry["user"]["username"] == user and "objectRef" in entry:
+                asked = entry["objectRef"]
+                resource = "/".join(filter(None, [asked["resource"], asked.get("subresource")]))
+                used.add(Right(entry["verb"], asked.get("apiGroup", ""), resource))
+        return used
 
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
         """Writes a kubeconfig that has the rights of a service account, which must exist, for an hour."""
@@ -91,6 +126,11 @@ class KubeApiserver:
         with urllib.request.urlopen(request, context=self._as_admin(), timeout=30) as answer:
             decoded: dict[str, Any] = json.load(answer)
             return decoded
+
+    def _kubectl(self, *arguments: str) -> None:
+        command = [component("kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
     def _as_admin(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self._certificates / "ca.crt"))

@@ -11,7 +11,14 @@ from iris_local.paths import Paths, cache_root
 _COMPONENTS = {
     "kube-apiserver": "kubernetes",
     "kubectl": "kubernetes",
+    "kube-controller-manager": "kubernetes",
     "prometheus": "prometheus",
+    "kubeconform": "kubeconform",
+    "traefik": "traefik",
+    "promtool": "promtool",
+    "alertmanager": "alertmanager",
+    "otelcol": "otelcol",
+    "victorialogs": "victorialogs",
 }
 _DEBIAN_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/usr/lib/postgresql/15/bin")
 

@@ -20,8 +20,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("identity", IDENTITIES, ids=lambda identity: identity.name)
 def test_every_certificate_is_signed_by_its_authority_and_by_no_other(folder: Path, identity: pki.Identity) -> None:
     assert _verified(folder, identity.authority, identity.name)
-    other = "ca" if identity.authority == "etcd-ca" else "etcd-ca"
-    assert not _verified(folder, other, identity.name)
+    for other in {identity.authority for identity in IDENTITIES} - {identity.authority}:
+        assert not _verified(folder, other, identity.name), other
 
 
 def test_keys_are_for_their_owner_only(folder: Path) -> None:
@@ -32,6 +32,16 @@ def test_what_is_there_is_kept(folder: Path) -> None:
     before = (folder / "admin.crt").read_bytes()
     pki.ensure(folder, IDENTITIES)
     assert (folder / "admin.crt").read_bytes() == before
+
+
+def test_a_cluster_from_before_somebody_took_part_gets_what_is_missing(folder: Path, tmp_path: Path) -> None:
+    older = tmp_path / "pki"
+    shutil.copytree(folder, older)
+    for file in ("ingress.crt", "ingress.key", "ingress-ca.crt", "ingress-ca.key"):
+        (older / file).unlink()
+    pki.ensure(older, IDENTITIES)
+    assert _verified(older, "ingress-ca", "ingress")
+    assert (older / "admin.crt").read_bytes() == (folder / "admin.crt").read_bytes()
 
 
 def test_a_run_that_was_killed_is_done_again_from_the_start(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from integration.harness.kubernetes import KubeApiserver
 from integration.harness.process import ServerProcess, free_port
@@ -26,25 +27,45 @@ def kubectl(kube_apiserver: KubeApiserver, request: pytest.FixtureRequest) -> Ku
     return kubectl
 
 
-@pytest.fixture
-def operator(kubectl: Kubectl, tmp_path: Path) -> Iterator[ServerProcess]:
+def operator_process(kubeconfig: Path, namespace: str, folder: Path) -> ServerProcess:
     """The operator as its own process, watching that namespace; there is no Prometheus behind its address."""
-    log, metrics = tmp_path / "operator.log", free_port()
+    log = folder / "operator.log"
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "operator"),
-        "KUBECONFIG": str(kubectl.kubeconfig),
-        "IRIS_NAMESPACES": kubectl.namespace,
+        "KUBECONFIG": str(kubeconfig),
+        "IRIS_NAMESPACES": namespace,
         "IRIS_PROMETHEUS_URL": f"http://127.0.0.1:{free_port()}",
         "IRIS_HEALTH_PORT": str(free_port()),
-        "IRIS_METRICS_PORT": str(metrics),
+        "IRIS_METRICS_PORT": str(free_port()),
     }
-    process = ServerProcess(
+    return ServerProcess(
         [sys.executable, "-m", "iris_operator"],
         log,
         ready=lambda: log.exists() and "operator started" in log.read_text(),
         environment=environment,
     )
+
+
+@pytest.fixture
+def operator(kubectl: Kubectl, tmp_path: Path) -> Iterator[ServerProcess]:
+    """The operator with an administrator's rights."""
+    process = operator_process(kubectl.kubeconfig, kubectl.namespace, tmp_path)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def restricted_operator(kube_apiserver: KubeApiserver, kubectl: Kubectl, tmp_path: Path) -> Iterator[ServerProcess]:
+    """The operator with the rights that an installation gives it, and no others."""
+    for item in yaml.safe_load_all((ROOT / "deploy/base/operator/rbac.yaml").read_text()):
+        item["metadata"]["namespace"] = kubectl.namespace
+        for subject in item.get("subjects", []):
+            subject["namespace"] = kubectl.namespace
+        kubectl.apply(item)
+    kubeconfig = kube_apiserver.kubeconfig_for(kubectl.namespace, "iris-operator")
+    process = operator_process(kubeconfig, kubectl.namespace, tmp_path)
     process.start()
     yield process
     process.stop()

@@ -6,12 +6,19 @@ write it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from kubernetes.aio import client, config
 
 from integration.harness.tools import component
+from iris_operator.adapters.kubernetes.api import KubernetesApi
+
+T = TypeVar("T")
 
 
 class Kubectl:
@@ -34,14 +41,40 @@ class Kubectl:
         return json.loads(self.run("get", kind, *([name] if name else []), "--output=json"))
 
 
+def ask(kubeconfig: Path, question: Callable[[KubernetesApi], Awaitable[T]]) -> T:
+    """Asks with the operator's own client, as an administrator."""
+
+    async def run() -> T:
+        configuration = client.Configuration()
+        await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+        async with client.ApiClient(configuration) as api_client:
+            return await question(KubernetesApi(api_client))
+
+    return asyncio.run(run())
+
+
 def bring_up_pods(kubectl: Kubectl) -> None:
     """Every Deployment gets its pods, all ready, and every Service their endpoints."""
     for deployment in kubectl.get("deployments")["items"]:
         for number in range(deployment["spec"]["replicas"]):
             _pod(kubectl, deployment, number)
+    list_endpoints(kubectl)
+
+
+def list_endpoints(kubectl: Kubectl) -> None:
+    """Every Service gets the endpoints of the pods that it selects, all of them ready."""
     pods = kubectl.get("pods")["items"]
     for service in kubectl.get("services")["items"]:
         _endpoints(kubectl, service, pods)
+
+
+def get_ready(kubectl: Kubectl) -> None:
+    """The pods that somebody else made run and are ready, and are listed as endpoints."""
+    for pod in kubectl.get("pods")["items"]:
+        if pod["status"]["phase"] == "Pending":
+            status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+            _set_status(kubectl, pod["metadata"]["name"], status)
+    list_endpoints(kubectl)
 
 
 def _pod(kubectl: Kubectl, deployment: dict[str, Any], number: int) -> None:
@@ -49,9 +82,12 @@ def _pod(kubectl: Kubectl, deployment: dict[str, Any], number: int) -> None:
     name = f"{deployment['metadata']['name']}-{number}"
     metadata = {"name": name, "namespace": kubectl.namespace, "labels": template["metadata"]["labels"]}
     kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
-    condition = {"type": "Ready", "status": "True"}
-    patch = json.dumps({"status": {"conditions": [condition]}})
-    kubectl.run("patch", "pod", name, "--subresource=status", "--type=merge", f"--patch={patch}")
+    _set_status(kubectl, name, {"conditions": [{"type": "Ready", "status": "True"}]})
+
+
+def _set_status(kubectl: Kubectl, pod: str, status: dict[str, Any]) -> None:
+    patch = json.dumps({"status": status})
+    kubectl.run("patch", "pod", pod, "--subresource=status", "--type=merge", f"--patch={patch}")
 
 
 def _endpoints(kubectl: Kubectl, service: dict[str, Any], pods: list[dict[str, Any]]) -> None:

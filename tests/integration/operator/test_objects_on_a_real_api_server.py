@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -10,15 +9,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from kubernetes.aio import client, config
 
 from integration.harness.kubernetes import KubeApiserver
 from integration.harness.tools import component
+from integration.operator.controllers import ask
 from iris_operator.adapters.kubernetes.api import KubernetesApi
 from iris_operator.adapters.kubernetes.releases import Releases
 from iris_operator.adapters.routers.ingress import CANARY_WEIGHT, IngressRouter, primary_ingress
 from iris_operator.api import names
 from iris_operator.engine.drift import says
+from iris_operator.engine.guards import autoscaler, budget
 from iris_operator.engine.manifests import deployment, service
 from iris_operator.engine.ports import Conflict
 from iris_operator.engine.release import Inputs, parse_release
@@ -50,13 +50,7 @@ class Cluster:
         return self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(body), check=check)
 
     def ask(self, question: Callable[[KubernetesApi], Awaitable[T]]) -> T:
-        async def run() -> T:
-            configuration = client.Configuration()
-            await config.load_kube_config(config_file=str(self._kubeconfig), client_configuration=configuration)
-            async with client.ApiClient(configuration) as api_client:
-                return await question(KubernetesApi(api_client))
-
-        return asyncio.run(run())
+        return ask(self._kubeconfig, question)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +83,12 @@ def release(name: str, **changes: Any) -> dict[str, Any]:
         ),
         ({"serving": {"replicas": 0}}, "spec.serving.replicas", "1"),
         ({"traffic": {}}, "spec.traffic.host", "Required"),
+        ({"serving": {"autoscaling": {"minReplicas": 2}}}, "spec.serving.autoscaling.maxReplicas", "Required"),
+        (
+            {"serving": {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}},
+            "spec.serving.autoscaling",
+            "must not be above",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_field_named(
@@ -120,6 +120,7 @@ def test_what_we_applied_is_found_as_applied_whatever_the_server_fills_in(cluste
     """Otherwise every pass would see an edit and write again."""
     serving = {
         "replicas": 2,
+        "autoscaling": {"maxReplicas": 5},
         "resources": {"requests": {"cpu": 0.5, "memory": "1024Mi"}, "limits": {"memory": "1Gi"}},
         "env": [{"name": "A", "value": "b"}],
         "envFrom": [{"secretRef": {"name": "s"}}],
@@ -127,17 +128,24 @@ def test_what_we_applied_is_found_as_applied_whatever_the_server_fills_in(cluste
     }
     cluster.apply(release("drift", serving=serving))
     stored = parse_release(json.loads(cluster.kubectl("get", "imr", "drift", f"-n={NAMESPACE}", "-o=json").stdout))
-    inputs = Inputs.of(stored.spec)
+    inputs, scaling = Inputs.of(stored.spec), stored.spec.serving.autoscaling
+    assert scaling is not None
     wanted = [
         deployment(stored, inputs, "stable", 2, None),
         service(stored, names.stable_service("drift"), inputs.ref.revision),
         primary_ingress(stored),
+        autoscaler(stored, scaling, inputs.ref.revision, shrinks=True),
+        autoscaler(stored, scaling, inputs.ref.revision, shrinks=False),
+        budget(stored, inputs.ref.revision, None),
+        budget(stored, inputs.ref.revision, 2),
     ]
 
     async def apply_and_read(api: KubernetesApi) -> list[Any]:
+        found = []
         for body in wanted:
             await api.apply(body)
-        return [await api.get(body["apiVersion"], body["kind"], NAMESPACE, body["metadata"]["name"]) for body in wanted]
+            found.append(await api.get(body["apiVersion"], body["kind"], NAMESPACE, body["metadata"]["name"]))
+        return found
 
     for found, body in zip(cluster.ask(apply_and_read), wanted, strict=True):
         assert says(found, body), body["kind"]

@@ -13,8 +13,8 @@ from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.spec import ReleaseSpec
 from iris_operator.api.status import Outcome, ReleaseStatus, RevisionRef, RolloutStatus, Stage, StepStatus
 from iris_operator.rollout.decide import decide
-from iris_operator.rollout.decision import PointService, SetWeight
-from iris_operator.rollout.observation import Backend, Observation, Route, Workload
+from iris_operator.rollout.decision import ApplyWorkload, PointService, SetWeight
+from iris_operator.rollout.observation import Autoscaler, Backend, Budget, Observation, Route, Workload
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 REFS = [
@@ -25,10 +25,10 @@ WEIGHTS = st.sampled_from([0, 5, 10, 25, 50, 99, 100])
 MOMENTS = st.none() | st.integers(-600, 20_000).map(lambda seconds: NOW - timedelta(seconds=seconds))
 
 specs = st.builds(
-    lambda weights, paused, failure, approval: ReleaseSpec.model_validate(
+    lambda weights, paused, failure, approval, scaling: ReleaseSpec.model_validate(
         {
             "model": {"name": "iris", "version": "1", "image": "r/i:1"},
-            "serving": {"replicas": 3},
+            "serving": {"replicas": 3, "autoscaling": scaling, "resources": {"requests": {"cpu": "100m"}}},
             "traffic": {"host": "a.b"},
             "rollout": {
                 "steps": [{"weight": weight, "approval": approval} for weight in sorted(weights)],
@@ -41,6 +41,7 @@ specs = st.builds(
     st.booleans(),
     st.sampled_from(["Rollback", "Pause"]),
     st.booleans(),
+    st.none() | st.just({"minReplicas": 2, "maxReplicas": 3}),
 )
 backends = st.builds(
     Backend,
@@ -58,6 +59,7 @@ workloads = st.lists(
         intact=st.booleans(),
         crash=st.sampled_from(["", "exited with 1"]),
         retired_at=MOMENTS,
+        scaled_by_us=st.booleans(),
     )
 ).map(lambda found: {workload.ref.revision: workload for workload in found})
 judgements = st.none() | st.sampled_from(list(Verdict)).map(
@@ -96,6 +98,17 @@ observations = st.builds(
     stable=backends,
     canary=backends,
     route=st.builds(Route, exists=st.booleans(), weight=WEIGHTS, intact=st.booleans()),
+    autoscaler=st.none()
+    | st.builds(
+        Autoscaler,
+        revision=st.sampled_from([ref.revision for ref in REFS]),
+        shrinks=st.booleans(),
+        intact=st.booleans(),
+    ),
+    budgets=st.dictionaries(
+        st.sampled_from([ref.revision for ref in REFS]),
+        st.builds(Budget, at_least=st.none() | st.integers(1, 3), intact=st.booleans()),
+    ),
     judgement=judgements,
     deleting=st.booleans(),
 )
@@ -172,3 +185,20 @@ def test_the_weight_is_never_given_to_a_stable_with_nobody_ready_while_the_canar
     nobody = not sum(observation.stable.ready.values()) and (workload is None or workload.ready == 0)
     if nobody and observation.canary.serves(canary.revision):
         assert SetWeight(0) not in decide(observation, NOW).actions or observation.route.weight == 0
+
+
+@given(observations)
+@settings(max_examples=250, deadline=None)
+def test_the_number_of_stable_s_pods_is_never_written_where_an_autoscaler_decides(observation: Observation) -> None:
+    stable = observation.status.stable
+    seen = observation.workloads.get(stable.revision) if stable else None
+    initial = observation.status.rollout.stage is Stage.INITIALIZING
+    if stable is None or seen is None or not seen.replicas or initial or observation.spec.serving.autoscaling is None:
+        return
+    decision = decide(observation, NOW)
+    if decision.status.stable != stable:
+        return
+    written = [a.replicas for a in decision.actions if isinstance(a, ApplyWorkload) and a.ref == stable]
+    if decision.status.rollout.stage is Stage.PROMOTING:
+        written = []  # it retires, and the autoscaler has been handed on
+    assert set(written) <= {None}

@@ -9,21 +9,40 @@ from unit.deploy.manifests import Manifest, containers, named, workloads
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMESPACES = ("iris-system", "iris")
+# Of what reads the node's log files: the one place where a pod may be root, and whose rights reach all namespaces.
+LOGS = "iris-logs"
 Objects = list[Manifest]
 
 
 def test_namespaces_enforce_the_restricted_pod_security_standard(rendered: Objects) -> None:
     for namespace in NAMESPACES:
         labels = named(rendered, "Namespace", namespace)["metadata"]["labels"]
-        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+        for mode in ("enforce", "audit", "warn"):
+            assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
+            assert re.fullmatch(r"v1\.\d+", labels[f"pod-security.kubernetes.io/{mode}-version"])
+
+
+def test_no_update_takes_the_old_pod_away_before_the_new_one_serves_unless_there_may_be_only_one(
+    rendered: Objects,
+) -> None:
+    by_strategy: dict[str, set[str]] = {}
+    for item in rendered:
+        if item["kind"] == "Deployment":
+            by_strategy.setdefault(item["spec"]["strategy"]["type"], set()).add(item["metadata"]["name"])
+            if item["spec"]["strategy"]["type"] == "RollingUpdate":
+                assert item["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    # One writer of a release; one process on the storage of metrics, dashboards and logs; one that tells people, once.
+    assert by_strategy["Recreate"] - {"grafana", "victorialogs"} == {"iris-operator", "prometheus", "alertmanager"}
+    assert named(rendered, "StatefulSet", "postgres")["spec"]["updateStrategy"] == {"type": "RollingUpdate"}
 
 
 def test_everything_lives_in_a_namespace_of_ours_or_defines_one_or_the_resource(rendered: Objects) -> None:
     strays = [
         (item["kind"], item["metadata"]["name"])
         for item in rendered
-        if item["kind"] not in ("Namespace", "CustomResourceDefinition")
-        and item["metadata"].get("namespace") not in NAMESPACES
+        if item["kind"] not in ("Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding")
+        and not item["kind"].startswith("ValidatingAdmissionPolicy")
+        and item["metadata"].get("namespace") not in (*NAMESPACES, LOGS)
     ]
     assert strays == []
 
@@ -31,6 +50,8 @@ def test_everything_lives_in_a_namespace_of_ours_or_defines_one_or_the_resource(
 def test_pods_run_as_a_numeric_user_that_is_not_root(rendered: Objects) -> None:
     for name, pod in workloads(rendered):
         context = pod["securityContext"]
+        if name == "otelcol":
+            continue  # see test_log_components.py
         assert context["runAsNonRoot"] is True, name
         assert context["runAsUser"] > 0, name
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
@@ -71,7 +92,7 @@ def test_scratch_space_is_bounded(rendered: Objects) -> None:
 
 def test_only_who_talks_to_the_api_gets_a_token_for_it(rendered: Objects) -> None:
     tokens = {name for name, pod in workloads(rendered) if pod.get("automountServiceAccountToken", True)}
-    assert tokens == {"iris-operator", "prometheus"}
+    assert tokens - {"otelcol"} == {"iris-operator", "prometheus"}
 
 
 def test_services_select_a_workload(rendered: Objects) -> None:
@@ -87,7 +108,15 @@ def test_services_select_a_workload(rendered: Objects) -> None:
 
 
 def test_the_operator_has_no_rights_outside_its_namespaces(rendered: Objects) -> None:
-    assert not [item for item in rendered if item["kind"] in ("ClusterRole", "ClusterRoleBinding")]
+    bound = [subject for item in rendered if item["kind"] == "ClusterRoleBinding" for subject in item["subjects"]]
+    assert {subject["name"] for subject in bound} <= {"prometheus", "otelcol"}
+
+
+def test_the_only_right_to_what_is_in_no_namespace_is_to_read_the_metrics_of_nodes(rendered: Objects) -> None:
+    rules = {item["metadata"]["name"]: item["rules"] for item in rendered if item["kind"] == "ClusterRole"}
+    # What the collector of logs may read of pods: see test_log_components.py.
+    rules.pop("iris-logs-otelcol", None)
+    assert list(rules.values()) == [[{"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]}]]
 
 
 def test_no_right_is_given_by_wildcard_and_none_to_secrets(rendered: Objects) -> None:
@@ -112,7 +141,8 @@ def test_secrets_are_referred_to_and_never_written_down(rendered: Objects) -> No
     assert not [item["metadata"]["name"] for item in rendered if item["kind"] == "Secret"]
     for name, container in containers(rendered):
         for variable in container.get("env", []):
-            assert not re.search("PASSWORD|TOKEN|SECRET|_URL$", variable["name"]) or "@" not in variable["value"], name
+            secret = re.search("PASSWORD|TOKEN|SECRET", variable["name"])
+            assert "valueFrom" in variable if secret else "@" not in variable.get("value", ""), name
 
 
 def test_the_stores_read_secrets_that_the_installer_makes(rendered: Objects) -> None:
@@ -149,7 +179,8 @@ def test_production_keeps_its_database_on_a_volume() -> None:
     assert [claim["metadata"]["name"] for claim in claims] == ["data"]
 
 
-def test_the_local_overlay_names_the_prometheus_that_is_built() -> None:
+def test_the_local_overlay_names_the_programs_that_are_built() -> None:
     overlay = yaml.safe_load((ROOT / "deploy/overlays/local/kustomization.yaml").read_text())
     tags = {image["newName"]: image.get("newTag") for image in overlay["images"]}
-    assert tags["localhost/prometheus"] == f"v{components.get('prometheus').version}"
+    for name in ("prometheus", "alertmanager"):
+        assert tags[f"localhost/{name}"] == f"v{components.get(name).version}"

@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import pytest
+import yaml
 
 from iris_install import overlay
 from iris_install.errors import InstallError
 from iris_install.kubectl import Kubectl
+from iris_local.paths import Paths
+from unit.deploy.manifests import named
 
 
 @pytest.mark.parametrize(
@@ -21,6 +26,16 @@ def test_the_overlay_follows_the_context_unless_one_is_asked_for(context: str, w
 def test_an_unknown_overlay_is_refused_with_those_that_exist() -> None:
     with pytest.raises(InstallError, match="no overlay staging; there are: local, production"):
         overlay.choose("iris-local", "staging")
+
+
+def test_logs_are_read_where_the_local_cluster_keeps_them(
+    kubectl: Kubectl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IRIS_CACHE", str(tmp_path))
+    objects = list(yaml.safe_load_all(overlay.render(kubectl, "local", "localhost/iris-operator:1")))
+    volumes = named(objects, "DaemonSet", "otelcol")["spec"]["template"]["spec"]["volumes"]
+    paths = {volume["name"]: volume["hostPath"]["path"] for volume in volumes if "hostPath" in volume}
+    assert paths == {"pod-logs": str(Paths(tmp_path).pod_logs), "state": str(Paths(tmp_path).shipping)}
 
 
 @pytest.mark.parametrize("image", ["iris-operator", "registry.example.com:5000/iris-operator", "iris operator:1", ""])

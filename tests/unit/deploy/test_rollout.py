@@ -68,7 +68,7 @@ def test_what_runs_already_is_not_waited_for(cluster: Cluster, said: list[str]) 
     rollout.wait(cluster, 60, said.append, time.clock())
 
     assert time.seconds == 0
-    assert [line.rpartition(": ")[2] for line in said] == ["1 of 1 ready"] * 4
+    assert [line.rpartition(": ")[2] for line in said] == ["1 of 1 ready"] * len(rollout.WORKLOADS)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,39 @@ def test_pods_of_an_earlier_version_do_not_count(cluster: Cluster, said: list[st
     rollout.wait(cluster, 60, said.append, time.clock())
 
     assert time.seconds == 7
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"),
+    [
+        ({"observedGeneration": 3, "desiredNumberScheduled": 2, "numberReady": 2, "updatedNumberScheduled": 2}, 0),
+        ({"observedGeneration": 3, "desiredNumberScheduled": 2, "numberReady": 2, "updatedNumberScheduled": 1}, 7),
+        ({"observedGeneration": 3, "desiredNumberScheduled": 2, "numberReady": 1, "updatedNumberScheduled": 2}, 7),
+        ({"observedGeneration": 2, "desiredNumberScheduled": 2, "numberReady": 2, "updatedNumberScheduled": 2}, 7),
+    ],
+    ids=["all run", "one is of an earlier template", "one is not ready", "change not seen"],
+)
+def test_what_runs_on_every_node_is_waited_for_on_every_node(
+    cluster: Cluster, said: list[str], status: Json, seconds: float
+) -> None:
+    time = Time()
+    cluster.statuses["otelcol"] = status
+
+    def run() -> None:
+        whole = {"desiredNumberScheduled": 2, "numberReady": 2, "updatedNumberScheduled": 2}
+        cluster.statuses["otelcol"] = {"observedGeneration": 3, **whole}
+
+    time.plan[7] = run
+
+    rollout.wait(cluster, 60, said.append, time.clock(), overlay="local")
+
+    assert time.seconds == seconds
+    assert said[-1].endswith("iris-logs/otelcol: 2 of 2 ready")
+
+
+def test_production_waits_for_no_log_store(cluster: Cluster, said: list[str]) -> None:
+    rollout.wait(cluster, 60, said.append, Time().clock(), overlay="production")
+    assert not [line for line in said if "iris-logs" in line]
 
 
 def test_each_state_is_said_once_with_what_stands_in_the_way(cluster: Cluster, said: list[str]) -> None:

@@ -236,11 +236,12 @@ def test_what_waits_is_in_the_metrics(recording: Record, store: Store, metrics: 
     read = metrics.registry.get_sample_value
     assert read("prediction_backlog_records") == 6
     assert (read("prediction_backlog_bytes") or 0) > 100
+    assert 0 < (read("prediction_backlog_fill_ratio") or 0) < 1
     assert (read("prediction_backlog_oldest_seconds") or 0) > 1_000_000
     store.away.clear()
     recorder.close(5)
-    names = ("prediction_backlog_records", "prediction_backlog_bytes", "prediction_backlog_oldest_seconds")
-    assert [read(name) for name in names] == [0, 0, 0]
+    names = tuple(f"prediction_backlog_{what}" for what in ("records", "bytes", "fill_ratio", "oldest_seconds"))
+    assert [read(name) for name in names] == [0, 0, 0, 0]
 
 
 def test_without_a_spool_what_does_not_fit_is_dropped_and_counted_and_the_answer_goes_out(

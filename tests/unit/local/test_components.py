@@ -60,6 +60,8 @@ def test_each_version_is_the_one_that_its_module_is_pinned_to() -> None:
         "kubernetes": ("k8s.io/kubernetes", "v1.36.3"),
         "coredns": ("github.com/coredns/coredns", "v1.14.7"),
         "traefik": ("github.com/traefik/traefik/v3", "v3.7.13"),
+        "alertmanager": ("github.com/prometheus/alertmanager", "v0.34.2"),
+        "otelcol": ("go.opentelemetry.io/collector/otelcol", "v0.160.0"),
     }
     for name, (module, version) in pins.items():
         assert f"v{COMPONENTS[name].version}" == version
@@ -68,10 +70,11 @@ def test_each_version_is_the_one_that_its_module_is_pinned_to() -> None:
 
 def test_packages_that_components_share_have_one_version_so_that_they_are_compiled_once() -> None:
     versions: dict[str, set[str]] = {}
-    for name in ("kubernetes", "coredns", "traefik", "prometheus"):
-        required = _pinned(name).partition("\nreplace")[0]
+    for name in ("kubernetes", "coredns", "traefik", "prometheus", "alertmanager", "otelcol", "victorialogs"):
+        required, _, replaced = _pinned(name).partition("\nreplace")
+        replacements = dict(re.findall(rf"^\s+{SHARED.pattern} => \S+ (v\S+)", replaced, re.MULTILINE))
         for module, version in re.findall(rf"^\s+{SHARED.pattern} (v\S+)", required, re.MULTILINE):
-            versions.setdefault(module, set()).add(version)
+            versions.setdefault(module, set()).add(replacements.get(module, version))
     assert {module: found for module, found in versions.items() if len(found) > 1} == {}
 
 

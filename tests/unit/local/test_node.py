@@ -1,7 +1,9 @@
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
+from iris_demo.story import PREDICT_URL
 from iris_local import addons, components, network, node, pki
 from iris_local.paths import LOCAL, Paths
 from iris_local.processes import Supervisor
@@ -52,7 +54,12 @@ def test_the_api_server_is_named_by_every_way_that_leads_to_it() -> None:
 
 def test_only_servers_certificates_name_addresses() -> None:
     named = {identity.name for identity in pki.identities(["IP:127.0.0.1"], "n", "10.0.0.1") if identity.addresses}
-    assert named == {"etcd", "apiserver", "kubelet-server"}
+    assert named == {"etcd", "apiserver", "kubelet-server", "ingress"}
+
+
+def test_the_ingress_controller_s_key_opens_nothing_at_the_api_server() -> None:
+    signed = {i.name: i.authority for i in pki.identities(["IP:127.0.0.1"], "n", "10.0.0.1")}
+    assert signed["ingress"] not in {signed["admin"], signed["etcd-client"]}
 
 
 def test_a_clients_certificate_does_not_serve() -> None:
@@ -73,14 +80,14 @@ def test_pods_ask_the_dns_service_where_the_manifest_puts_it() -> None:
     assert node.kubelet_configuration(PATHS)["clusterDNS"] == [network.DNS_SERVICE]
 
 
-def test_the_ingress_controller_is_published_where_the_readiness_check_asks() -> None:
+def test_the_ingress_controller_is_published_where_the_readiness_check_and_the_demo_ask() -> None:
     ports = [
         port.get("nodePort")
         for item in OBJECTS
         if item["kind"] == "Service" and item["spec"].get("type") == "NodePort"
         for port in item["spec"]["ports"]
     ]
-    assert ports == [addons.INGRESS_PORT]
+    assert ports == [addons.INGRESS_PORT, urlsplit(PREDICT_URL).port]
 
 
 def test_the_manifests_run_the_versions_that_are_built() -> None:

@@ -45,6 +45,8 @@ class ApiServer:
     weights: list[int] = field(default_factory=list)
     writes: int = 0
     endpoints_listed: bool = True
+    autoscaler_wants: int = 0
+    """Pods that the autoscaler's measurements ask for; 0 while it has none."""
     before_write: Callable[[int, str], None] = lambda _number, _what: None
     after_write: Callable[[int, str], None] = lambda _number, _what: None
     _born: dict[str, datetime] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class ApiServer:
         await asyncio.sleep(0)  # a request takes time: another operator may come in between
         return copy.deepcopy(self.objects.get((kind, namespace, name)))
 
-    async def apply(self, manifest: Json, *, subresource: str = "") -> Json:
+    async def apply(self, manifest: Json, *, subresource: str = "", manager: str = names.FIELD_MANAGER) -> Json:
         await asyncio.sleep(0)
         with self._write(f"apply {manifest['kind']} {subresource}"):
             key = self._key(manifest)
@@ -71,7 +73,12 @@ class ApiServer:
             if subresource == "status":
                 merged["status"] = copy.deepcopy(manifest["status"])
             else:
+                replicas = merged.get("spec", {}).get("replicas")
+                if manifest["kind"] == "PodDisruptionBudget":
+                    merged["spec"] = {}  # all of it is its only manager's: what it leaves out goes
                 _merge(merged, manifest)
+                if manifest["kind"] == "Deployment":
+                    _own_replicas(merged, manifest, manager, replicas)
             self._save(key, merged, spec_changed=not stored or merged.get("spec") != stored.get("spec"))
             return copy.deepcopy(self.objects[key])
 
@@ -94,7 +101,12 @@ class ApiServer:
             )
 
         return Children(
-            deployments=of("Deployment"), services=of("Service"), pods=of("Pod"), endpoint_slices=of("EndpointSlice")
+            deployments=of("Deployment"),
+            services=of("Service"),
+            pods=of("Pod"),
+            endpoint_slices=of("EndpointSlice"),
+            autoscalers=of("HorizontalPodAutoscaler"),
+            budgets=of("PodDisruptionBudget"),
         )
 
     # -- what a user does
@@ -114,11 +126,28 @@ class ApiServer:
         for key in [key for key in self.objects if key[0] in ("Pod", "EndpointSlice")]:
             del self.objects[key]
         for (kind, namespace, _), item in list(self.objects.items()):
+            if kind == "HorizontalPodAutoscaler":
+                self._scale(namespace, item["spec"])
+        for (kind, namespace, _), item in list(self.objects.items()):
             if kind == "Deployment":
                 self._run_pods(namespace, item)
         for (kind, namespace, name), item in list(self.objects.items()):
             if kind == "Service":
                 self._list_endpoints(namespace, name, item)
+
+    def _scale(self, namespace: str, autoscaler: Object) -> None:
+        key = ("Deployment", namespace, autoscaler["scaleTargetRef"]["name"])
+        target = copy.deepcopy(self.objects.get(key))
+        if target is None or not target["spec"]["replicas"]:
+            return
+        now = target["spec"]["replicas"]
+        wanted = min(max(self.autoscaler_wants or now, autoscaler["minReplicas"]), autoscaler["maxReplicas"])
+        if autoscaler["behavior"]["scaleDown"]["selectPolicy"] == "Disabled":
+            wanted = max(wanted, now)
+        if wanted != now:
+            target["spec"]["replicas"] = wanted
+            target["metadata"]["managedFields"] = [_owner("kube-controller-manager", "Update")]
+            self._save(key, target, spec_changed=True)
 
     def _run_pods(self, namespace: str, deployment: Object) -> None:
         template = deployment["spec"]["template"]
@@ -192,6 +221,21 @@ class _Write:
     def __exit__(self, *exc: object) -> None:
         if exc[0] is None:
             self.server.after_write(self.number, self.what)
+
+
+def _owner(manager: str, operation: str) -> Object:
+    return {"manager": manager, "operation": operation, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+
+
+def _own_replicas(merged: Object, manifest: Json, manager: str, before: int | None) -> None:
+    """Who owns the number of pods: all who applied the present one. Left by its last owner it is 1 again."""
+    spec, owners = merged["spec"], {entry["manager"]: entry for entry in merged["metadata"].get("managedFields", [])}
+    if "replicas" in manifest["spec"]:
+        owners = {**(owners if spec["replicas"] == before else {}), manager: _owner(manager, "Apply")}
+    elif owners.pop(manager, None) and not owners:
+        spec["replicas"] = 1
+    spec.setdefault("replicas", 1)
+    merged["metadata"]["managedFields"] = list(owners.values())
 
 
 def _merge(into: Object, manifest: Json) -> None:

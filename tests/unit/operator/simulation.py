@@ -19,11 +19,17 @@ from iris_operator.api import names
 from iris_operator.api.status import ReleaseStatus
 from iris_operator.engine.ports import MetricsUnavailable
 from iris_operator.engine.reconcile import Outcome, Ports, Reconciler
-from unit.operator.api_server import START, ApiServer, Image
+from unit.operator.api_server import START, ApiServer, Image, pods_of
 
 # One event loop for all passes: making one takes longer than a pass.
 RUNNER = asyncio.Runner()
 RATE = 100.0
+# A `serving` block that asks for an autoscaler.
+AUTOSCALED = {
+    "replicas": 4,
+    "autoscaling": {"minReplicas": 2, "maxReplicas": 10},
+    "resources": {"requests": {"cpu": "100m"}},
+}
 BOUNDS = (0.005, 0.025, 0.1, 0.5)
 
 
@@ -148,6 +154,36 @@ class Simulation:
         deployment = self.server.objects["Deployment", "iris", names.workload_name("iris", revision)]
         return str(deployment["metadata"]["labels"][names.LABEL_VERSION])
 
+    def version_of(self, deployment: str) -> str:
+        """Version that a Deployment runs."""
+        return str(self.server.objects["Deployment", "iris", deployment]["metadata"]["labels"][names.LABEL_VERSION])
+
+    def replicas(self, version: str) -> int:
+        """Pods that the Deployment of a version asks for."""
+        found = {
+            item["metadata"]["labels"][names.LABEL_VERSION]: int(item["spec"]["replicas"])
+            for (kind, _, _), item in self.server.objects.items()
+            if kind == "Deployment"
+        }
+        return found[version]
+
+    def ready(self, version: str) -> int:
+        """Ready pods of a version."""
+        return sum(pod["status"]["conditions"][0]["status"] == "True" for pod in pods_of(self.server, version))
+
+    def autoscaled(self) -> str:
+        """Version that the autoscaler scales; empty without one."""
+        found = self.server.objects.get(("HorizontalPodAutoscaler", "iris", "iris"))
+        return self.version_of(found["spec"]["scaleTargetRef"]["name"]) if found else ""
+
+    def budgets(self) -> dict[str, Any]:
+        """What a drain must leave of each version that has a budget."""
+        return {
+            self.version_of(name): {key: value for key, value in item["spec"].items() if key.endswith("vailable")}
+            for (kind, _, name), item in self.server.objects.items()
+            if kind == "PodDisruptionBudget" and ("Deployment", "iris", name) in self.server.objects
+        }
+
     def picture(self) -> dict[str, Any]:
         """The end state, for comparing two runs: what serves what, without times and versions of objects."""
         status = self.status
@@ -168,6 +204,8 @@ class Simulation:
             "weight": self.weight,
             "serves": self.served_by_stable_service(),
             "deployments": deployments,
+            "autoscaled": self.autoscaled(),
+            "protected": sorted(self.budgets()),
         }
 
 

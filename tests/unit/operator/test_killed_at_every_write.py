@@ -10,7 +10,7 @@ import pytest
 
 from iris_operator.engine.ports import Conflict
 from unit.operator.api_server import ApiServer, Image, Killed
-from unit.operator.simulation import Simulation, phase, serving
+from unit.operator.simulation import AUTOSCALED, Simulation, phase, serving
 
 BAD = Image(error_share=0.5)
 
@@ -25,10 +25,23 @@ def roll_back(simulation: Simulation) -> None:
     _until(simulation, phase("RolledBack"))
 
 
+def promote_and_autoscale(simulation: Simulation) -> None:
+    simulation.server.autoscaler_wants = 6
+    simulation.apply("2.0.0", serving=AUTOSCALED)
+    _until(simulation, serving("2.0.0"))
+    simulation.server.advance(0)
+
+
 def _until(simulation: Simulation, reached: Callable[..., bool]) -> None:
+    _surviving(simulation, lambda: simulation.run(reached))
+    # What stable needs no more goes with the pass after the one that closes the turn.
+    _surviving(simulation, lambda: simulation.run_for(2))
+
+
+def _surviving(simulation: Simulation, act: Callable[[], object]) -> None:
     while True:
         try:
-            simulation.run(reached)
+            act()
         except Killed:
             simulation.server.advance(3.0)
             simulation.start_operator()
@@ -49,7 +62,7 @@ def deployed() -> Simulation:
     return Simulation(copy.deepcopy(first_deployment()))
 
 
-STORIES = [promote, roll_back]
+STORIES = [promote, roll_back, promote_and_autoscale]
 
 
 def undisturbed(story: Callable[[Simulation], None]) -> tuple[int, dict[str, object], list[int]]:

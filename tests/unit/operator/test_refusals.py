@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from iris_operator.api import names
 from iris_operator.engine.ports import Conflict, Forbidden, Json, Unavailable
 from unit.operator.simulation import RUNNER, Simulation, at_weight, phase, serving
 
@@ -93,10 +94,10 @@ def test_an_operator_that_slept_over_a_rollback_does_not_carry_out_what_it_had_d
     simulation.start_operator()
     apply = simulation.server.apply
 
-    async def slow_apply(manifest: Json, *, subresource: str = "") -> Json:
+    async def slow_apply(manifest: Json, *, subresource: str = "", manager: str = names.FIELD_MANAGER) -> Json:
         if asyncio.current_task() is sleeper and subresource:
             await awake.wait()
-        return await apply(manifest, subresource=subresource)
+        return await apply(manifest, subresource=subresource, manager=manager)
 
     sleeper: asyncio.Task[Any] | None = None
 

@@ -18,6 +18,8 @@ _PLURALS = {
     ("v1", "Service"): "services",
     ("v1", "Event"): "events",
     ("networking.k8s.io/v1", "Ingress"): "ingresses",
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): "horizontalpodautoscalers",
+    ("policy/v1", "PodDisruptionBudget"): "poddisruptionbudgets",
     (names.API_VERSION, names.KIND): names.PLURAL,
 }
 _APPLY = "application/apply-patch+yaml"
@@ -48,14 +50,14 @@ class KubernetesApi:
         status, body = await self._request("GET", _path(api_version, kind, namespace, name))
         return None if status == HTTPStatus.NOT_FOUND else body
 
-    async def apply(self, manifest: Json, *, subresource: str = "") -> Json:
-        """Server-side apply with force: fields that we name become ours, all others stay.
+    async def apply(self, manifest: Json, *, subresource: str = "", manager: str = names.FIELD_MANAGER) -> Json:
+        """Server-side apply with force: fields that we name become the field manager's, all others stay.
 
         Raises:
             Conflict: the manifest names a resource version that is not the stored one.
         """
         path = _path_of(manifest) + (f"/{subresource}" if subresource else "")
-        query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
+        query = {"fieldManager": manager, "force": "true"}
         status, body = await self._request("PATCH", path, query=query, body=manifest, content_type=_APPLY)
         if status == HTTPStatus.NOT_FOUND:
             raise Conflict(f"{path} is gone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iris_operator.adapters.kubernetes.api import KubernetesApi
+from iris_operator.api import names
 from iris_operator.engine.ports import Json
 
 
@@ -14,6 +15,25 @@ class ReleaseObjects:
 
     async def apply(self, manifest: Json) -> None:
         """See `Objects.apply`."""
+        await self._api.apply(manifest)
+
+    async def apply_unscaled(self, manifest: Json) -> None:
+        """See `Objects.apply_unscaled`.
+
+        A field that its last owner leaves out of an apply is set back to its default, here to one pod. So a second
+        field manager takes over the number first, provided that it is still the one that was read.
+        """
+        metadata = manifest["metadata"]
+        identity = {"namespace": metadata["namespace"], "name": metadata["name"]}
+        stored = await self._api.get(manifest["apiVersion"], manifest["kind"], *identity.values())
+        if stored is not None:
+            kept = {
+                "apiVersion": manifest["apiVersion"],
+                "kind": manifest["kind"],
+                "metadata": {**identity, "resourceVersion": stored["metadata"]["resourceVersion"]},
+                "spec": {"replicas": stored["spec"]["replicas"]},
+            }
+            await self._api.apply(kept, manager=names.REPLICAS_MANAGER)
         await self._api.apply(manifest)
 
     async def delete(self, manifest: Json) -> None:

@@ -20,6 +20,8 @@ class WatchedObjects:
     services: Index
     pods: Index
     endpoint_slices: Index
+    autoscalers: Index
+    budgets: Index
 
     def children(self, namespace: str, release: str) -> Children:
         """See `Watched.children`."""
@@ -32,4 +34,6 @@ class WatchedObjects:
             services=of(self.services),
             pods=of(self.pods),
             endpoint_slices=of(self.endpoint_slices),
+            autoscalers=of(self.autoscalers),
+            budgets=of(self.budgets),
         )

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes the database at the first start, from POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB and PGDATA.
+# Arguments after `postgres` are the server's.
 set -eu
 
 if [ "${1:-}" != postgres ]; then
@@ -36,4 +37,5 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   fi
 fi
 
-exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/var/run/postgresql
+shift
+exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/var/run/postgresql "$@"

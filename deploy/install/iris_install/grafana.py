@@ -1,0 +1,29 @@
+"""The Secret of Grafana's administrator, made once like those of the stores."""
+
+import secrets
+
+from iris_install.credentials import Cluster
+
+NAMESPACE = "iris-system"
+SECRET = "grafana-admin"  # noqa: S105 - its name
+_PASSWORD_BYTES = 24
+
+
+def ensure(cluster: Cluster) -> str:
+    """Creates the Secret unless it exists. Returns "created" or "kept", and never a value."""
+    if cluster.find("secret", SECRET, NAMESPACE) is not None:
+        return "kept"
+    cluster.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": SECRET,
+                "namespace": NAMESPACE,
+                "labels": {"app.kubernetes.io/part-of": "iris-release"},
+            },
+            "type": "Opaque",
+            "stringData": {"user": "admin", "password": secrets.token_urlsafe(_PASSWORD_BYTES)},
+        }
+    )
+    return "created"
