@@ -14,9 +14,11 @@ from iris_operator.adapters.events import KubernetesEvents
 from iris_operator.adapters.kubernetes.api import KubernetesApi, connect
 from iris_operator.adapters.kubernetes.objects import ReleaseObjects
 from iris_operator.adapters.kubernetes.releases import Releases
-from iris_operator.adapters.prometheus import PrometheusMetrics
+from iris_operator.adapters.prometheus.client import PrometheusClient
+from iris_operator.adapters.prometheus.fleet import FleetMetrics
 from iris_operator.adapters.routers.registry import build_routers
 from iris_operator.api import names
+from iris_operator.engine.judging import FleetJudge, Judging
 from iris_operator.engine.ports import Unavailable, Watched
 from iris_operator.engine.reconcile import RETRY_SECONDS, Outcome, Ports, Reconciler, Result
 from iris_operator.release_metrics import Counted
@@ -49,6 +51,8 @@ class Application:
         self.telemetry = Telemetry()
         self._api: KubernetesApi | None = None
         self._client: Any = None
+        # One for all releases: they share queries, and are judged together.
+        self._judging = _judging(settings)
 
     async def start(self) -> None:
         """Open the connections."""
@@ -136,22 +140,15 @@ class Application:
     def _reconciler(self, watched: Watched) -> Reconciler:
         if self._api is None:
             raise RuntimeError("a handler ran before the operator was started")
-        settings = self.settings
         return Reconciler(
             Ports(
                 store=Releases(self._api),
                 objects=ReleaseObjects(self._api),
                 watched=watched,
                 routers=build_routers(self._api),
-                metrics=PrometheusMetrics(
-                    settings.prometheus_url,
-                    timeout_seconds=settings.metrics_timeout,
-                    look_back_seconds=settings.metrics_look_back,
-                    max_age_seconds=settings.metrics_max_age,
-                ),
+                judging=self._judging,
                 audience=Counted(KubernetesEvents(self._api, _now), self.telemetry.releases),
                 clock=_now,
-                lag_seconds=settings.metrics_lag,
             )
         )
 
@@ -164,6 +161,14 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
         """Remember nothing."""
+
+
+def _judging(settings: Settings) -> Judging:
+    client = PrometheusClient(settings.prometheus_url, timeout_seconds=settings.metrics_timeout)
+    metrics = FleetMetrics(
+        client, look_back_seconds=settings.metrics_look_back, max_age_seconds=settings.metrics_max_age
+    )
+    return Judging(metrics, FleetJudge(), settings.metrics_lag)
 
 
 def _now() -> datetime:

@@ -27,7 +27,7 @@ ROLLED_BACK: Final = "RolledBack"
 # Written at start with 0: what appears together with its first event cannot be seen to increase.
 DECISIONS: Final = (
     "Deploying", "Deployed", "ReleaseStarted", "WeightShifted", "Promoted", "RollingBack", ROLLED_BACK, "Superseded",
-    "StableUnavailable", "RouteRepaired", "WorkloadRepaired",
+    "StableUnavailable", "RouteRepaired", "WorkloadRepaired", "SharedIncident", "Recovered", "SlowRollout",
 )  # fmt: skip
 CAUSES: Final = (
     *("".join(word.title() for word in name.split("_")) for name in Checks.model_fields),

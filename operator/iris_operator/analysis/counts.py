@@ -41,14 +41,15 @@ class RequestCounts:
 class Interval:
     """One look at both revisions over the same time. None: that revision had no series at all.
 
-    `weight` is the share that the router claims to give the canary, for the check of the split. `custom` has the
-    answers to custom queries by name; None is an answer without a number. `paired` counts requests that both versions
-    answered and one got right: (only stable, only canary). `training` has the buckets of the training data, by feature.
+    `weight` is the share that the router claims to give the canary, for the check of the split; None when it was not
+    the same all the time. `custom` has the answers to custom queries by name; None is an answer without a number, a
+    text says why there is none. `paired` counts requests that both versions answered and one got right: (only stable,
+    only canary). `training` has the buckets of the training data, by feature.
     """
 
     canary: RequestCounts | None
     stable: RequestCounts | None
     weight: float | None = None
-    custom: Mapping[str, float | None] = field(default_factory=dict)
+    custom: Mapping[str, float | str | None] = field(default_factory=dict)
     paired: tuple[int, int] | None = None
     training: Mapping[str, tuple[float, ...]] | None = None

@@ -36,6 +36,8 @@ class Judgement:
     results: tuple[CheckResult, ...]
     memory: Mapping[str, Any]
     incident: str = ""
+    trouble: bool = False
+    """Is stable itself in trouble, whatever the canary does?"""
     worse: float = 1.0
     """The evidence over all checks that the canary is worse, as an e-value: what the rollback is decided on."""
     counted: bool = False
@@ -50,6 +52,8 @@ class Case:
     memory: Memory
     settings: Analysis
     next_weight: int
+    lesson: bool = False
+    """Of stable alone, before the canary gets a request; see `learn`."""
 
 
 def judge(
@@ -171,7 +175,7 @@ def _conclude(prepared: _Prepared, bench: Bench, ruling: Ruling) -> Judgement:
     ]
     custom = {
         each.name: judge_custom(each, interval.custom.get(each.name), before.custom.get(each.name, 0))
-        for each in case.settings.checks.custom
+        for each in (() if case.lesson else case.settings.checks.custom)
     }
     split = _add_split((0, 0) if prepared.changed else before.split, interval)
     if interval.weight is not None:
@@ -184,7 +188,7 @@ def _conclude(prepared: _Prepared, bench: Bench, ruling: Ruling) -> Judgement:
         case.next_weight,
         split,
         {**before.states, **{name: in_a_row(state) for name, state in ruling.state.items()}},
-        {name: breaches for name, (_, breaches) in custom.items()},
+        {**before.custom, **{name: breaches for name, (_, breaches) in custom.items()}},
         features,
     )
     return Judgement(
@@ -192,6 +196,7 @@ def _conclude(prepared: _Prepared, bench: Bench, ruling: Ruling) -> Judgement:
         results=tuple(results + ([report] if report else [])),
         memory=to_json(after),
         incident=_incident_words(interval) if ruling.incident.both[0] else "",
+        trouble=bool(ruling.incident.stable[0]),
         worse=capped_exp(float(ruling.worse[0])),
         counted=True,
     )
@@ -203,15 +208,23 @@ def learn(stable: RequestCounts, memory: Memory, settings: Analysis, measured: C
     It teaches what durations and classes to expect and how much stable's own pods differ: the first interval of the
     canary is then judged as soundly as the last. Nothing is concluded from it.
     """
-    idle = replace(stable, by_code={}, at_most=dict.fromkeys(stable.at_most, 0), timed=0, pods=())
+    return judge_fleet([lesson(stable, memory, settings)], measured)[0].memory
+
+
+def lesson(stable: RequestCounts, memory: Memory, settings: Analysis) -> Case:
+    """The case of `learn`: a canary that did nothing."""
     idle = replace(
-        idle,
+        stable,
+        by_code={},
+        at_most=dict.fromkeys(stable.at_most, 0),
+        timed=0,
         failures=None if stable.failures is None else 0,
         by_class=None if stable.by_class is None else {},
         correct=None if stable.correct is None else 0,
         incorrect=None if stable.incorrect is None else 0,
+        pods=(),
     )
-    return judge(Interval(canary=idle, stable=stable), memory, settings, 0, measured).memory
+    return Case(Interval(canary=idle, stable=stable), memory, settings, 0, lesson=True)
 
 
 def unjudged(
@@ -232,6 +245,9 @@ def _revisions(interval: Interval) -> tuple[tuple[str, RequestCounts | None], ..
 
 
 def _add_split(before: tuple[int, int], interval: Interval) -> tuple[int, int]:
+    """Only intervals that have a single weight from end to end."""
+    if interval.weight is None:
+        return before
     canary, stable = (counts.total if counts else 0 for _, counts in _revisions(interval))
     return before[0] + canary, before[1] + stable
 

@@ -13,7 +13,7 @@ from iris_operator.analysis.sentences import capped_exp, odds
 from iris_operator.analysis.verdict import Verdict
 
 # Nobody waits for a million requests of a canary: an estimate beyond that says "for ever".
-_FAR_AWAY = 1_000_000
+FAR_AWAY = 1_000_000
 # Of a check's stake in the alarm: from this part on it is named among those that failed.
 _BLAMED = 0.5
 
@@ -80,4 +80,4 @@ def _blamed(name: str, bench: Bench, signals: Mapping[str, Signals]) -> bool:
 def _missing(nats: float, gain: float) -> int:
     if nats <= 0.0:
         return 1
-    return min(_FAR_AWAY, math.ceil(nats / gain)) if gain > 0.0 else _FAR_AWAY
+    return min(FAR_AWAY, math.ceil(nats / gain)) if gain > 0.0 else FAR_AWAY

@@ -118,6 +118,9 @@ class RolloutStatus(ApiModel):
     earned_pods: int = Field(default=0, description="Canary pods that were ready when the current step was given.")
     waiting_since: datetime | None = Field(default=None, description="Since when a revision is awaited to be ready.")
     hold_since: datetime | None = Field(default=None, description="Since when no verdict lets the step go on.")
+    incident_since: datetime | None = Field(
+        default=None, description="Since when both versions, or stable alone after a retreat, are in trouble."
+    )
     settled_at: datetime | None = Field(default=None, description="When the last traffic change was verified.")
     outcome: Outcome | None = Field(default=None, description="Why the canary is being removed.")
     observed_retry: str | None = None

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from iris_operator.analysis.judge import Judgement
 from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
 from iris_operator.engine.drift import says
@@ -16,7 +15,7 @@ from iris_operator.engine.manifests import deployment, service
 from iris_operator.engine.pods import crash_of, is_ready, waiting_of
 from iris_operator.engine.ports import Children, Json
 from iris_operator.engine.release import Inputs, Release
-from iris_operator.rollout.observation import Autoscaler, Backend, Budget, Observation, Route, Workload
+from iris_operator.rollout.observation import Autoscaler, Backend, Budget, Judged, Observation, Route, Workload
 
 
 def observe(release: Release, children: Children, route: Route) -> Observation:
@@ -45,9 +44,18 @@ def observe(release: Release, children: Children, route: Route) -> Observation:
     )
 
 
-def with_judgement(observation: Observation, judgement: Judgement, judged_through: datetime | None) -> Observation:
+def with_judgement(observation: Observation, judged: Judged) -> Observation:
     """The same observation with what the checks say."""
-    return replace(observation, judgement=judgement, judged_through=judged_through)
+    return replace(_measured(observation, judged), judgement=judged.judgement)
+
+
+def with_lesson(observation: Observation, learned: Judged) -> Observation:
+    """The same observation with what stable alone has taught."""
+    return replace(_measured(observation, learned), lesson=learned.judgement)
+
+
+def _measured(observation: Observation, judged: Judged) -> Observation:
+    return replace(observation, judged_through=judged.through, requests_per_second=judged.requests_per_second)
 
 
 def kept_inputs(children: Children) -> dict[str, Inputs]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from iris_operator.engine.ports import Json
@@ -16,6 +17,15 @@ def is_ready(pod: Json) -> bool:
     """The pod's own Ready condition."""
     conditions = pod.get("status", {}).get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def ready_since(pod: Json) -> datetime | None:
+    """Since when the pod is ready; None when it is not. One without a date has always been."""
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition["type"] == "Ready" and condition["status"] == "True":
+            since = condition.get("lastTransitionTime")
+            return datetime.fromisoformat(since) if since else datetime.fromtimestamp(0, UTC)
+    return None
 
 
 def restarts_of(pod: Json) -> int:

@@ -51,6 +51,31 @@ class Children:
     budgets: Collection[Json] = field(default_factory=tuple)
 
 
+@dataclass(frozen=True)
+class Question:
+    """What to count of a release: all that happened in (since, until].
+
+    `pods` has, for each revision, those of its pods that must have been scraped; `again` is the end of the interval
+    that will be asked for next. `queries` are PromQL by name, each for one number at `until`.
+    """
+
+    namespace: str
+    release: str
+    pods: Mapping[str, Collection[str]]
+    since: datetime
+    until: datetime
+    again: datetime
+    queries: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Counts by revision, and numbers by query: None for an answer without a number, a text for a query that failed."""
+
+    counts: Mapping[str, RequestCounts]
+    custom: Mapping[str, float | str | None] = field(default_factory=dict)
+
+
 class Store(Protocol):
     """The release resources themselves: read live, so that a pass never decides on a stale status."""
 
@@ -100,12 +125,10 @@ class Router(Protocol):
 
 
 class Metrics(Protocol):
-    """Counts of requests by revision."""
+    """What revisions did."""
 
-    async def counts(
-        self, namespace: str, release: str, revisions: Collection[str], since: datetime, until: datetime
-    ) -> Mapping[str, RequestCounts]:
-        """Requests that each revision answered between two moments; a revision without series is left out.
+    async def count(self, question: Question) -> Answer:
+        """What each revision did in the interval; a revision without series is left out.
 
         Raises:
             MetricsUnavailable: the query failed, or its answer cannot be trusted.

@@ -11,13 +11,12 @@ from enum import StrEnum
 from iris_operator.api.status import ReleaseStatus
 from iris_operator.engine.execute import Executor, UnknownRevision
 from iris_operator.engine.judging import Judging
-from iris_operator.engine.observe import kept_inputs, observe, with_judgement
+from iris_operator.engine.observe import kept_inputs, observe, with_judgement, with_lesson
 from iris_operator.engine.ports import (
     Audience,
     Conflict,
     Forbidden,
     Json,
-    Metrics,
     Objects,
     Router,
     Store,
@@ -27,7 +26,7 @@ from iris_operator.engine.ports import (
 )
 from iris_operator.engine.release import BrokenRelease, Inputs, Release, parse_release, parse_status
 from iris_operator.engine.sighting import Sighting, sight
-from iris_operator.rollout.decide import decide, judgement_due
+from iris_operator.rollout.decide import decide, judgement_due, lesson_due
 from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.report import degraded
 
@@ -73,10 +72,9 @@ class Ports:
     objects: Objects
     watched: Watched
     routers: Mapping[str, Router]
-    metrics: Metrics
+    judging: Judging
     audience: Audience
     clock: Callable[[], datetime]
-    lag_seconds: float
 
 
 class Reconciler:
@@ -114,8 +112,9 @@ class Reconciler:
         children = ports.watched.children(release.namespace, release.name)
         observation = observe(release, children, await router.read(release))
         if judgement_due(observation, now):
-            judged = await Judging(ports.metrics, ports.lag_seconds).judge(release, observation, now)
-            observation = with_judgement(observation, judged.judgement, judged.through)
+            observation = with_judgement(observation, await ports.judging.judge(release, children, now))
+        elif lesson_due(observation, now):
+            observation = with_lesson(observation, await ports.judging.learn(release, children, now))
         decision = decide(observation, now)
         await self._store(body, release.status, decision.status)
         target = Inputs.of(release.spec)

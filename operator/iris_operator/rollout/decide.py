@@ -8,20 +8,23 @@ from datetime import datetime
 
 from iris_operator.analysis.check import CheckResult
 from iris_operator.analysis.judge import Judgement
-from iris_operator.api.durations import format_duration, parse_duration
+from iris_operator.analysis.verdict import Verdict
+from iris_operator.api.durations import parse_duration
 from iris_operator.api.status import AnalysisStatus, CheckStatus, Evidence, ReleaseStatus, Stage
 from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.deleting import deleting
 from iris_operator.rollout.idle import idle
 from iris_operator.rollout.initializing import initializing
 from iris_operator.rollout.observation import Observation
-from iris_operator.rollout.plan import Plan, seconds_since, steps_of
+from iris_operator.rollout.outlook import time_left
+from iris_operator.rollout.plan import Plan, steps_of
 from iris_operator.rollout.progressing import progressing
 from iris_operator.rollout.promoting import promoting
 from iris_operator.rollout.protecting import protect
 from iris_operator.rollout.report import report
 from iris_operator.rollout.rolling_back import rolling_back
 from iris_operator.rollout.scaling import autoscale
+from iris_operator.rollout.timing import tick_before
 from iris_operator.rollout.upkeep import retire
 
 _STAGES: Mapping[Stage, Callable[[Plan], Decision]] = {
@@ -41,8 +44,9 @@ def decide(observation: Observation, now: datetime) -> Decision:
     reason. `now` is timezone-aware.
     """
     plan = Plan(observation, now)
-    if observation.judgement is not None:
-        plan.update(analysis=_analysis_status(observation, observation.judgement, now))
+    judgement = observation.judgement or observation.lesson
+    if judgement is not None:
+        plan.update(analysis=_analysis_status(observation, judgement, now))
     if observation.deleting:
         return report(plan, deleting(plan))
     stage = plan.status.rollout.stage
@@ -74,16 +78,34 @@ def judgement_due(observation: Observation, now: datetime) -> bool:
         return False
     analysis = observation.status.analysis
     judged_at = analysis.judged_at if analysis else None
-    last = max(judged_at, rollout.step_started_at) if judged_at else rollout.step_started_at
-    return now < last or seconds_since(last, now) >= parse_duration(observation.spec.rollout.interval) - 0.05
+    return _ticked(observation, max(judged_at, rollout.step_started_at) if judged_at else rollout.step_started_at, now)
+
+
+def lesson_due(observation: Observation, now: datetime) -> bool:
+    """Is it time to learn from stable alone? Only in a release whose canary has no share yet; then at once."""
+    rollout, analysis = observation.status.rollout, observation.status.analysis
+    if observation.deleting or rollout.stage is not Stage.PROGRESSING or observation.status.step.index:
+        return False
+    if observation.status.stable is None or rollout.step_started_at is not None:
+        return False
+    judged_at = analysis.judged_at if analysis else None
+    return judged_at is None or _ticked(observation, judged_at, now)
+
+
+def _ticked(observation: Observation, last: datetime, now: datetime) -> bool:
+    """Has a tick passed since? Also when the clock was set back."""
+    interval = parse_duration(observation.spec.rollout.interval)
+    return now < last or tick_before(now, interval) > tick_before(last, interval)
 
 
 def _analysis_status(observation: Observation, judgement: Judgement, now: datetime) -> AnalysisStatus:
     before = observation.status.analysis or AnalysisStatus()
+    # A lesson that went well has nothing to say of the canary.
+    silent = observation.lesson is not None and judgement.counted
     return AnalysisStatus(
-        verdict=judgement.verdict.value,
-        checks=[_check_status(result) for result in judgement.results],
-        estimated_time_left=_time_left(observation, judgement, now),
+        verdict=Verdict.HOLD.value if silent else judgement.verdict.value,
+        checks=[] if silent else [_check_status(result) for result in judgement.results],
+        estimated_time_left=time_left(observation, now),
         judged_at=now,
         judged_through=observation.judged_through or before.judged_through,
         memory=json.dumps(judgement.memory, separators=(",", ":")),
@@ -108,17 +130,3 @@ def _check_status(result: CheckResult) -> CheckStatus:
         requests=result.requests,
         evidence=evidence,
     )
-
-
-def _time_left(observation: Observation, judgement: Judgement, now: datetime) -> str | None:
-    """A guess for people: this step's missing requests at the rate seen so far, and the dwell times still to come."""
-    rollout = observation.status.rollout
-    seen = max((result.requests for result in judgement.results), default=0)
-    missing = max((result.requests_missing for result in judgement.results), default=0)
-    elapsed = seconds_since(rollout.started_at, now)
-    if missing and not seen:
-        return None
-    waiting = missing * elapsed / seen if missing else 0.0
-    interval = parse_duration(observation.spec.rollout.interval)
-    coming = steps_of(observation.spec)[observation.status.step.index : -1]
-    return format_duration(waiting + sum(max(interval, parse_duration(step.min_duration)) for step in coming))

@@ -80,6 +80,15 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A judgement or a lesson, the moment up to which requests are now counted, and how many a second there were."""
+
+    judgement: Judgement
+    through: datetime | None
+    requests_per_second: float | None = None
+
+
+@dataclass(frozen=True)
 class Observation:
     """Everything that a decision rests on."""
 
@@ -97,7 +106,12 @@ class Observation:
     """By revision."""
     judgement: Judgement | None = None
     """A judgement made in this very pass; None when it was not time for one."""
+    lesson: Judgement | None = None
+    """What stable alone has taught in this very pass, while the canary has no share yet."""
     judged_through: datetime | None = None
+    """Up to when the requests of that judgement or lesson are counted."""
+    requests_per_second: float | None = None
+    """Of both versions together, in that interval; None when it was not counted."""
     deleting: bool = False
     approved: str | None = None
     """Value of the annotation `approved`: `<revision>/<step>`."""

@@ -7,9 +7,12 @@ from iris_operator.api.durations import format_duration
 from iris_operator.api.spec import Step
 from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
 from iris_operator.rollout.decision import Decision, SetWeight
+from iris_operator.rollout.incident import recover, share_incident
+from iris_operator.rollout.outlook import slowness
 from iris_operator.rollout.plan import POLL_SECONDS, Plan, capacity, enter, limit_of, seconds_since, steps_of
 from iris_operator.rollout.rolling_back import begin_rollback
 from iris_operator.rollout.scaling import pods_for_all
+from iris_operator.rollout.timing import seconds_to_tick, tick_before
 from iris_operator.rollout.upkeep import keep_service, keep_workload
 
 
@@ -17,7 +20,9 @@ def progressing(plan: Plan) -> Decision:
     """Reasons to leave come before reasons to go on."""
     canary = plan.status.canary
     assert canary is not None, "stage Progressing is entered with a canary"  # noqa: S101 - an invariant of the state machine
-    return _superseded(plan, canary) or _failed(plan, canary) or _advance(plan, canary)
+    if slow := slowness(plan.o) if plan.o.status.analysis is None and plan.o.lesson else "":
+        plan.tell("SlowRollout", slow, warning=True)
+    return _superseded(plan, canary) or _failed(plan, canary) or share_incident(plan) or _advance(plan, canary)
 
 
 def _superseded(plan: Plan, canary: RevisionRef) -> Decision | None:
@@ -49,8 +54,11 @@ def _failed(plan: Plan, canary: RevisionRef) -> Decision | None:
     judgement = plan.o.judgement
     if judgement and judgement.verdict is Verdict.FAIL:
         failed = next(result for result in judgement.results if result.verdict is Verdict.FAIL)
-        reason = failed.name[0].upper() + failed.name[1:]
-        return begin_rollback(plan, Outcome.ROLLED_BACK, reason, f"version {canary.version}: {failed.reason}")
+        reason, words = failed.name[0].upper() + failed.name[1:], failed.reason
+        if failed.name in (check.name for check in plan.o.spec.analysis.checks.custom):
+            # A closed set of causes, however many names users think of.
+            reason, words = "Custom", f"{failed.name}: {failed.reason}"
+        return begin_rollback(plan, Outcome.ROLLED_BACK, reason, f"version {canary.version}: {words}")
     return None
 
 
@@ -62,7 +70,7 @@ def _advance(plan: Plan, canary: RevisionRef) -> Decision:
         # Steps edited in mid-rollout never raise a weight that was not earned.
         intended = min(intended, plan.status.rollout.confirmed_weight)
     following = steps[index] if index < len(steps) else None
-    plan.wake(limit_of(plan.o.spec.rollout.interval))
+    plan.wake(seconds_to_tick(plan.now, limit_of(plan.o.spec.rollout.interval)))
     pods = pods_for_all(plan)
     stable = plan.status.stable
     if stable:
@@ -129,7 +137,7 @@ def _earn(plan: Plan, canary: RevisionRef, index: int, following: Step) -> Decis
         return plan.done("Paused", f"spec.paused is true; holding at step {index}")
     if plan.status.rollout.reason == "Paused":
         plan.rollout(hold_since=plan.now)
-    waiting = _await_capacity(plan, canary, following) or _await_evidence(plan, canary, index)
+    waiting = _await_capacity(plan, canary, following) or recover(plan) or _await_evidence(plan, canary, index)
     unapproved = following.approval and plan.o.approved != f"{canary.revision}/{index + 1}"
     if unapproved and (waiting is None or _cleared(plan, index)):
         plan.rollout(hold_since=plan.now)
@@ -178,12 +186,20 @@ def _cleared(plan: Plan, index: int) -> bool:
     return analysis.verdict == Verdict.PASS and analysis.judged_at > started and _dwell_left(plan, index) <= 0
 
 
+def _fresh(plan: Plan) -> bool:
+    """Is the newest judgement the newest that there can be? The next one is due an interval later."""
+    analysis, interval = plan.status.analysis, limit_of(plan.o.spec.rollout.interval)
+    if not analysis or not analysis.judged_at or analysis.judged_at > plan.now:
+        return False
+    return tick_before(analysis.judged_at, interval) == tick_before(plan.now, interval)
+
+
 def _await_evidence(plan: Plan, canary: RevisionRef, index: int) -> Decision | None:
     """A hold that outlasts its limit gives the traffic back; a timeout never promotes."""
     if index == 0:
         return None  # no share yet, so no evidence either
-    left, judgement = _dwell_left(plan, index), plan.o.judgement
-    if judgement and judgement.verdict is Verdict.PASS and left <= 0:
+    left = _dwell_left(plan, index)
+    if _cleared(plan, index) and _fresh(plan):
         return None
     held = seconds_since(plan.status.rollout.hold_since, plan.now)
     words = _words(plan)
@@ -193,7 +209,8 @@ def _await_evidence(plan: Plan, canary: RevisionRef, index: int) -> Decision | N
     if left > 0:
         plan.wake(left)
         return plan.done("Soaking", f"step {index} lasts another {format_duration(left)}. {words}".rstrip())
-    return plan.done("Holding", words or f"step {index} waits for its first judgement")
+    reason = "SharedIncident" if plan.status.rollout.incident_since else "Holding"
+    return plan.done(reason, words or f"step {index} waits for its first judgement")
 
 
 def _words(plan: Plan) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -17,7 +17,8 @@ from iris_operator.adapters.routers.registry import build_routers
 from iris_operator.analysis.counts import RequestCounts
 from iris_operator.api import names
 from iris_operator.api.status import ReleaseStatus
-from iris_operator.engine.ports import MetricsUnavailable
+from iris_operator.engine.judging import FleetJudge, Judging
+from iris_operator.engine.ports import Answer, MetricsUnavailable, Question
 from iris_operator.engine.reconcile import Outcome, Ports, Reconciler
 from unit.operator.api_server import START, ApiServer, Image, pods_of
 
@@ -56,19 +57,36 @@ class Traffic:
     server: ApiServer
     rate: float = RATE
     down: str = ""
+    custom: float | str | None = None
+    asked: list[Question] = field(default_factory=list)
     shares: list[tuple[datetime, float]] = field(default_factory=lambda: [(START, 0.0)])
 
-    async def counts(
-        self, namespace: str, release: str, revisions: Collection[str], since: datetime, until: datetime
-    ) -> Mapping[str, RequestCounts]:
-        """See `Metrics.counts`."""
-        assert (namespace, release) == ("iris", "iris")
+    async def count(self, question: Question) -> Answer:
+        """See `Metrics.count`."""
+        assert (question.namespace, question.release) == ("iris", "iris")
+        assert question.since < question.until <= self.server.now
         if self.down:
             raise MetricsUnavailable(self.down)
-        requests = self.rate * (until - since).total_seconds()
-        share = self.shares[-1][1]
-        canary, stable = revisions
-        return {canary: self._answers(canary, requests * share), stable: self._answers(stable, requests * (1 - share))}
+        self.asked.append(question)
+        canary = self.rate * self._seconds_of_canary(question.since, question.until)
+        stable = self.rate * (question.until - question.since).total_seconds() - canary
+        shares = [stable] if len(question.pods) == 1 else [canary, stable]
+        return Answer(
+            {
+                revision: self._answers(revision, requests)
+                for revision, requests in zip(question.pods, shares, strict=True)
+            },
+            dict.fromkeys(question.queries, self.custom),
+        )
+
+    def _seconds_of_canary(self, since: datetime, until: datetime) -> float:
+        """Seconds times share, over the weights that were set."""
+        ends = [moment for moment, _ in self.shares[1:]] + [until]
+        spans = [
+            (min(end, until) - max(begin, since)).total_seconds() * share
+            for (begin, share), end in zip(self.shares, ends, strict=True)
+        ]
+        return sum(span for span in spans if span > 0)
 
     def _answers(self, revision: str, requests: float) -> RequestCounts:
         deployment = self.server.objects["Deployment", "iris", names.workload_name("iris", revision)]
@@ -77,7 +95,14 @@ class Traffic:
         total = round(requests)
         errors, slow = round(total * behaviour.error_share), round(total * behaviour.slow_share)
         at_most = dict.fromkeys(BOUNDS, total - slow) | {float("inf"): total}
-        return RequestCounts(by_code={"200": total - errors, "500": errors}, at_most=at_most, timed=total)
+        even = dict.fromkeys(("setosa", "versicolor"), total // 3)
+        return RequestCounts(
+            by_code={"200": total - errors, "500": errors},
+            at_most=at_most,
+            timed=total,
+            failures=errors,
+            by_class={**even, "virginica": total - sum(even.values())},
+        )
 
 
 class Simulation:
@@ -98,10 +123,9 @@ class Simulation:
                 objects=ReleaseObjects(api),
                 watched=self.server,
                 routers=build_routers(api),
-                metrics=self.traffic,
+                judging=Judging(self.traffic, FleetJudge(), lag_seconds=2.0),
                 audience=KubernetesEvents(api, lambda: self.server.now),
                 clock=lambda: self.server.now,
-                lag_seconds=2.0,
             )
         )
         return self.reconciler

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from iris_operator.adapters.prometheus import Series, grown, parse_matrix
+from iris_operator.adapters.prometheus.client import Sample, parse_matrix
+from iris_operator.adapters.prometheus.counters import grown
 from iris_operator.engine.ports import MetricsUnavailable
 
 
-def series(*samples: tuple[float, float]) -> Series:
-    return Series({"pod": "a"}, list(samples))
+def series(*samples: Sample) -> list[Sample]:
+    return list(samples)
 
 
 def test_growth_is_counted_from_the_last_sample_before_the_interval() -> None:

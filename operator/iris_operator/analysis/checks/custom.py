@@ -9,8 +9,13 @@ from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.spec import CustomCheck
 
 
-def judge_custom(settings: CustomCheck, value: float | None, breaches: int) -> tuple[CheckResult, int]:
-    """One answer of the query after so many breaches in a row; None or NaN is no answer. Returns the breaches now."""
+def judge_custom(settings: CustomCheck, value: float | str | None, breaches: int) -> tuple[CheckResult, int]:
+    """One answer of the query after so many breaches in a row; None or NaN is no answer. Returns the breaches now.
+
+    A text is why the query failed: that is an Error whatever `noData` says, and counts for nothing.
+    """
+    if isinstance(value, str):
+        return CheckResult(settings.name, Verdict.ERROR, value), breaches
     if value is None or math.isnan(value):
         return _unanswered(settings, breaches)
     low, high = settings.min, settings.max

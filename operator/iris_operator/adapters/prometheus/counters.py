@@ -1,0 +1,153 @@
+"""From the raw counters of pods to what each revision did in an interval.
+
+Never `increase()` or `rate()`: they extrapolate, and the statistics need the integers that happened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from iris_operator.adapters.prometheus.client import Sample, Series
+from iris_operator.analysis.counts import RequestCounts
+from iris_operator.engine.ports import MetricsUnavailable
+
+REQUESTS = "inference_requests_total"
+DURATIONS = "inference_request_duration_seconds_bucket"
+FAILURES = "model_inference_failures_total"
+PREDICTIONS = "model_predictions_total"
+FEEDBACK = "model_feedback_total"
+FAMILIES: Mapping[str, str] = {
+    REQUESTS: "code", DURATIONS: "le", FAILURES: "reason", PREDICTIONS: "class", FEEDBACK: "outcome",
+}  # fmt: skip
+"""The metrics of the service that are judged, and the label that tells each one's counters apart."""
+
+Name = TypeVar("Name", str, float)
+Key = tuple[str, str]
+"""Metric and label of a counter."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The interval (since, until], in seconds since 1970, and how old a pod's newest sample may be at its end."""
+
+    since: float
+    until: float
+    max_age: float
+
+
+def counts_of(series: Iterable[Series], must: Collection[str], span: Span) -> RequestCounts | None:
+    """What a revision did, from all series of it; None without any.
+
+    `must` names the pods that must have been scraped. What pods did that have gone since is counted, too.
+
+    Raises:
+        MetricsUnavailable: a pod was not scraped, or is scraped twice.
+    """
+    pods = _by_pod(series)
+    for pod in must:
+        _refuse_unseen(pod, pods.get(pod, {}), span)
+    if not pods:
+        return None
+    return _sum([_counts(_growths(counters, span)) for _, counters in sorted(pods.items())])
+
+
+def grown(samples: Iterable[Sample], since: float, until: float, pod_seen: float) -> int:
+    """By how much a counter grew in (since, until], resets of the process included.
+
+    The baseline is the last sample at or before `since`. A series that begins later than its pod's first (a label
+    seen for the first time) began at 0; a pod's own first sample is a baseline, what it counted before is not known.
+    """
+    last: float | None = None
+    total = 0.0
+    for moment, value in samples:
+        if moment > until:
+            break
+        if moment > since:
+            if last is None:
+                last = 0.0 if moment > pod_seen else value
+            total += value - last if value >= last else value
+        last = value
+    return round(total)
+
+
+def _by_pod(series: Iterable[Series]) -> dict[str, dict[Key, list[Sample]]]:
+    pods: dict[str, dict[Key, list[Sample]]] = {}
+    for one in series:
+        label = FAMILIES.get(one.labels.get("__name__", ""))
+        if label is None or not one.samples:
+            continue
+        counters = pods.setdefault(one.labels.get("pod", ""), {})
+        key = (one.labels["__name__"], one.labels.get(label, "unknown"))
+        counters[key] = _joined(counters[key], one) if key in counters else list(one.samples)
+    return pods
+
+
+def _joined(before: list[Sample], one: Series) -> list[Sample]:
+    """A pod that came back under another address has two series, one after the other; at the same time it has not."""
+    first, second = sorted((before, list(one.samples)), key=lambda samples: samples[0][0])
+    if second[0][0] <= first[-1][0]:
+        pod = one.labels.get("pod", "")
+        raise MetricsUnavailable(f"pod {pod} is scraped twice at the same time: its requests would count double")
+    return first + second
+
+
+def _refuse_unseen(pod: str, counters: Mapping[Key, list[Sample]], span: Span) -> None:
+    seen = [samples for (name, _), samples in counters.items() if name == REQUESTS]
+    newest = max((moment for samples in seen for moment, _ in samples if moment <= span.until), default=-math.inf)
+    if math.isinf(newest):
+        raise MetricsUnavailable(f"Prometheus has no requests of pod {pod}, which is ready")
+    age = span.until - newest
+    if age > span.max_age:
+        raise MetricsUnavailable(f"the newest sample of pod {pod} is {age:.0f} s old (limit {span.max_age:.0f} s)")
+
+
+def _growths(counters: Mapping[Key, list[Sample]], span: Span) -> dict[str, dict[str, int]]:
+    first = min(samples[0][0] for samples in counters.values())
+    found: dict[str, dict[str, int]] = {}
+    for (name, label), samples in counters.items():
+        found.setdefault(name, {})[label] = grown(samples, span.since, span.until, first)
+    return found
+
+
+def _counts(growths: Mapping[str, Mapping[str, int]]) -> RequestCounts:
+    at_most = {float(bound.replace("+Inf", "inf")): count for bound, count in growths.get(DURATIONS, {}).items()}
+    failures, feedback = growths.get(FAILURES), growths.get(FEEDBACK)
+    return RequestCounts(
+        by_code=growths.get(REQUESTS, {}),
+        at_most=at_most,
+        timed=at_most.get(math.inf, 0),
+        failures=None if failures is None else sum(failures.values()),
+        by_class=growths.get(PREDICTIONS),
+        correct=None if feedback is None else feedback.get("correct", 0),
+        incorrect=None if feedback is None else feedback.get("incorrect", 0),
+    )
+
+
+def _sum(pods: list[RequestCounts]) -> RequestCounts:
+    """All pods together. What one of them does not tell is not known of the revision."""
+    return RequestCounts(
+        by_code=_total(pod.by_code for pod in pods),
+        at_most=_total(pod.at_most for pod in pods),
+        timed=sum(pod.timed for pod in pods),
+        failures=_all([pod.failures for pod in pods]),
+        by_class=None if any(pod.by_class is None for pod in pods) else _total(pod.by_class or {} for pod in pods),
+        correct=_all([pod.correct for pod in pods]),
+        incorrect=_all([pod.incorrect for pod in pods]),
+        pods=tuple(pods),
+    )
+
+
+def _total(parts: Iterable[Mapping[Name, int]]) -> dict[Name, int]:
+    total: dict[Name, int] = {}
+    for part in parts:
+        for name, count in part.items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _all(values: list[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

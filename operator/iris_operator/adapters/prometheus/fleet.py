@@ -1,0 +1,137 @@
+"""One set of queries an interval for all releases that are judged at the same moment."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from iris_operator.adapters.prometheus.client import PrometheusClient, Series
+from iris_operator.adapters.prometheus.counters import FAMILIES, Span, counts_of
+from iris_operator.analysis.counts import RequestCounts
+from iris_operator.engine.ports import Answer, MetricsUnavailable, Question
+
+# Revisions in one query: a fleet is asked for in a few of them, and no answer is larger than some megabytes.
+_IN_A_QUERY = 200
+
+Revision = tuple[str, str, str]
+"""Namespace, release, revision."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The series of one revision from a moment on, or why there are none."""
+
+    begins: float
+    series: tuple[Series, ...] | MetricsUnavailable
+
+
+class FleetMetrics:
+    """Implements `engine.ports.Metrics`.
+
+    Releases with the same interval ask for the same end of it. The first to ask gets the counters of all that are
+    known to ask for that end; the others find theirs. A release that is new, or asks for a longer interval than was
+    expected, is asked for along with all that wait at that time.
+    """
+
+    def __init__(self, client: PrometheusClient, *, look_back_seconds: float, max_age_seconds: float) -> None:
+        self._client = client
+        self._look_back = look_back_seconds
+        self._max_age = max_age_seconds
+        self._turn = asyncio.Lock()
+        self._expected: dict[tuple[str, str], Question] = {}
+        self._waiting: list[Question] = []
+        self._until = -math.inf
+        self._held: dict[Revision, _Held] = {}
+
+    async def count(self, question: Question) -> Answer:
+        """See `Metrics.count`."""
+        held = await self._series(question)
+        span = Span(question.since.timestamp(), question.until.timestamp(), self._max_age)
+        counts = await asyncio.to_thread(_count, question, held, span)
+        return Answer(counts, await self._custom(question))
+
+    async def _series(self, question: Question) -> Mapping[Revision, _Held]:
+        self._waiting.append(question)
+        try:
+            async with self._turn:
+                if self._until != question.until.timestamp() or not self._covers(question):
+                    await self._fetch(question)
+                self._expected[question.namespace, question.release] = question
+                return {revision: self._held[revision] for revision in _revisions(question)}
+        finally:
+            self._waiting = [each for each in self._waiting if each is not question]
+
+    def _covers(self, question: Question) -> bool:
+        """Failed queries cover, too: they are not asked again before the next interval."""
+        held = [self._held.get(revision) for revision in _revisions(question)]
+        return all(each is not None and each.begins <= self._begin(question) for each in held)
+
+    def _begin(self, question: Question) -> float:
+        return question.since.timestamp() - self._look_back
+
+    async def _fetch(self, question: Question) -> None:
+        """Ask for all that are due at this end: those that wait, and those that said that they would ask."""
+        end = question.until.timestamp()
+        if end != self._until:
+            self._until, self._held = end, {}
+            self._expected = {key: each for key, each in self._expected.items() if each.again.timestamp() >= end}
+        due = [each for each in self._waiting if each.until.timestamp() == end and not self._covers(each)]
+        expected = [each for each in self._expected.values() if each.again.timestamp() == end and not self._holds(each)]
+        # Those that have not asked yet are expected to go on where they ended.
+        begins = min([*map(self._begin, due), *(each.until.timestamp() - self._look_back for each in expected)])
+        wanted = sorted({revision for each in (*due, *expected) for revision in _revisions(each)})
+        parts = [wanted[at : at + _IN_A_QUERY] for at in range(0, len(wanted), _IN_A_QUERY)]
+        for held in await asyncio.gather(*(self._ask(part, begins, end) for part in parts)):
+            self._held.update(held)
+
+    def _holds(self, question: Question) -> bool:
+        return all(revision in self._held for revision in _revisions(question))
+
+    async def _ask(self, wanted: list[Revision], begins: float, end: float) -> Mapping[Revision, _Held]:
+        query = f"{{{_selector(wanted)}}}[{math.ceil(end - begins)}s]"
+        try:
+            series = await self._client.matrix(query, end)
+        except MetricsUnavailable as error:
+            return {revision: _Held(begins, error) for revision in wanted}
+        found: dict[Revision, list[Series]] = {revision: [] for revision in wanted}
+        for one in series:
+            label = one.labels.get
+            # The selector lets through what carries the labels of two wanted revisions: it is nobody's.
+            found.get((label("namespace", ""), label("release", ""), label("revision", "")), []).append(one)
+        return {revision: _Held(begins, tuple(of)) for revision, of in found.items()}
+
+    async def _custom(self, question: Question) -> Mapping[str, float | str | None]:
+        at = question.until.timestamp()
+        numbers = await asyncio.gather(*(self._number(query, at) for query in question.queries.values()))
+        return dict(zip(question.queries, numbers, strict=True))
+
+    async def _number(self, query: str, at: float) -> float | str | None:
+        try:
+            return await self._client.number(query, at)
+        except MetricsUnavailable as error:
+            return str(error)
+
+
+def _count(question: Question, held: Mapping[Revision, _Held], span: Span) -> dict[str, RequestCounts]:
+    counts: dict[str, RequestCounts] = {}
+    for revision, must in question.pods.items():
+        series = held[question.namespace, question.release, revision].series
+        if isinstance(series, MetricsUnavailable):
+            raise series
+        found = counts_of(series, must, span)
+        if found is not None:
+            counts[revision] = found
+    return counts
+
+
+def _revisions(question: Question) -> list[Revision]:
+    return [(question.namespace, question.release, revision) for revision in question.pods]
+
+
+def _selector(wanted: Iterable[Revision]) -> str:
+    """All metrics that are judged, of all these revisions, in one query."""
+    namespaces, releases, revisions = (sorted(set(values)) for values in zip(*wanted, strict=True))
+    labels = {"__name__": sorted(FAMILIES), "namespace": namespaces, "release": releases, "revision": revisions}
+    return ",".join(f'{name}=~"{"|".join(values)}"' for name, values in labels.items())

@@ -1,0 +1,58 @@
+"""How long it will take: a guess for people, and a warning when the margins ask for more than the traffic has."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from iris_operator.analysis.forecast import Forecast, expect
+from iris_operator.analysis.words import FAR_AWAY
+from iris_operator.api.durations import format_duration, parse_duration
+from iris_operator.rollout.observation import Observation
+from iris_operator.rollout.plan import seconds_since, steps_of
+
+_LONG = 3600.0
+
+
+def time_left(observation: Observation, now: datetime) -> str | None:
+    """This step's missing requests at the rate just seen, and what the steps still to come take a healthy canary.
+
+    None while there is nothing to guess from, and when it would not end at this rate.
+    """
+    forecast, rate = _forecast(observation), observation.requests_per_second
+    if forecast is None or rate is None:
+        return observation.status.analysis.estimated_time_left if observation.status.analysis else None
+    index = observation.status.step.index
+    seconds = sum(forecast.seconds[index:]) + (_step_left(observation, forecast, rate, now) if index else 0.0)
+    return format_duration(seconds) if math.isfinite(seconds) else None
+
+
+def slowness(observation: Observation) -> str:
+    """What to tell before the canary gets its first request, when a healthy one will take an hour or more."""
+    forecast = _forecast(observation)
+    if forecast is None or forecast.total < _LONG:
+        return ""
+    limit = parse_duration(observation.spec.rollout.hold_timeout)
+    if max(forecast.seconds) <= limit:
+        return forecast.sentence
+    return (
+        f"{forecast.sentence}. A step takes longer than rollout.holdTimeout ({observation.spec.rollout.hold_timeout}): "
+        "the release will pause at weight 0"
+    )
+
+
+def _forecast(observation: Observation) -> Forecast | None:
+    rate = observation.requests_per_second
+    return None if rate is None else expect(observation.spec.analysis, observation.spec.rollout, rate)
+
+
+def _step_left(observation: Observation, forecast: Forecast, rate: float, now: datetime) -> float:
+    judgement, rollout = observation.judgement, observation.status.rollout
+    step = steps_of(observation.spec)[observation.status.step.index - 1]
+    dwell = parse_duration(step.min_duration) - seconds_since(rollout.step_started_at, now)
+    per_second = rate * step.weight / 100
+    missing = max((result.requests_missing for result in judgement.results), default=0) if judgement else 0
+    if missing >= FAR_AWAY:
+        # Nothing like what is missing was seen yet: as long as a healthy step takes.
+        return max(dwell, forecast.seconds[observation.status.step.index - 1])
+    return max(dwell, missing / per_second if per_second else (math.inf if missing else 0.0), 0.0)
