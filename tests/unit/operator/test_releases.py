@@ -98,7 +98,7 @@ def test_errors_take_the_traffic_away_in_the_pass_that_sees_them() -> None:
     status = simulation.run(phase("RolledBack"))
     assert status.rejected is not None
     assert status.rejected.reason == "ErrorRate"
-    assert "canary 5xx 50 % of 30 requests" in status.rejected.message
+    assert "canary 5xx 50 % of 10 requests" in status.rejected.message
     assert condition(simulation, "Promoted") == ("False", "RolledBack")
     assert simulation.served_by_stable_service() == "1.0.0"
 

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from iris_operator.adapters.prometheus.client import PrometheusClient, Series
 from iris_operator.adapters.prometheus.counters import FAMILIES, Span, counts_of
@@ -42,7 +43,7 @@ class FleetMetrics:
         self._turn = asyncio.Lock()
         self._expected: dict[tuple[str, str], Question] = {}
         self._waiting: list[Question] = []
-        self._until = -math.inf
+        self._until: datetime | None = None
         self._held: dict[Revision, _Held] = {}
 
     async def count(self, question: Question) -> Answer:
@@ -54,9 +55,11 @@ class FleetMetrics:
 
     async def _series(self, question: Question) -> Mapping[Revision, _Held]:
         self._waiting.append(question)
+        # Those that are woken at the same tick get in line before the first of them asks.
+        await asyncio.sleep(0)
         try:
             async with self._turn:
-                if self._until != question.until.timestamp() or not self._covers(question):
+                if self._until != question.until or not self._covers(question):
                     await self._fetch(question)
                 self._expected[question.namespace, question.release] = question
                 return {revision: self._held[revision] for revision in _revisions(question)}
@@ -73,17 +76,17 @@ class FleetMetrics:
 
     async def _fetch(self, question: Question) -> None:
         """Ask for all that are due at this end: those that wait, and those that said that they would ask."""
-        end = question.until.timestamp()
+        end = question.until
         if end != self._until:
             self._until, self._held = end, {}
-            self._expected = {key: each for key, each in self._expected.items() if each.again.timestamp() >= end}
-        due = [each for each in self._waiting if each.until.timestamp() == end and not self._covers(each)]
-        expected = [each for each in self._expected.values() if each.again.timestamp() == end and not self._holds(each)]
+            self._expected = {key: each for key, each in self._expected.items() if each.again >= end}
+        due = [each for each in self._waiting if each.until == end and not self._covers(each)]
+        expected = [each for each in self._expected.values() if each.again == end and not self._holds(each)]
         # Those that have not asked yet are expected to go on where they ended.
         begins = min([*map(self._begin, due), *(each.until.timestamp() - self._look_back for each in expected)])
         wanted = sorted({revision for each in (*due, *expected) for revision in _revisions(each)})
         parts = [wanted[at : at + _IN_A_QUERY] for at in range(0, len(wanted), _IN_A_QUERY)]
-        for held in await asyncio.gather(*(self._ask(part, begins, end) for part in parts)):
+        for held in await asyncio.gather(*(self._ask(part, begins, end.timestamp()) for part in parts)):
             self._held.update(held)
 
     def _holds(self, question: Question) -> bool:

@@ -1,0 +1,108 @@
+"""Pods as Prometheus sees them: a page of counters each."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Label = tuple[str, str, str]
+"""Metric, name of its label, value of the label."""
+
+# Every label at 0 from the start, as the service has it.
+ZERO: Mapping[Label, int] = {
+    **{("inference_requests_total", "code", code): 0 for code in ("200", "422", "500")},
+    **{("inference_request_duration_seconds_bucket", "le", bound): 0 for bound in ("0.01", "0.1", "+Inf")},
+    ("model_inference_failures_total", "reason", "timeout"): 0,
+    **{("model_predictions_total", "class", name): 0 for name in ("setosa", "virginica")},
+    **{("model_feedback_total", "outcome", outcome): 0 for outcome in ("correct", "incorrect")},
+}
+
+
+@dataclass
+class Pod:
+    """Counters that a test raises; `scraped` is told of every read."""
+
+    labels: Mapping[str, str]
+    counters: dict[Label, int] = field(default_factory=lambda: dict(ZERO))
+    scrapes: int = 0
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    address: str = ""
+
+    def serve(self, requests: int, errors: int = 0, slow: int = 0, wrong: int = 0) -> None:
+        """So many requests: `slow` of them over 10 ms, one prediction each but for `errors`, labels for all."""
+        right = requests - errors
+        for label, more in {
+            ("inference_requests_total", "code", "200"): right,
+            ("inference_requests_total", "code", "500"): errors,
+            ("inference_request_duration_seconds_bucket", "le", "0.01"): requests - slow,
+            ("inference_request_duration_seconds_bucket", "le", "0.1"): requests,
+            ("inference_request_duration_seconds_bucket", "le", "+Inf"): requests,
+            ("model_inference_failures_total", "reason", "timeout"): errors,
+            ("model_predictions_total", "class", "setosa"): right,
+            ("model_feedback_total", "outcome", "correct"): right - wrong,
+            ("model_feedback_total", "outcome", "incorrect"): wrong,
+        }.items():
+            self.counters[label] += more
+
+    def restart(self) -> None:
+        """The process is another one: everything from 0."""
+        self.counters = dict(ZERO)
+
+    @property
+    def target(self) -> dict[str, Any]:
+        """The static configuration of a scrape job."""
+        return {"targets": [self.address], "labels": {**self.labels, "__metrics_path__": f"/{self.labels['pod']}"}}
+
+    def page(self) -> str:
+        """What Prometheus reads."""
+        with self.changed:
+            self.scrapes += 1
+            self.changed.notify_all()
+            return "".join(f'{name}{{{label}="{value}"}} {n}\n' for (name, label, value), n in self.counters.items())
+
+
+def await_scrapes(*pods: Pod, more: int = 2) -> None:
+    """Until each was read so often again. When a read begins, the one before it has been stored."""
+    wanted = [pod.scrapes + more for pod in pods]
+    for pod, scrapes in zip(pods, wanted, strict=True):
+        with pod.changed:
+            enough = pod.changed.wait_for(functools.partial(_read, pod, scrapes), timeout=50)
+            assert enough, "Prometheus does not scrape"
+
+
+def _read(pod: Pod, scrapes: int) -> bool:
+    return pod.scrapes >= scrapes
+
+
+@contextmanager
+def running(*pods: Pod) -> Iterator[None]:
+    """Serve the pages of these pods, each on a path of its own."""
+    pages = {f"/{pod.labels['pod']}": pod for pod in pods}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = pages[self.path].page().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    for pod in pods:
+        pod.address = f"127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
