@@ -23,11 +23,11 @@ class Settings:
     log_level: str = "INFO"
     health_port: int = 8080
     metrics_port: int = 9100
-    # Two scrapes and their delay: what an interval counted is surely there.
-    metrics_lag: float = 4.0
+    # Two scrapes of the base's Prometheus: what an interval counted is surely there.
+    metrics_lag: float = 10.0
     metrics_timeout: float = 5.0
     # How far back a counter's baseline is looked for, and how old its newest sample may be.
-    metrics_look_back: float = 60.0
+    metrics_look_back: float = 30.0
     metrics_max_age: float = 30.0
 
 
