@@ -16,8 +16,8 @@ from iris_operator.analysis.counts import Interval, RequestCounts
 from iris_operator.analysis.gather import fix_shape, look_of, nonsense
 from iris_operator.analysis.look import Look, State, stack_looks
 from iris_operator.analysis.memory import Remembered, from_a_row, from_json, in_a_row, to_json
-from iris_operator.analysis.registry import build_checks
-from iris_operator.analysis.rule import Member, Rule, Ruling
+from iris_operator.analysis.panel import Panel, checks_of, panel_of
+from iris_operator.analysis.rule import Rule, Ruling
 from iris_operator.analysis.sentences import capped_exp, share_of
 from iris_operator.analysis.verdict import Verdict, combine
 from iris_operator.analysis.words import Bench, result_of
@@ -74,21 +74,19 @@ def judge(
 def judge_fleet(cases: Sequence[Case], measured: Collection[str] | None = None) -> list[Judgement]:
     """Judge many releases at once: those with the same settings are evaluated together, at little more than one's."""
     judgements: dict[int, Judgement] = {}
-    alike: dict[object, list[tuple[int, _Prepared]]] = {}
+    alike: dict[Panel, list[tuple[int, _Prepared]]] = {}
     for at, case in enumerate(cases):
         reason = _unjudgeable(case.interval)
         if reason:
             judgements[at] = unjudged(*reason, case.memory, case.settings, measured)
             continue
         prepared = _prepare(case, measured)
-        # One release alone needs no key; the text of the settings is the only one that two equal settings share.
-        key = (case.settings.model_dump_json(), prepared.before.shape, *prepared.silent) if len(cases) > 1 else None
-        alike.setdefault(key, []).append((at, prepared))
-    for group in alike.values():
-        members = [prepared for _, prepared in group]
-        bench, ruling = _rule_on(members)
+        panel = panel_of(case.settings, prepared.before.shape, measured, prepared.silent)
+        alike.setdefault(panel, []).append((at, prepared))
+    for panel, group in alike.items():
+        ruling = _rule_on(panel, [prepared for _, prepared in group])
         for row, (at, prepared) in enumerate(group):
-            judgements[at] = _conclude(prepared, bench, ruling.of(row) if len(group) > 1 else ruling)
+            judgements[at] = _conclude(prepared, panel.rule, ruling.of(row) if len(group) > 1 else ruling)
     return [judgements[at] for at in range(len(cases))]
 
 
@@ -122,7 +120,7 @@ def _unjudgeable(interval: Interval) -> tuple[Verdict, str] | None:
 def _prepare(case: Case, measured: Collection[str] | None) -> _Prepared:
     before = from_json(case.memory)
     shape = fix_shape(before.shape, case.interval, begun=before.next_weight > 0)
-    checks = _chosen(build_checks(case.settings.checks, shape), measured)
+    checks = checks_of(case.settings, shape, measured)
     changed = before.next_weight != case.next_weight
     look = look_of(case.interval, shape, max(case.next_weight, 0.001) / 100, step_changed=changed)
     return _Prepared(case, replace(before, shape=shape), checks, _silent(checks, case.interval), look, changed)
@@ -139,24 +137,15 @@ def _silent(checks: Mapping[str, Check], interval: Interval) -> Mapping[str, str
     return silent
 
 
-def _rule_on(members: Sequence[_Prepared]) -> tuple[Bench, Ruling]:
-    """The ruling on releases that are alike; what holds for the first holds for all."""
-    first = members[0]
-    settings, checks, silent = first.case.settings, first.checks, first.silent
-    rule = Rule(
-        {name: Member(check.metric(), check.part) for name, check in checks.items() if name not in silent},
-        settings.false_rollback,
-        settings.missed_regression,
-        settings.checks.error_rate.shared_incident,
-        absent=sum(checks[name].part for name in silent),
-    )
-    fresh = rule.start(1)
+def _rule_on(panel: Panel, members: Sequence[_Prepared]) -> Ruling:
+    """The ruling on releases that are alike."""
     states = [
-        {name: from_a_row(member.before.states.get(name), new) for name, new in fresh.items()} for member in members
+        {name: from_a_row(member.before.states.get(name), fresh) for name, fresh in panel.fresh.items()}
+        for member in members
     ]
-    look = first.look if len(members) == 1 else stack_looks([member.look for member in members])
-    state = states[0] if len(members) == 1 else _stack_states(states)
-    return Bench(checks, silent, rule), rule.fold(state, look)
+    if len(members) == 1:
+        return panel.rule.fold(states[0], members[0].look)
+    return panel.rule.fold(_stack_states(states), stack_looks([member.look for member in members]))
 
 
 def _stack_states(states: Sequence[Mapping[str, State]]) -> Mapping[str, State]:
@@ -166,13 +155,12 @@ def _stack_states(states: Sequence[Mapping[str, State]]) -> Mapping[str, State]:
     }
 
 
-def _conclude(prepared: _Prepared, bench: Bench, ruling: Ruling) -> Judgement:
+def _conclude(prepared: _Prepared, rule: Rule, ruling: Ruling) -> Judgement:
     """The words, and the memory, of one release."""
     case, before = prepared.case, prepared.before
     interval = case.interval
-    results = [
-        result_of(name, replace(bench, silent=prepared.silent), ruling, prepared.share) for name in prepared.checks
-    ]
+    bench = Bench(prepared.checks, prepared.silent, rule)
+    results = [result_of(name, bench, ruling, prepared.share) for name in prepared.checks]
     custom = {
         each.name: judge_custom(each, interval.custom.get(each.name), before.custom.get(each.name, 0))
         for each in (() if case.lesson else case.settings.checks.custom)
@@ -231,13 +219,9 @@ def unjudged(
     verdict: Verdict, reason: str, memory: Memory, settings: Analysis, measured: Collection[str] | None = None
 ) -> Judgement:
     """The judgement when there was nothing to count: every check says the same, and forgets nothing."""
-    names = _chosen(build_checks(settings.checks, from_json(memory).shape), measured)
+    names = checks_of(settings, from_json(memory).shape, measured)
     results = tuple(CheckResult(name, verdict, reason) for name in names)
     return Judgement(verdict=verdict, results=results, memory=memory)
-
-
-def _chosen(checks: Mapping[str, Check], measured: Collection[str] | None) -> Mapping[str, Check]:
-    return {name: check for name, check in checks.items() if measured is None or name in measured}
 
 
 def _revisions(interval: Interval) -> tuple[tuple[str, RequestCounts | None], ...]:

@@ -12,6 +12,7 @@ from iris_operator.analysis.evidence.combine import log_combined
 from iris_operator.analysis.evidence.logspace import Bools, Floats
 from iris_operator.analysis.incident import Incident, find_incident
 from iris_operator.analysis.look import Look, Metric, Signals, State
+from iris_operator.analysis.metrics.rare import RareEvents, fold_together
 
 LATENCY = "latency"
 
@@ -62,6 +63,12 @@ class Rule:
         # Without any metric at all the whole stake waits.
         self._absent = absent / whole if whole else 1.0
         self._metrics = {name: member.metric for name, member in members.items()}
+        alike: dict[tuple[object, ...], list[str]] = {}
+        for name, metric in self._metrics.items():
+            if isinstance(metric, RareEvents):
+                alike.setdefault(metric.bets, []).append(name)
+        self._together = [names for names in alike.values() if len(names) > 1]
+        self._alone = [name for name in self._metrics if not any(name in names for names in self._together)]
         self.weights = {name: member.part / whole for name, member in members.items()}
         self._log_weights = {
             name: float(np.log(weight)) for name, weight in {**self.weights, "": self._absent}.items() if weight
@@ -81,8 +88,12 @@ class Rule:
         look = replace(look, incident=incident.stable)
         after: dict[str, State] = {}
         signals: dict[str, Signals] = {}
-        for name, metric in self._metrics.items():
-            after[name], signals[name] = metric.fold(state[name], look)
+        for names in self._together:
+            rare = [metric for name in names if isinstance(metric := self._metrics[name], RareEvents)]
+            for name, folded in zip(names, fold_together(rare, [state[name] for name in names], look), strict=True):
+                after[name], signals[name] = folded
+        for name in self._alone:
+            after[name], signals[name] = self._metrics[name].fold(state[name], look)
         logs = {name: signal.worse for name, signal in signals.items()}
         if self._absent:
             logs[""] = np.zeros(len(look.step_changed))

@@ -22,5 +22,5 @@ _PRECEDENCE = (Verdict.FAIL, Verdict.ERROR, Verdict.NO_DATA, Verdict.HOLD, Verdi
 
 def combine(verdicts: Iterable[Verdict]) -> Verdict:
     """The verdict of all checks together; without any check there is no data."""
-    said = set(verdicts)
+    said = list(verdicts)
     return next((verdict for verdict in _PRECEDENCE if verdict in said), Verdict.NO_DATA)

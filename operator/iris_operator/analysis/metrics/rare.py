@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from iris_operator.analysis.evidence.clearing import log_below_bound, log_cleared
 from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor, spread, squared_variation
-from iris_operator.analysis.evidence.logspace import Floats, log_sum, stored
+from iris_operator.analysis.evidence.logspace import Bools, Floats, log_sum, stored
 from iris_operator.analysis.evidence.ratio import log_noisy_ratio
 from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
 from iris_operator.analysis.look import Look, Side, Signals, State
@@ -41,6 +41,19 @@ class Events(NamedTuple):
 
     events: Floats
     total: Floats
+
+
+class _Counts(NamedTuple):
+    """What a look has for one metric. All after `pods` is the same for every metric."""
+
+    canary: Events
+    stable: Events
+    pods: Events | None
+    load: Floats
+    canary_pods: Floats
+    stable_pods: Floats
+    next_share: Floats
+    step_changed: Bools
 
 
 class RareEvents:
@@ -80,27 +93,47 @@ class RareEvents:
             "exposure": zero,
         }
 
+    @property
+    def bets(self) -> tuple[object, ...]:
+        """Metrics with the same bets can be folded together."""
+        return (*self._omegas.tolist(), *self._rhos.tolist(), self._max_harm, *self._pi.tolist())
+
     def fold(self, state: State, look: Look) -> tuple[State, Signals]:
         """See `Metric.fold`."""
-        canary, stable = self._of(look.canary), self._of(look.stable)
-        if canary is None or stable is None:
+        counts = self.counts(look)
+        if counts is None:
             nothing = np.zeros(len(look.step_changed))
             return state, Signals(nothing, nothing - np.inf)
+        return self._fold(state, counts)
+
+    def counts(self, look: Look) -> _Counts | None:
+        """What the look has for this metric; None when one of the revisions was not measured."""
+        canary, stable = self._of(look.canary), self._of(look.stable)
+        if canary is None or stable is None:
+            return None
+        pods = self._of(look.pods) if look.pods else None
+        return _Counts(
+            *(canary, stable, pods, look.load, look.canary_pods, look.stable_pods),
+            next_share=look.next_share,
+            step_changed=look.step_changed,
+        )
+
+    def _fold(self, state: State, of: _Counts) -> tuple[State, Signals]:
+        canary, stable = of.canary, of.stable
         counted = (canary.total > 0) & (stable.total > 0)
         noise = Dispersion(state["squares"], state["freedom"], state["exposure"])
-        pods = self._of(look.pods) if look.pods else None
-        if pods is not None:
-            noise = add_pods(noise, pods.events, pods.total, stable.total > 0)
-        phi = factor(noise, look.load)
+        if of.pods is not None:
+            noise = add_pods(noise, of.pods.events, of.pods.total, stable.total > 0)
+        phi = factor(noise, of.load)
         xc, nc, xs, ns = (value[:, None] for value in (*canary, *stable))
         coin = spread(
-            squared_variation(noise, look.stable_pods), canary.total, stable.total, look.canary_pods, look.stable_pods
+            squared_variation(noise, of.stable_pods), canary.total, stable.total, of.canary_pods, of.stable_pods
         )[:, None]
         log_e = log_noisy_ratio(xc, nc, xs, ns, self._omegas, self._rhos, coin)
         started = add_interval(
             Started(state["playing"], state["waiting"], state["seen"]),
             log_e[:, : len(OMEGAS)],
-            look.step_changed,
+            of.step_changed,
             counted,
         )
         better = log_e[:, len(OMEGAS) :]
@@ -112,6 +145,35 @@ class RareEvents:
             "ns": state["ns"] + np.where(counted, stable.total, 0.0),
             "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
         }  # fmt: skip
-        by_bound = log_below_bound(after["xc"], after["nc"], self._max_harm / look.next_share) / phi
+        by_bound = log_below_bound(after["xc"], after["nc"], self._max_harm / of.next_share) / phi
         good = log_cleared(log_sum(after["cleared"], CLEARED_PI), by_bound, _ON_RATIO)
         return after, Signals(log_evidence(started, self._pi), good)
+
+
+def fold_together(metrics: Sequence[RareEvents], states: Sequence[State], look: Look) -> list[tuple[State, Signals]]:
+    """`fold` of several metrics with the same `bets`: their releases one after the other, as if they were others."""
+    counts = [each for metric in metrics if (each := metric.counts(look)) is not None]
+    if len(counts) < len(metrics) or len({each.pods is None for each in counts}) > 1:
+        return [metric.fold(state, look) for metric, state in zip(metrics, states, strict=True)]
+    joined = {name: np.concatenate([state[name] for state in states]) for name in states[0]}
+    after, signals = metrics[0]._fold(joined, _join(counts))  # noqa: SLF001 - of the same class
+    size = len(look.step_changed)
+    parts = [slice(at * size, (at + 1) * size) for at in range(len(metrics))]
+    return [
+        ({name: value[part] for name, value in after.items()}, Signals(signals.worse[part], signals.good[part]))
+        for part in parts
+    ]
+
+
+def _join(counts: Sequence[_Counts]) -> _Counts:
+    def events(of: Sequence[Events]) -> Events:
+        return Events(np.concatenate([each.events for each in of]), np.concatenate([each.total for each in of]))
+
+    first, times = counts[0], len(counts)
+    pods = [each.pods for each in counts if each.pods is not None]
+    return _Counts(
+        events([each.canary for each in counts]),
+        events([each.stable for each in counts]),
+        events(pods) if pods else None,
+        *(np.concatenate([value] * times) for value in first[3:]),
+    )
