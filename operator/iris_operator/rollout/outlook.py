@@ -28,9 +28,10 @@ def time_left(observation: Observation, now: datetime) -> str | None:
 
 
 def slowness(observation: Observation) -> str:
-    """What to tell before the canary gets its first request, when a healthy one will take an hour or more."""
+    """What to tell before the canary gets its first request, when evidence takes an hour longer than was asked for."""
     forecast = _forecast(observation)
-    if forecast is None or forecast.total < _LONG:
+    dwell = sum(parse_duration(step.min_duration) for step in observation.spec.rollout.steps)
+    if forecast is None or forecast.total - dwell < _LONG:
         return ""
     limit = parse_duration(observation.spec.rollout.hold_timeout)
     if max(forecast.seconds) <= limit:

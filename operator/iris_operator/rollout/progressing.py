@@ -206,11 +206,12 @@ def _await_evidence(plan: Plan, canary: RevisionRef, index: int) -> Decision | N
     if held > limit_of(plan.o.spec.rollout.hold_timeout):
         message = f"version {canary.version}: no decision in {format_duration(held)} at step {index}. {words}"
         return begin_rollback(plan, Outcome.ROLLED_BACK, "HoldTimeout", message)
+    if plan.status.rollout.incident_since:
+        return plan.done("SharedIncident", words)
     if left > 0:
         plan.wake(left)
         return plan.done("Soaking", f"step {index} lasts another {format_duration(left)}. {words}".rstrip())
-    reason = "SharedIncident" if plan.status.rollout.incident_since else "Holding"
-    return plan.done(reason, words or f"step {index} waits for its first judgement")
+    return plan.done("Holding", words or f"step {index} waits for its first judgement")
 
 
 def _words(plan: Plan) -> str:

@@ -31,6 +31,7 @@ AUTOSCALED = {
     "autoscaling": {"minReplicas": 2, "maxReplicas": 10},
     "resources": {"requests": {"cpu": "100m"}},
 }
+CLASSES = ("setosa", "versicolor", "virginica")
 BOUNDS = (0.005, 0.025, 0.1, 0.5)
 
 
@@ -59,6 +60,7 @@ class Traffic:
     down: str = ""
     custom: float | str | None = None
     asked: list[Question] = field(default_factory=list)
+    served: dict[str, float] = field(default_factory=dict)
     shares: list[tuple[datetime, float]] = field(default_factory=lambda: [(START, 0.0)])
 
     async def count(self, question: Question) -> Answer:
@@ -92,16 +94,20 @@ class Traffic:
         deployment = self.server.objects["Deployment", "iris", names.workload_name("iris", revision)]
         image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
         behaviour = self.server.images.get(image, Image())
-        total = round(requests)
+        before = self.served.get(revision, 0.0)
+        self.served[revision] = before + requests
+        # One class after the other, over all intervals.
+        served = range(round(before), round(before + requests))
+        total = len(served)
+        classes = {name: sum(n % 3 == at for n in served) for at, name in enumerate(CLASSES)}
         errors, slow = round(total * behaviour.error_share), round(total * behaviour.slow_share)
         at_most = dict.fromkeys(BOUNDS, total - slow) | {float("inf"): total}
-        even = dict.fromkeys(("setosa", "versicolor"), total // 3)
         return RequestCounts(
             by_code={"200": total - errors, "500": errors},
             at_most=at_most,
             timed=total,
             failures=errors,
-            by_class={**even, "virginica": total - sum(even.values())},
+            by_class=classes,
         )
 
 

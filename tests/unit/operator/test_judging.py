@@ -1,0 +1,244 @@
+"""Releases in virtual time, and how their requests are counted and judged."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from iris_operator.api.status import CheckStatus, ReleaseStatus
+from unit.operator.api_server import Image
+from unit.operator.simulation import Simulation, at_weight, phase, serving
+
+INTERVAL = timedelta(seconds=5)
+LAG = timedelta(seconds=2)
+HOUR = {"steps": [{"weight": 10, "minDuration": "1h"}], "interval": "5s"}
+
+
+def deployed(**images: Image) -> Simulation:
+    simulation = Simulation(**images)
+    simulation.apply("1.0.0")
+    simulation.run(serving("1.0.0"))
+    return simulation
+
+
+def judged(status: ReleaseStatus) -> bool:
+    return status.analysis is not None and any(check.requests for check in status.analysis.checks)
+
+
+def check(simulation: Simulation, name: str) -> CheckStatus:
+    analysis = simulation.status.analysis
+    assert analysis is not None
+    return next(each for each in analysis.checks if each.name == name)
+
+
+def reasons(simulation: Simulation) -> list[str]:
+    return [reason for reason, _ in simulation.server.events]
+
+
+def test_stable_teaches_before_the_canary_gets_a_request() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0")
+    simulation.run(at_weight(10))
+    stable = simulation.status.stable
+    assert stable is not None
+    lessons = [question for question in simulation.traffic.asked if list(question.pods) == [stable.revision]]
+    assert lessons
+    assert lessons[0].until - lessons[0].since >= timedelta(seconds=60)
+    analysis = simulation.status.analysis
+    assert analysis is not None
+    assert (analysis.verdict, analysis.checks) == ("Hold", [])
+    assert json.loads(analysis.memory)["classes"] == ["setosa", "versicolor", "virginica", "others"]
+
+
+def test_every_moment_is_counted_once_whatever_happens_in_between() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", rollout=HOUR)
+    simulation.run(judged)
+    simulation.start_operator()
+    simulation.run_for(20)
+    simulation.traffic.down = "Prometheus cannot answer"
+    simulation.run_for(20)
+    simulation.traffic.down = ""
+    simulation.start_operator()
+    simulation.run_for(20)
+    asked = simulation.traffic.asked
+    assert len(asked) > 6
+    assert all(before.until == after.since for before, after in pairwise(asked))
+    seconds = simulation.traffic._seconds_of_canary(asked[0].since, asked[-1].until)
+    assert check(simulation, "errorRate").requests == pytest.approx(seconds * simulation.traffic.rate, abs=len(asked))
+
+
+def test_an_interval_ends_two_scrapes_before_a_tick_that_all_releases_share() -> None:
+    simulation = deployed()
+    simulation.server.advance(1.7)
+    simulation.apply("2.0.0", rollout=HOUR)
+    simulation.run(judged)
+    for question in simulation.traffic.asked:
+        tick = question.until + LAG
+        assert tick.timestamp() % INTERVAL.total_seconds() == 0
+        assert question.again == question.until + INTERVAL
+
+
+def test_a_step_is_not_earned_with_the_requests_of_the_step_before_it() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", rollout={"steps": [{"weight": 10}, {"weight": 50}], "interval": "1s"})
+    begun: dict[int, datetime] = {}
+
+    def promoting(status: ReleaseStatus) -> bool:
+        if status.rollout.step_started_at:
+            begun[status.step.index] = status.rollout.step_started_at
+        return status.step.index == 3
+
+    simulation.run(promoting)
+    # Only what the second step's own requests told could let the third begin: two seconds late, by the lag.
+    assert simulation.server.now - begun[2] > LAG
+
+
+def test_a_restarted_operator_goes_on_with_the_evidence_that_it_had() -> None:
+    one, other = deployed(), deployed()
+    for simulation in (one, other):
+        simulation.traffic.rate = 20.0
+        simulation.apply("2.0.0", rollout=HOUR)
+        simulation.run(judged)
+    for _ in range(6):
+        one.run_for(5)
+        other.start_operator()
+        other.run_for(5)
+    assert one.status.analysis == other.status.analysis
+
+
+def test_metrics_that_were_away_for_long_are_asked_for_the_last_minutes_only() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", rollout={**HOUR, "holdTimeout": "10h"})
+    simulation.run(judged)
+    simulation.traffic.down = "Prometheus cannot answer"
+    simulation.run_for(1200)
+    simulation.traffic.down = ""
+    simulation.run_for(6)
+    last = simulation.traffic.asked[-1]
+    assert last.until - last.since == timedelta(minutes=10)
+
+
+def custom(**fields: Any) -> dict[str, Any]:
+    query = {"name": "cost", "query": 'cost{revision="$canary",release="$release"}', "max": 5, **fields}
+    return {"checks": {"custom": [query]}}
+
+
+def test_a_custom_query_names_the_canary_and_takes_it_back() -> None:
+    simulation = deployed()
+    simulation.traffic.custom = 7.0
+    simulation.apply("2.0.0", analysis=custom())
+    status = simulation.run(phase("RolledBack"))
+    assert status.rejected is not None
+    assert status.rejected.reason == "Custom"
+    assert "cost: 7 is outside [-inf, 5], 3 of 3 times in a row" in status.rejected.message
+    query = simulation.traffic.asked[-1].queries["cost"]
+    assert query == f'cost{{revision="{status.rejected.revision}",release="iris"}}'
+
+
+@pytest.mark.parametrize("rule", ["Ignore", "Hold"])
+def test_a_custom_query_that_fails_holds_whatever_it_says_of_missing_data(rule: str) -> None:
+    simulation = deployed()
+    simulation.traffic.custom = "Prometheus cannot answer: parse error"
+    simulation.apply("2.0.0", analysis=custom(noData=rule))
+    simulation.run(at_weight(10))
+    simulation.run_for(60)
+    assert simulation.weight == 10
+    assert (check(simulation, "cost").verdict, check(simulation, "errorRate").verdict) == ("Error", "Pass")
+    assert "parse error" in simulation.status.rollout.message
+
+
+def test_a_canary_that_fails_is_taken_back_also_while_a_custom_query_cannot_be_answered() -> None:
+    simulation = deployed(v3_0_0=Image(error_share=0.5))
+    simulation.traffic.custom = "Prometheus cannot answer"
+    simulation.apply("3.0.0", analysis=custom())
+    assert simulation.run(phase("RolledBack")).rejected
+
+
+def test_the_expected_time_left_shrinks_to_nothing() -> None:
+    simulation = deployed()
+    simulation.traffic.rate = 10.0
+    simulation.apply("2.0.0")
+    left: list[str] = []
+
+    def told(status: ReleaseStatus) -> bool:
+        if status.analysis and status.analysis.estimated_time_left:
+            left.append(status.analysis.estimated_time_left)
+        return status.step.index == 3
+
+    simulation.run(told, seconds=1200)
+    assert left[0].endswith("s")
+    assert "m" in left[0]
+    assert "m" not in left[-1]
+
+
+def test_margins_that_take_hours_with_this_traffic_are_said_to_before_the_first_request() -> None:
+    simulation = deployed()
+    simulation.traffic.rate = 0.1
+    simulation.apply("2.0.0")
+    simulation.run(at_weight(10))
+    assert reasons(simulation)[-2:] == ["SlowRollout", "WeightShifted"]
+    (slow,) = (message for reason, message in simulation.server.events if reason == "SlowRollout")
+    assert "at 0.1 requests/s a healthy rollout takes about " in slow
+    assert "longer than rollout.holdTimeout (2h)" in slow
+
+
+def test_trouble_of_both_versions_is_not_blamed_on_the_canary_and_stable_gets_the_traffic_until_it_recovers() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", rollout=HOUR)
+    simulation.run(judged)
+    broken = {f"registry.example.com/iris:{version}": Image(error_share=0.3) for version in ("1.0.0", "2.0.0")}
+    simulation.server.images = broken
+    status = simulation.run(lambda status: status.rollout.reason == "SharedIncident")
+    assert (status.phase, simulation.weight) == ("Progressing", 10)
+    assert "both versions are in trouble at once" in dict(simulation.server.events)["SharedIncident"]
+    simulation.run_for(60)
+    assert simulation.status.canary is not None
+    assert (simulation.status.phase, simulation.weight) == ("Progressing", 0)
+    assert simulation.status.rejected is None
+    simulation.server.images = {}
+    simulation.run(at_weight(10), seconds=60)
+    assert "Recovered" in reasons(simulation)
+    assert "RollingBack" not in reasons(simulation)
+
+
+def test_a_short_incident_is_sat_out() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", rollout=HOUR)
+    simulation.run(judged)
+    broken = {f"registry.example.com/iris:{version}": Image(error_share=0.3) for version in ("1.0.0", "2.0.0")}
+    simulation.server.images = broken
+    simulation.run(lambda status: status.rollout.incident_since is not None)
+    simulation.server.images = {}
+    status = simulation.run(lambda status: status.rollout.incident_since is None)
+    simulation.run_for(30)
+    assert (status.phase, simulation.server.weights) == ("Progressing", [10])
+
+
+def test_a_stable_that_does_not_recover_ends_the_release_at_weight_0() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", rollout={**HOUR, "holdTimeout": "120s"})
+    simulation.run(judged)
+    broken = {f"registry.example.com/iris:{version}": Image(error_share=0.3) for version in ("1.0.0", "2.0.0")}
+    simulation.server.images = broken
+    status = simulation.run(phase("Paused"), seconds=240)
+    assert status.rejected is not None
+    assert status.rejected.reason == "HoldTimeout"
+    assert "stable has not recovered" in status.rejected.message
+
+
+def test_a_memory_that_somebody_has_edited_is_started_anew() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", rollout=HOUR)
+    simulation.run(judged)
+    stored = next(item for key, item in simulation.server.objects.items() if key[0] == "IrisModelRelease")
+    stored["status"]["analysis"]["memory"] = "{broken"
+    simulation.run_for(10)
+    analysis = simulation.status.analysis
+    assert analysis is not None
+    assert json.loads(analysis.memory)["v"] == 1
+    assert simulation.status.phase == "Progressing"
