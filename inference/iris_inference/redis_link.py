@@ -89,8 +89,15 @@ class RedisLink:
     async def _connected(self) -> "_Wire":
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect(), name="redis-connect")
-        # One who gives up does not take the connection from the others.
-        return await asyncio.shield(self._connecting)
+        connecting = self._connecting
+        try:
+            # One who gives up does not take the connection from the others.
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            if connecting.cancelled():
+                # The connection was, and not who waits for it: for them it is one that failed.
+                raise ConnectionAbortedError("the connection to Redis was given up") from None
+            raise
 
     async def _connect(self) -> "_Wire":
         loop = asyncio.get_running_loop()

@@ -101,6 +101,11 @@ class PredictionService:
         except Exception as error:  # noqa: BLE001 - each of them answers with it, and logs it
             for ask in asks:
                 ask.fail(error)
+        except asyncio.CancelledError:
+            # Nobody may wait for an answer that does not come any more.
+            for ask in asks:
+                ask.fail(RuntimeError("the work on the request was given up"))
+            raise
 
     async def _find(self, asks: "Sequence[_Ask]") -> None:
         """Take what is known from the caches."""
