@@ -46,10 +46,10 @@ class RowEncoder:
 
     def __init__(self, identity: Sequence[str], features: int, classes: Sequence[str]) -> None:
         """`identity`: the model's name, its version, its digest, and the revision."""
-        self._identity = b"".join(map(_text, identity))
         self._features = _Doubles(features)
         self._probabilities = _Doubles(len(classes))
-        # What comes between the numbers is the same for all rows of a class.
+        # What comes between the numbers is the same for all rows, or for those of a class.
+        self._constant = b"".join(map(_text, identity)) + self._features.head
         self._labels = [_text(label) + self._probabilities.head for label in classes]
         self._at = math.nan
         self._middle = b""
@@ -63,7 +63,7 @@ class RowEncoder:
             # Requests that are answered together are so at the same time.
             moment = round((at - _EPOCH) * 1_000_000)
             self._at = at
-            self._middle = _MOMENT.pack(4, moment // _MICROSECONDS_A_DAY, 8, moment) + self._identity + self._features.head
+            self._middle = _MOMENT.pack(4, moment // _MICROSECONDS_A_DAY, 8, moment) + self._constant
         if len(instances) == 1:
             return Entry(1, at, self._row(start, 0, instances[0], predictions[0]))
         write = self._many if len(instances) >= _MANY else self._few
@@ -73,7 +73,8 @@ class RowEncoder:
         features = self._features.pack(instance)
         probabilities = self._probabilities.pack(prediction.probabilities)
         instance_id = _INSTANCE.pack(2, place) if place else _FIRST
-        return b"".join((start, instance_id, self._middle, features, self._labels[prediction.class_index], probabilities))
+        label = self._labels[prediction.class_index]
+        return b"".join((start, instance_id, self._middle, features, label, probabilities))
 
     def _few(self, start: bytes, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> bytes:
         pairs = zip(instances, predictions, strict=True)
