@@ -80,8 +80,7 @@ class RequestLog:
             method,
             route,
             status,
-            # As `round` would, in a quarter of its time.
-            int(seconds * 1_000_000 + 0.5) / 1_000,
+            round(seconds * 1_000, 3),
             self._version,
             get("user"),
             get("key_id"),
