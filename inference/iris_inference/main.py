@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def _serve(settings: Settings, manifest: Manifest, lines: Lines) -> int:
-    metrics = Metrics(manifest, FEATURES)
+    metrics = Metrics(manifest, FEATURES, settings.latency_buckets)
     with ExitStack() as around:
         try:
             # Metrics begin before the model loads and end after the last record: Prometheus sees all of it.
