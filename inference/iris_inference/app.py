@@ -29,7 +29,7 @@ from iris_inference.schemas import FeedbackRequest, FeedbackResponse, Health, Pr
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(room: Room, lines: Lines, lifespan: Lifespan) -> Edge:
+def create_app(room: Room, lines: Lines, lifespan: Lifespan | None = None) -> Edge:
     """The application that a server runs: the API inside the layer that marks, logs and counts every answer."""
     predict = Predict(room)
     request_log = RequestLog(lines, room.manifest, room.settings)

@@ -38,6 +38,8 @@ class BoundedProtocol(HttpToolsProtocol):
     gate: Gate
     # None: the application is asked for all.
     hot: HotRoute | None
+    # A RequestResponseCycle, an Exchange, or None before the first request.
+    cycle: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -66,6 +68,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """It is over, whoever ended it."""
         self.gate.leave(self)
         super().connection_lost(exc)
+        # It may have this connection, and together they would wait for the garbage collector.
+        self.cycle = None
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before the end of the headers."""
@@ -87,20 +91,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """From here on the application has the request, unless it waits for its body to be served without."""
-        if self.url == _PREDICT and self.hot is not None and self._is_plain():
+        if (
+            self.url == _PREDICT
+            and self.hot is not None
+            and (self.cycle is None or self.cycle.response_complete)
+            and self.parser.get_method() == b"POST"
+            and self.parser.should_keep_alive()
+        ):
             self._held = []
-            return
-        self._ask_application()
-
-    def _is_plain(self) -> bool:
-        """Whether a request can be served without the application, by what is known before its headers are looked at."""
-        parser = self.parser
-        if parser.get_method() != b"POST" or not parser.should_keep_alive():
-            return False
-        # uvicorn keeps no connection of HTTP/1.0, whatever the client asks for.
-        if parser.get_http_version() != "1.1":
-            return False
-        return self.cycle is None or self.cycle.response_complete
+        else:
+            self._ask_application()
 
     def _ask_application(self) -> None:
         super().on_headers_complete()
@@ -120,7 +120,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is here; now it is our turn."""
         held = self._held
         if held is not None:
-            if self.hot is not None and self.hot.take(self, self.scope, b"".join(held)):
+            if self.hot is not None and self.hot.take(self, cast(Scope, self.scope), b"".join(held)):
                 self._held = None
                 self._asked = True
                 self._in_head = False

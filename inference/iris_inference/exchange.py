@@ -65,6 +65,8 @@ class HotRoute:
             or not _UNUSUAL.isdisjoint(headers)
             or headers.get(b"content-type", _JSON) != _JSON
             or len(body) > self._max_bytes
+            # uvicorn keeps no connection of HTTP/1.0, whatever the client asks for.
+            or (b"connection" in headers and connection.parser.get_http_version() != "1.1")
         ):
             return False
         started = time.perf_counter()
@@ -80,21 +82,23 @@ class HotRoute:
             state[OUTCOME] = error
             connection.hand_over(scope)
         else:
-            connection.cycle = exchange  # type: ignore[assignment]  # it has all that is asked of it there
+            connection.cycle = exchange
             room.predictions.ask(exchange)
         return True
 
     def answer(self, exchange: "Exchange", answer: Answer) -> bool:
         """Write a good answer. False: nothing was done, because it cannot be written in one piece."""
         connection = exchange.connection
-        if not exchange.keep_alive or connection.flow.write_paused or self._room.lifecycle.draining:
+        is_gone = exchange.disconnected or connection.transport.is_closing()
+        if not is_gone and not self._can_write(exchange):
             return False
         state = exchange.scope["state"]
-        body = self._render(exchange.request_id, answer.predictions)
+        request_id = exchange.request_id
+        body = self._render(request_id, answer.predictions)
+        whole = self._whole.bytes_of(connection.server_state.default_headers, request_id, body)
         exchange.response_complete = True
-        if not exchange.disconnected and not connection.transport.is_closing():
-            headers = connection.server_state.default_headers
-            connection.transport.write(self._whole.bytes_of(headers, exchange.request_id, body))
+        if not is_gone:
+            connection.transport.write(whole)
             connection.on_response_complete()
         seconds = time.perf_counter() - exchange.started
         self._room.metrics.request(_OK, seconds)
@@ -102,6 +106,9 @@ class HotRoute:
             state["answer"] = answer
             self._log.write("POST", PREDICT_PATH, _OK, seconds, state)
         return True
+
+    def _can_write(self, exchange: "Exchange") -> bool:
+        return exchange.keep_alive and not exchange.connection.flow.write_paused and not self._room.lifecycle.draining
 
 
 class Exchange(Ask):

@@ -78,6 +78,10 @@ class PredictionService:
             self._spawn(self._serve_asked())
         self._asked.append(ask)
 
+    async def finish(self) -> None:
+        """Return when nobody is being served, of those who had asked by now."""
+        await asyncio.gather(*self._tasks)
+
     def close(self) -> None:
         """End the model's thread, when it has one, after what it is doing."""
         if self._thread:
