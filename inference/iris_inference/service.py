@@ -80,7 +80,7 @@ class PredictionService:
 
     async def finish(self) -> None:
         """Return when nobody is being served, of those who had asked by now."""
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def close(self) -> None:
         """End the model's thread, when it has one, after what it is doing."""

@@ -278,6 +278,21 @@ async def test_the_end_waits_for_those_who_are_served() -> None:
     assert server.counted(200) == 1
 
 
+async def test_the_end_comes_also_when_work_was_cancelled() -> None:
+    """Seen to fail with `finish` that is cancelled with it."""
+    server = Server()
+    server.remote.may.clear()
+    connection = server.connect()
+    connection.send(REQUEST)
+    await asyncio.sleep(0)
+    finishing = asyncio.create_task(server.predictions.finish())
+    await asyncio.sleep(0)
+    (group,) = asyncio.all_tasks() - {asyncio.current_task(), finishing}
+    group.cancel()
+    await finishing
+    assert statuses(await connection.answers()) == [500]
+
+
 @pytest.mark.parametrize("end", ["shutdown", "drain"])
 async def test_an_end_that_comes_meanwhile_is_told_with_the_answer(end: str) -> None:
     """Seen to fail without the look at `keep_alive`, and at `draining`."""
