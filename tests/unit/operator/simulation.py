@@ -58,6 +58,7 @@ class Traffic:
     server: ApiServer
     rate: float = RATE
     down: str = ""
+    unseen: str = ""
     custom: float | str | None = None
     asked: list[Question] = field(default_factory=list)
     served: dict[str, float] = field(default_factory=dict)
@@ -77,6 +78,7 @@ class Traffic:
             {
                 revision: self._answers(revision, requests)
                 for revision, requests in zip(question.pods, shares, strict=True)
+                if revision != self.unseen
             },
             dict.fromkeys(question.queries, self.custom),
         )
