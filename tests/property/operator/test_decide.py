@@ -10,19 +10,29 @@ from hypothesis import strategies as st
 from iris_operator.analysis.check import CheckResult
 from iris_operator.analysis.judge import Judgement
 from iris_operator.analysis.verdict import Verdict
+from iris_operator.api.durations import parse_duration
 from iris_operator.api.spec import ReleaseSpec
-from iris_operator.api.status import Outcome, ReleaseStatus, RevisionRef, RolloutStatus, Stage, StepStatus
+from iris_operator.api.status import (
+    AnalysisStatus,
+    Outcome,
+    ReleaseStatus,
+    RevisionRef,
+    RolloutStatus,
+    Stage,
+    StepStatus,
+)
 from iris_operator.rollout.decide import decide
 from iris_operator.rollout.decision import ApplyWorkload, PointService, SetWeight
 from iris_operator.rollout.observation import Autoscaler, Backend, Budget, Observation, Route, Workload
 
-NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+NOW = datetime(2026, 1, 1, 12, 0, 7, tzinfo=UTC)
 REFS = [
     RevisionRef(revision=name * 10, version=f"{number}.0.0", image=f"r/i:{number}")
     for number, name in enumerate("abc", 1)
 ]
 WEIGHTS = st.sampled_from([0, 5, 10, 25, 50, 99, 100])
 MOMENTS = st.none() | st.integers(-600, 20_000).map(lambda seconds: NOW - timedelta(seconds=seconds))
+LATELY = MOMENTS | st.integers(-1, 12).map(lambda seconds: NOW - timedelta(seconds=seconds))
 
 specs = st.builds(
     lambda weights, paused, failure, approval, scaling: ReleaseSpec.model_validate(
@@ -76,6 +86,7 @@ def statuses(draw: st.DrawFn) -> ReleaseStatus:
         stable=None if stage is Stage.INITIALIZING or torn == "stable" else REFS[0],
         canary=REFS[1] if stage in canary_stages and torn != "canary" else None,
         step=StepStatus(index=draw(st.integers(0, 4)), count=4),
+        analysis=draw(st.none() | st.builds(AnalysisStatus, verdict=st.sampled_from(list(Verdict)), judged_at=LATELY)),
         rollout=RolloutStatus(
             stage=stage,
             confirmed_weight=draw(WEIGHTS),
@@ -144,9 +155,17 @@ def test_a_step_is_begun_only_by_a_fresh_pass(observation: Observation) -> None:
         and after.step.index > before.step.index
     )
     if begun and before.step.index > 0:
-        assert observation.judgement is not None
-        assert observation.judgement.verdict is Verdict.PASS
         assert not observation.spec.paused
+        if observation.judgement is not None:
+            assert observation.judgement.verdict is Verdict.PASS
+            return
+        # That of the newest tick, made in this step.
+        assert before.analysis is not None
+        assert before.analysis.verdict == Verdict.PASS
+        assert before.analysis.judged_at is not None
+        assert before.rollout.step_started_at is not None
+        assert before.rollout.step_started_at < before.analysis.judged_at <= NOW
+        assert NOW - before.analysis.judged_at < timedelta(seconds=parse_duration(observation.spec.rollout.interval))
 
 
 @given(observations)
