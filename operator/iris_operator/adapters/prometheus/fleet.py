@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,9 +55,9 @@ class FleetMetrics:
 
     async def _series(self, question: Question) -> Mapping[Revision, _Held]:
         self._waiting.append(question)
-        # Those that are woken at the same tick get in line before the first of them asks.
-        await asyncio.sleep(0)
         try:
+            # Those that are woken at the same tick get in line before the first of them asks.
+            await asyncio.sleep(0)
             async with self._turn:
                 if self._until != question.until or not self._covers(question):
                     await self._fetch(question)
@@ -80,13 +80,12 @@ class FleetMetrics:
         if end != self._until:
             self._until, self._held = end, {}
             self._expected = {key: each for key, each in self._expected.items() if each.again >= end}
-        due = [each for each in self._waiting if each.until == end and not self._covers(each)]
-        expected = [each for each in self._expected.values() if each.again == end and not self._holds(each)]
         # Those that have not asked yet are expected to go on where they ended.
-        begins = min([*map(self._begin, due), *(each.until.timestamp() - self._look_back for each in expected)])
-        wanted = sorted({revision for each in (*due, *expected) for revision in _revisions(each)})
-        parts = [wanted[at : at + _IN_A_QUERY] for at in range(0, len(wanted), _IN_A_QUERY)]
-        for held in await asyncio.gather(*(self._ask(part, begins, end.timestamp()) for part in parts)):
+        expected = [each for each in self._expected.values() if each.again == end and not self._holds(each)]
+        begins = {rev: each.until.timestamp() - self._look_back for each in expected for rev in _revisions(each)}
+        due = [each for each in self._waiting if each.until == end and not self._covers(each)]
+        begins |= {revision: self._begin(each) for each in due for revision in _revisions(each)}
+        for held in await asyncio.gather(*(self._ask(part, begin, end.timestamp()) for begin, part in _parts(begins))):
             self._held.update(held)
 
     def _holds(self, question: Question) -> bool:
@@ -115,6 +114,16 @@ class FleetMetrics:
             return await self._client.number(query, at)
         except MetricsUnavailable as error:
             return str(error)
+
+
+def _parts(begins: Mapping[Revision, float]) -> Iterator[tuple[float, list[Revision]]]:
+    """Revisions whose counters are wanted from the same moment on, no more than fit into a query."""
+    alike: dict[float, list[Revision]] = {}
+    for revision, begin in sorted(begins.items()):
+        alike.setdefault(begin, []).append(revision)
+    for begin, wanted in alike.items():
+        for at in range(0, len(wanted), _IN_A_QUERY):
+            yield begin, wanted[at : at + _IN_A_QUERY]
 
 
 def _count(question: Question, held: Mapping[Revision, _Held], span: Span) -> dict[str, RequestCounts]:
