@@ -54,6 +54,11 @@ class Pod:
         self.counters = dict(ZERO)
 
     @property
+    def requests(self) -> int:
+        """All that it has counted since its process began."""
+        return sum(n for (name, _, _), n in self.counters.items() if name == "inference_requests_total")
+
+    @property
     def target(self) -> dict[str, Any]:
         """The static configuration of a scrape job."""
         return {"targets": [self.address], "labels": {**self.labels, "__metrics_path__": f"/{self.labels['pod']}"}}

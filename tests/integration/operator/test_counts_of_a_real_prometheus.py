@@ -35,7 +35,7 @@ def pods() -> Iterator[tuple[Pod, Pod, Pod]]:
 @pytest.fixture
 def prometheus(start_prometheus: StartPrometheus, pods: tuple[Pod, Pod, Pod]) -> Prometheus:
     started = start_prometheus([{"job_name": "iris-inference", "static_configs": [each.target for each in pods]}])
-    await_scrapes(*pods)
+    stored(started, *pods)
     return started
 
 
@@ -54,10 +54,16 @@ def question(since: datetime, until: datetime, **changes: Any) -> Question:
     return Question(since=since, until=until, **{"again": until + INTERVAL, **asked})
 
 
-def after_scrapes(*pods: Pod) -> datetime:
-    """A moment by which all that the pods counted so far is stored."""
-    await_scrapes(*pods)
-    return now()
+def stored(prometheus: Prometheus, *pods: Pod) -> datetime:
+    """A moment by which Prometheus has what these pods counted so far; a scrape may fail on a busy machine."""
+    client = PrometheusClient(prometheus.url, timeout_seconds=5)
+    names = "|".join(pod.labels["pod"] for pod in pods)
+    newest = f'sum(inference_requests_total{{pod=~"{names}"}})'
+    for _ in range(30):
+        await_scrapes(*pods, more=1)
+        if asyncio.run(client.number(newest, now().timestamp())) == sum(pod.requests for pod in pods):
+            return now()
+    raise AssertionError("Prometheus does not see what was counted")
 
 
 async def ask(prometheus: Prometheus, *questions: Question) -> list[Answer]:
@@ -71,9 +77,9 @@ def test_every_request_is_counted_once_and_by_pod(prometheus: Prometheus, pods: 
     one.serve(100, errors=1)
     other.serve(50, slow=5)
     canary.serve(20, errors=4, wrong=3)
-    between = after_scrapes(*pods)
+    between = stored(prometheus, *pods)
     one.serve(7)
-    until = after_scrapes(*pods)
+    until = stored(prometheus, *pods)
 
     first = asyncio.run(ask(prometheus, question(since, between)))
     second = asyncio.run(ask(prometheus, question(between, until)))
@@ -90,10 +96,10 @@ def test_a_restarted_process_loses_nothing_that_was_scraped(prometheus: Promethe
     canary = pods[2]
     since = now()
     canary.serve(30)
-    await_scrapes(canary)
+    stored(prometheus, canary)
     canary.restart()
     canary.serve(12, errors=2)
-    until = after_scrapes(*pods)
+    until = stored(prometheus, *pods)
 
     (answer,) = asyncio.run(ask(prometheus, question(since, until)))
     assert (answer.counts[CANARY].total, answer.counts[CANARY].server_errors) == (42, 2)
@@ -102,7 +108,7 @@ def test_a_restarted_process_loses_nothing_that_was_scraped(prometheus: Promethe
 def test_a_pod_that_is_ready_and_not_scraped_makes_the_interval_untrusted(
     prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]
 ) -> None:
-    since, until = now(), after_scrapes(*pods)
+    since, until = now(), stored(prometheus, *pods)
     asked = question(since, until, pods={CANARY: ("canary-0", "canary-1"), STABLE: ()})
     with pytest.raises(MetricsUnavailable, match="no requests of pod canary-1"):
         asyncio.run(ask(prometheus, asked))
@@ -111,7 +117,7 @@ def test_a_pod_that_is_ready_and_not_scraped_makes_the_interval_untrusted(
 def test_a_pod_whose_scrapes_stopped_makes_the_interval_untrusted(
     prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]
 ) -> None:
-    since, until = now(), after_scrapes(*pods) + timedelta(seconds=20)
+    since, until = now(), stored(prometheus, *pods) + timedelta(seconds=20)
     with pytest.raises(MetricsUnavailable, match=r"newest sample of pod canary-0 is \d+ s old"):
         asyncio.run(ask(prometheus, question(since, until)))
 
@@ -121,14 +127,15 @@ def test_a_pod_that_is_scraped_by_two_jobs_is_not_counted_double(
 ) -> None:
     jobs = [{"job_name": name, "static_configs": [pods[2].target]} for name in ("iris-inference", "pods")]
     twice = start_prometheus(jobs)
-    since, until = now(), after_scrapes(pods[2])
-    await_scrapes(pods[2], more=4)
+    since = now()
+    await_scrapes(pods[2], more=6)
+    until = now()
     with pytest.raises(MetricsUnavailable, match="pod canary-0 is scraped twice"):
         asyncio.run(ask(twice, question(since, until + timedelta(seconds=2), pods={CANARY: ("canary-0",)})))
 
 
 def test_a_revision_that_nobody_scrapes_is_left_out(prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]) -> None:
-    since, until = now(), after_scrapes(*pods)
+    since, until = now(), stored(prometheus, *pods)
     (answer,) = asyncio.run(ask(prometheus, question(since, until, pods={"cccccccccc": (), STABLE: ()})))
     assert list(answer.counts) == [STABLE]
 
@@ -146,11 +153,11 @@ def test_one_query_counts_a_whole_fleet(start_prometheus: StartPrometheus) -> No
             return await matrix(query, at)
 
         counted._client.matrix = spy  # type: ignore[method-assign]  # what the server counts of itself it shows a scrape later
-        await_scrapes(*fleet)
+        stored(prometheus, *fleet)
         since = now()
         for number, each in enumerate(fleet):
             each.serve(number)
-        until = after_scrapes(*fleet)
+        until = stored(prometheus, *fleet)
 
         async def everybody(begin: datetime, end: datetime) -> list[Answer]:
             return await asyncio.gather(
@@ -179,7 +186,7 @@ def test_one_query_counts_a_whole_fleet(start_prometheus: StartPrometheus) -> No
 
 def test_custom_queries_have_a_number_none_or_a_reason(prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]) -> None:
     pods[2].serve(3)
-    since, until = now(), after_scrapes(*pods)
+    since, until = now(), stored(prometheus, *pods)
     asked = {
         "number": f'sum(inference_requests_total{{revision="{CANARY}"}})',
         "scalar": "vector(2)",
@@ -196,7 +203,7 @@ def test_custom_queries_have_a_number_none_or_a_reason(prometheus: Prometheus, p
 
 
 def test_a_prometheus_that_is_gone_is_said_to_be(prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]) -> None:
-    since, until = now(), after_scrapes(*pods)
+    since, until = now(), stored(prometheus, *pods)
     prometheus.server.stop()
     with pytest.raises(MetricsUnavailable, match="Prometheus cannot answer"):
         asyncio.run(ask(prometheus, question(since, until)))
