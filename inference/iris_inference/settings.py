@@ -49,9 +49,13 @@ Kind = TypeVar("Kind", bound="DatabaseSettings")
 RedisUrl = Annotated[SecretStr, _url_with_scheme("redis", "rediss", "unix")]
 
 
+def _public_keys(value: str | None) -> tuple[PublicKey, ...] | None:
+    return None if value is None else public_keys(value)
+
+
 # Not decoded: pydantic-settings would ask for a list in JSON. An empty text is an error: a value that was left out
 # must not switch the check off.
-PublicKeys = Annotated[tuple[PublicKey, ...] | None, NoDecode, BeforeValidator(public_keys)]
+PublicKeys = Annotated[tuple[PublicKey, ...] | None, NoDecode, BeforeValidator(_public_keys)]
 LogFeatures = Literal["full", "hash", "off"]
 
 
