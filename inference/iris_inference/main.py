@@ -31,6 +31,7 @@ from iris_inference.schemas import FEATURES
 from iris_inference.server import DrainingServer
 from iris_inference.service import PredictionService
 from iris_inference.settings import Settings, SettingsError, read_settings
+from iris_inference.shadow.side import Shadow
 from iris_inference.spool import Spool, SpoolError
 from iris_inference.telemetry import Metrics
 
@@ -94,16 +95,19 @@ class Process:
         self._database = _database(settings)
         self._backlog = _backlog(settings)
         self._authenticator = _authenticator(settings, metrics)
+        self._shadow = Shadow(settings, manifest, metrics, self._authenticator, self._database)
+        mirror = self._shadow.mirror
         self._room = Room(
             settings=settings,
             manifest=manifest,
             metrics=metrics,
             lifecycle=Lifecycle(),
-            feedback=FeedbackService(self._database, metrics, settings.revision, manifest.classes),
+            feedback=FeedbackService(self._database, metrics, settings.revision, manifest.classes, mirror),
             guard=_guard(self._authenticator, settings),
+            mirror=mirror,
         )
         self._server = DrainingServer(
-            create_app(self._room, lines, self._lifespan),
+            create_app(self._room, self._shadow, lines, self._lifespan),
             settings,
             self._room.lifecycle,
             manifest.version,
@@ -131,6 +135,7 @@ class Process:
         )
         if self._authenticator:
             self._authenticator.open()
+        self._shadow.open()
         loading = asyncio.create_task(self._load(behind), name="load-model")
         yield
         await loading
@@ -158,6 +163,7 @@ class Process:
             room.metrics,
             self._settings.revision,
         )
+        self._shadow.loaded(room.predictions)
         # What is loaded by now stays: the collector need not walk through it again and again.
         gc.collect()
         gc.freeze()
@@ -165,13 +171,15 @@ class Process:
         _tell_ready(model, self._settings, time.perf_counter() - started)
 
     async def _close(self, behind: "Behind") -> None:
-        """After the last answer: the model's thread, then the records, then the connections."""
+        """After the last answer: the copies, the model's thread, then the records, then the connections."""
+        await self._shadow.close_mirror()
         if self._room.predictions:
             # Of clients that went away: uvicorn waits for the others.
             await self._room.predictions.finish()
             self._room.predictions.close()
         self._room.feedback.close()
         await asyncio.to_thread(behind.recorder.close, self._settings.flush_seconds)
+        await self._shadow.close_records(_THREAD_END_SECONDS)
         await behind.cache.close()
         if behind.settlement:
             await behind.settlement.close()

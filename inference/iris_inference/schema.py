@@ -14,7 +14,7 @@ from iris_inference.logs import fields
 log = logging.getLogger(__name__)
 
 # The revisions in migrations/versions, oldest first. One that is not here is from a newer release.
-REVISIONS: Final = ("0001", "0002", "0003")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 HEAD: Final = REVISIONS[-1]
 DAYS_AHEAD: Final = 7
 
