@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from contract.inference.api import FLOWER, REVISION, Api, assert_problem
 from contract.inference.models import Exported
+from contract.inference.serving import Serve
 from integration.harness.process import free_port
 from integration.inference.database import select
 from integration.inference.keys import bearer, new_key
@@ -53,6 +54,12 @@ def start_stable(exported: Exported, start_service: StartService, plan: Plan) ->
         return start_service(exported("1.0.0"), IRIS_SHADOW_FILE=str(plan.path), **variables)
 
     return start
+
+
+@pytest.fixture
+def serve_stable(exported: Exported, serve: Serve, plan: Plan) -> Callable[..., Api]:
+    """The same in a thread of the test run, where nothing has to be a process of its own."""
+    return lambda **settings: serve(exported("1.0.0"), shadow_file=plan.path, **settings)
 
 
 def copies(stable: Api, result: str, canary: str = CANARY) -> float:
@@ -110,15 +117,15 @@ def test_both_answers_to_a_request_are_recorded_under_its_id_and_compared(
 
 def test_a_copy_that_comes_twice_is_recorded_once(
     exported: Exported,
-    start_service: StartService,
-    start_stable: Callable[..., Service],
+    serve: Serve,
+    serve_stable: Callable[..., Api],
     plan: Plan,
     postgres_url: str,
     engine: Engine,
 ) -> None:
-    canary = start_service(exported("2.0.0"), IRIS_REVISION=CANARY, DATABASE_URL=postgres_url)
+    canary = serve(exported("2.0.0"), revision=CANARY, DATABASE_URL=postgres_url)
     plan.write(canary.port)
-    stable = start_stable(DATABASE_URL=postgres_url)
+    stable = serve_stable(DATABASE_URL=postgres_url)
     for name in ("again", "again", "other"):
         stable.predict(FLOWER, **{"X-Request-ID": name})
     eventually(
@@ -130,16 +137,16 @@ def test_a_copy_that_comes_twice_is_recorded_once(
 
 def test_a_true_label_counts_for_both_versions(
     exported: Exported,
-    start_service: StartService,
-    start_stable: Callable[..., Service],
+    serve: Serve,
+    serve_stable: Callable[..., Api],
     plan: Plan,
     postgres_url: str,
     tmp_path: Path,
 ) -> None:
     model = with_labels_swapped(exported("1.0.0"), tmp_path / "swapped")
-    canary = start_service(model, IRIS_REVISION=CANARY, DATABASE_URL=postgres_url)
+    canary = serve(model, revision=CANARY, DATABASE_URL=postgres_url)
     plan.write(canary.port)
-    stable = start_stable(DATABASE_URL=postgres_url)
+    stable = serve_stable(DATABASE_URL=postgres_url)
     stable.predict(FLOWER, VIRGINICA, VIRGINICA, FLOWER, **{"X-Request-ID": "labelled"})
     eventually(lambda: canary.metric("shadow_records_total", result="recorded") == 4)
     eventually(lambda: stable.metric("prediction_records_total", result="recorded") == 4)
@@ -181,11 +188,11 @@ def test_the_canary_knows_the_user_and_never_sees_the_key(
 
 
 def test_only_a_ticket_for_this_request_and_revision_lets_a_copy_in(
-    exported: Exported, start_service: StartService, postgres_url: str, engine: Engine
+    exported: Exported, serve: Serve, postgres_url: str, engine: Engine
 ) -> None:
     key = new_key(postgres_url, "predict")
     other = new_key(postgres_url, "feedback", client="other")
-    canary = start_service(exported("2.0.0"), IRIS_REVISION=CANARY, DATABASE_URL=postgres_url, IRIS_AUTH="required")
+    canary = serve(exported("2.0.0"), revision=CANARY, DATABASE_URL=postgres_url, auth="required")
     digests = {row.key_id: bytes(row.digest) for row in select(engine, "SELECT key_id, digest FROM api_keys")}
     now = int(time.time())
 
@@ -215,11 +222,11 @@ def test_only_a_ticket_for_this_request_and_revision_lets_a_copy_in(
 
 
 def test_a_canary_that_fails_is_counted_and_no_user_notices(
-    exported: Exported, start_service: StartService, start_stable: Callable[..., Service], plan: Plan
+    exported: Exported, serve: Serve, serve_stable: Callable[..., Api], plan: Plan
 ) -> None:
-    canary = start_service(exported("3.0.0"), IRIS_REVISION=CANARY)
+    canary = serve(exported("3.0.0"), revision=CANARY)
     plan.write(canary.port)
-    stable = start_stable()
+    stable = serve_stable()
     assert {stable.predict(FLOWER).status_code for _ in range(20)} == {200}
     eventually(lambda: copies(stable, "failed") == 20)
     assert pairs(stable, "only_stable") == 20
@@ -230,20 +237,20 @@ def test_a_canary_that_fails_is_counted_and_no_user_notices(
     assert canary.metric("model_inference_failures_total", reason="feature_mismatch") == 0
 
 
-def test_requests_that_stable_fails_are_copied_too(exported: Exported, start_service: StartService, plan: Plan) -> None:
-    canary = start_service(exported("1.0.0"), IRIS_REVISION=CANARY)
+def test_requests_that_stable_fails_are_copied_too(exported: Exported, serve: Serve, plan: Plan) -> None:
+    canary = serve(exported("1.0.0"), revision=CANARY)
     plan.write(canary.port)
-    stable = start_service(exported("3.0.0"), IRIS_SHADOW_FILE=str(plan.path))
+    stable = serve(exported("3.0.0"), shadow_file=plan.path)
     assert stable.predict(FLOWER).status_code == 500
     eventually(lambda: pairs(stable, "only_canary") == 1)
 
 
 def test_the_inference_protocol_is_copied_too(
-    exported: Exported, start_service: StartService, start_stable: Callable[..., Service], plan: Plan
+    exported: Exported, serve: Serve, serve_stable: Callable[..., Api], plan: Plan
 ) -> None:
-    canary = start_service(exported("2.0.0"), IRIS_REVISION=CANARY)
+    canary = serve(exported("2.0.0"), revision=CANARY)
     plan.write(canary.port)
-    stable = start_stable()
+    stable = serve_stable()
     body = {"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP32", "data": FLOWER}]}
     assert stable.client.post("/v2/models/iris/infer", json=body).status_code == 200
     eventually(lambda: pairs(stable, "same") == 1)
@@ -334,11 +341,11 @@ def test_a_canary_that_never_answers_takes_nothing_from_the_users(
 
 @pytest.mark.parametrize(("answer", "result"), [(nonsense, "failed"), (hangs_up, "failed"), (too_long, "failed")])
 def test_a_canary_that_answers_what_is_no_answer_takes_nothing_from_the_users(
-    start_stable: Callable[..., Service], plan: Plan, answer: Callable[[socket.socket], None], result: str
+    serve_stable: Callable[..., Api], plan: Plan, answer: Callable[[socket.socket], None], result: str
 ) -> None:
     with listening(answer) as port:
         plan.write(port)
-        stable = start_stable()
+        stable = serve_stable()
         sharing(stable, 1)
         assert {status for status, _ in answers_of(stable, 30)[0]} == {200}
         eventually(lambda: copies(stable, result) == 30)
@@ -371,22 +378,22 @@ def test_a_canary_that_dies_and_comes_back_gets_copies_again(
 
 
 def test_copies_for_another_revision_are_refused(
-    exported: Exported, start_service: StartService, start_stable: Callable[..., Service], plan: Plan
+    exported: Exported, serve: Serve, serve_stable: Callable[..., Api], plan: Plan
 ) -> None:
-    other = start_service(exported("2.0.0"), IRIS_REVISION="789abc")
+    other = serve(exported("2.0.0"), revision="789abc")
     plan.write(other.port)
-    stable = start_stable()
+    stable = serve_stable()
     assert stable.predict(FLOWER).status_code == 200
     eventually(lambda: copies(stable, "refused") == 1)
     assert other.metric("shadow_requests_total", code="421") == 1
 
 
 def test_more_than_the_rate_is_dropped(
-    exported: Exported, start_service: StartService, start_stable: Callable[..., Service], plan: Plan
+    exported: Exported, serve: Serve, serve_stable: Callable[..., Api], plan: Plan
 ) -> None:
-    canary = start_service(exported("2.0.0"), IRIS_REVISION=CANARY)
+    canary = serve(exported("2.0.0"), revision=CANARY)
     plan.write(canary.port)
-    stable = start_stable(IRIS_SHADOW_RATE="1")
+    stable = serve_stable(shadow_rate=1)
     started = time.monotonic()
     answers_of(stable, 50)
     seconds = time.monotonic() - started
@@ -418,10 +425,10 @@ def test_a_share_is_copied_and_the_plan_is_followed_while_it_changes(
 
 
 def test_the_canary_itself_copies_nothing_though_it_has_the_same_plan(
-    exported: Exported, start_service: StartService, plan: Plan
+    exported: Exported, serve: Serve, plan: Plan
 ) -> None:
     plan.write(free_port())
-    canary = start_service(exported("2.0.0"), IRIS_REVISION=CANARY, IRIS_SHADOW_FILE=str(plan.path))
+    canary = serve(exported("2.0.0"), revision=CANARY, shadow_file=plan.path)
     assert canary.predict(FLOWER).status_code == 200
     assert ("shadow_share_ratio", (("canary", CANARY),)) not in canary.metrics()
     assert ("shadow_copies_total", (("canary", CANARY), ("result", "unreachable"))) not in canary.metrics()
