@@ -8,7 +8,7 @@ import msgspec
 
 from iris_inference.runtime import Instance
 from iris_inference.shadow import ticket
-from iris_inference.shadow.counts import Labelled, Pair, Sent
+from iris_inference.shadow.counts import NOT_LET_IN, Labelled, Pair, Sent
 from iris_inference.shadow.link import Reply
 from iris_inference.shadow.plan import Plan
 
@@ -16,15 +16,7 @@ from iris_inference.shadow.plan import Plan
 SHADOW_PATH: Final = "/v1/shadow"
 _OK: Final = HTTPStatus.OK.value
 # The copy was not let in, or the other side knows of no copies: that says nothing about its model.
-_REFUSED: Final = frozenset(
-    {
-        HTTPStatus.UNAUTHORIZED.value,
-        HTTPStatus.FORBIDDEN.value,
-        HTTPStatus.NOT_FOUND.value,
-        HTTPStatus.METHOD_NOT_ALLOWED.value,
-        HTTPStatus.MISDIRECTED_REQUEST.value,
-    }
-)
+_REFUSED: Final = NOT_LET_IN | {HTTPStatus.NOT_FOUND.value, HTTPStatus.METHOD_NOT_ALLOWED.value}
 
 # By whether stable was right, and whether the canary was.
 LABELLED: Final = {

@@ -20,6 +20,7 @@ from iris_inference.telemetry import LATENCY_BUCKETS, PREDICTION_CODES, RECORD_R
 # A pod lives longer than a canary. The counts of those that are long gone need not be scraped for ever.
 _REVISIONS_KEPT: Final = 4
 # 421: the copy was meant for another revision.
+NOT_LET_IN: Final = frozenset({401, 403, 421})
 SHADOW_CODES: Final = (*PREDICTION_CODES, "421")
 
 
@@ -142,7 +143,9 @@ class ReceivedCounts:
     def request(self, code: int, seconds: float) -> None:
         """A copy was answered."""
         self._requests.add((str(code),))
-        self._seconds.observe(seconds)
+        # How fast copies are refused is no news about the model.
+        if code not in NOT_LET_IN:
+            self._seconds.observe(seconds)
 
     def inference(self, seconds: float, requests: int = 1) -> None:
         """The model ran. How long it takes is news about the model, whoever asked."""
