@@ -25,12 +25,13 @@ _MAKE_INCOMING: Final = text("CREATE TEMPORARY TABLE incoming (LIKE predictions)
 _TAKE_NEW: Final = "INSERT INTO {table} SELECT * FROM incoming ON CONFLICT DO NOTHING"
 # A client may use a request id again on another day; a label is about the last use.
 _FIND: Final = text("""
-    SELECT served.label, served.revision, served.predicted_on, copies.label AS canary_label
-    FROM predictions AS served LEFT JOIN shadow_predictions AS copies
-    ON (copies.request_id, copies.instance, copies.predicted_on, copies.revision)
-     = (served.request_id, served.instance, served.predicted_on, :canary) AND copies.features = served.features
-    WHERE served.request_id = :request_id AND served.instance = :instance
-    ORDER BY served.predicted_on DESC LIMIT 1
+    SELECT label, revision, predicted_on FROM predictions WHERE request_id = :request_id AND instance = :instance
+    ORDER BY predicted_on DESC LIMIT 1
+""")
+_FIND_COPY: Final = text("""
+    SELECT canary_label FROM shadow_pairs
+    WHERE request_id = :request_id AND instance = :instance AND canary_revision = :canary
+    ORDER BY predicted_on DESC LIMIT 1
 """)
 _ADD_LABEL: Final = text("""
     INSERT INTO feedback (request_id, instance, predicted_on, label)
@@ -81,16 +82,14 @@ class Database:
                 _copy(connection, rows, "incoming")
                 return connection.execute(text(_TAKE_NEW.format(table=table))).rowcount
 
-    def add_feedback(self, request_id: str, instance: int, label: str, canary: str = "") -> FeedbackResult:
+    def add_feedback(self, request_id: str, instance: int, label: str) -> FeedbackResult:
         """Keep the true label of one prediction. The first one stays; a different one later is a contradiction.
-
-        `canary` is the revision that got copies of requests, whose answer is looked for, too.
 
         Raises StoreUnavailableError or StoreRefusedError.
         """
         identity = {"request_id": request_id, "instance": instance}
         with self._transaction() as connection:
-            found = connection.execute(_FIND, {**identity, "canary": canary}).one_or_none()
+            found = connection.execute(_FIND, identity).one_or_none()
             if found is None:
                 return FeedbackResult(FeedbackState.UNKNOWN_PREDICTION)
             identity["predicted_on"] = found.predicted_on
@@ -99,7 +98,17 @@ class Database:
             if added is None:
                 kept = connection.execute(_KEPT_LABEL, identity).scalar_one()
                 state = FeedbackState.REPEATED if kept == label else FeedbackState.CONTRADICTED
-            return FeedbackResult(state, found.label, found.revision, found.canary_label)
+            return FeedbackResult(state, found.label, found.revision)
+
+    def label_of_copy(self, request_id: str, instance: int, canary: str) -> str | None:
+        """What the revision `canary` said of a copy of the same request; None when it got none.
+
+        Raises StoreUnavailableError or StoreRefusedError.
+        """
+        identity = {"request_id": request_id, "instance": instance, "canary": canary}
+        with self._transaction() as connection:
+            label: str | None = connection.scalar(_FIND_COPY, identity)
+            return label
 
     def close(self) -> None:
         """Close the connections that are not in use."""
