@@ -269,12 +269,13 @@ def bounded(
     settings: Settings, model_version: str, connection_gate: Gate, hot_routes: Iterable[HotRoute]
 ) -> type[BoundedProtocol]:
     """The protocol with these settings: uvicorn makes its connections by itself and hands nothing on to them."""
+    by_path = {route.path.encode(): route for route in hot_routes}
 
     class Bounded(BoundedProtocol):
         head_seconds = settings.head_seconds
         body_seconds = settings.body_seconds + _AFTER_THE_APPLICATION_SECONDS
         version = model_version
         gate = connection_gate
-        hot = {route.path.encode(): route for route in hot_routes}
+        hot = by_path
 
     return Bounded

@@ -92,6 +92,7 @@ class Process:
         self.refused = False
         self._lines = lines
         self._settings = settings
+        self._metrics = metrics
         self._database = _database(settings)
         self._backlog = _backlog(settings)
         self._authenticator = _authenticator(settings, metrics)
@@ -129,9 +130,9 @@ class Process:
     async def _lifespan(self, _api: FastAPI) -> AsyncIterator[None]:
         """Load the model beside the open port: liveness answers from the first moment, readiness when it may."""
         behind = Behind(
-            cache=_remote_cache(self._settings, self._room),
+            cache=_remote_cache(self._settings, self._room.manifest, self._metrics),
             recorder=self._recorder(),
-            settlement=_settlement(self._settings, self._room.metrics, self._authenticator),
+            settlement=_settlement(self._settings, self._metrics, self._authenticator),
         )
         if self._authenticator:
             self._authenticator.open()
@@ -144,7 +145,7 @@ class Process:
     def _recorder(self) -> Recorder:
         if self._database is None or self._backlog is None:
             return NoRecorder()
-        return BatchRecorder(self._database, self._backlog, self._room.metrics, self._settings.record_batch)
+        return BatchRecorder(self._database, self._backlog, self._metrics, self._settings.record_batch)
 
     async def _load(self, behind: "Behind") -> None:
         started = time.perf_counter()
@@ -158,9 +159,9 @@ class Process:
             return
         room.predictions = PredictionService(
             model,
-            (LocalCache(room.metrics, self._settings.cache_entries), behind.cache),
+            (LocalCache(self._metrics, self._settings.cache_entries), behind.cache),
             behind.recorder,
-            room.metrics,
+            self._metrics,
             self._settings.revision,
         )
         self._shadow.loaded(room.predictions)
@@ -282,7 +283,7 @@ def _gate(settings: Settings, metrics: Metrics) -> Gate:
     return gate
 
 
-def _remote_cache(settings: Settings, room: Room) -> RemoteCache:
+def _remote_cache(settings: Settings, manifest: Manifest, metrics: Metrics) -> RemoteCache:
     if settings.redis_url is None:
         return NoCache()
     from iris_inference.redis_cache import RedisCache  # noqa: PLC0415 - see above
@@ -290,8 +291,8 @@ def _remote_cache(settings: Settings, room: Room) -> RemoteCache:
 
     return RedisCache(
         RedisLink(endpoint(settings.redis_url.get_secret_value())),
-        Codec(room.manifest.sha256, len(room.manifest.classes)),
-        room.metrics,
+        Codec(manifest.sha256, len(manifest.classes)),
+        metrics,
         settings.cache_timeout_seconds,
         settings.cache_ttl_seconds,
     )

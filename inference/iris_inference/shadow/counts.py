@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from iris_inference.counters import LoopCounter, LoopHistogram
 from iris_inference.records import Backlog
 from iris_inference.runtime import FailureReason, Instance
-from iris_inference.telemetry import LATENCY_BUCKETS, PREDICTION_CODES, RECORD_RESULTS, Metrics
+from iris_inference.telemetry import PREDICTION_CODES, RECORD_RESULTS, Metrics
 
 # A pod lives longer than a canary. The counts of those that are long gone need not be scraped for ever.
 _REVISIONS_KEPT: Final = 4
@@ -112,14 +112,14 @@ class ReceivedCounts:
     In the form of `Metrics`, so that a copy is served by the same code as a request, and measured in the same way.
     """
 
-    def __init__(self, metrics: Metrics, classes: Sequence[str]) -> None:
+    def __init__(self, metrics: Metrics, classes: Sequence[str], latency_buckets: Sequence[float]) -> None:
         self._metrics = metrics
         register = metrics.registry.register
         self._requests = LoopCounter(
             "shadow_requests", "Copies by status code.", ["code"], ((code,) for code in SHADOW_CODES)
         )
         self._seconds = LoopHistogram(
-            "shadow_request_duration_seconds", "Time from a copy's arrival to the end of its answer.", LATENCY_BUCKETS
+            "shadow_request_duration_seconds", "Time from a copy's arrival to the end of its answer.", latency_buckets
         )
         self._failures = LoopCounter(
             "shadow_inference_failures",

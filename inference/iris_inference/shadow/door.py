@@ -73,7 +73,7 @@ class ShadowLog(RequestLog):
 
 
 class Doors:
-    """The application that a server runs: copies go one way, all else the other. Costs no turn and no call more."""
+    """The application that a server runs: copies go one way, all else the other."""
 
     def __init__(self, requests: Edge, copies: Edge) -> None:
         self._requests = requests

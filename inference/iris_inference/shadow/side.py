@@ -37,7 +37,7 @@ class Shadow:
         database: Tables | None,
     ) -> None:
         self._settings = settings
-        self._received = ReceivedCounts(metrics, manifest.classes)
+        self._received = ReceivedCounts(metrics, manifest.classes, settings.latency_buckets)
         self._guard = ShadowGuard(settings.revision, authenticator)
         self._recorder: Recorder = NoRecorder() if database is None else LazyRecorder(lambda: self._recorded(database))
         self._mirror: Mirror | None = None
