@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from iris_inference import inference_protocol
 from iris_inference.auth.identity import Scope
 from iris_inference.body import JSON, read_json
+from iris_inference.docs_page import add_docs
 from iris_inference.document import describe
 from iris_inference.edge import Edge
 from iris_inference.exchange import PREDICT_PATH
@@ -25,15 +26,18 @@ from iris_inference.problems import (
 from iris_inference.request_log import RequestLog
 from iris_inference.routing import Room, json_answer, problems, request_body, require_ready
 from iris_inference.schemas import FeedbackRequest, FeedbackResponse, Health, PredictRequest, PredictResponse
+from iris_inference.shadow.door import Doors
+from iris_inference.shadow.side import Shadow
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(room: Room, lines: Lines, lifespan: Lifespan | None = None) -> Edge:
+def create_app(room: Room, shadow: Shadow, lines: Lines, lifespan: Lifespan | None = None) -> Doors:
     """The application that a server runs: the API inside the layer that marks, logs and counts every answer."""
     predict = Predict(room)
-    request_log = RequestLog(lines, room.manifest, room.settings)
-    return Edge(create_api(room, predict, lifespan), predict, room, request_log)
+    api = create_api(room, predict, lifespan)
+    edge = Edge(api, predict, room, RequestLog(lines, room.manifest, room.settings))
+    return Doors(edge, shadow.edge(api, room, lines))
 
 
 def create_api(room: Room, predict: Predict, lifespan: Lifespan | None = None) -> FastAPI:
@@ -43,6 +47,8 @@ def create_api(room: Room, predict: Predict, lifespan: Lifespan | None = None) -
         description="Predicts the species of an Iris flower from four lengths in centimetres.",
         version=room.manifest.version,
         lifespan=lifespan,
+        # Both would come from a CDN.
+        docs_url=None,
         redoc_url=None,
         exception_handlers={
             ProblemError: answer_problem,
@@ -55,6 +61,7 @@ def create_api(room: Room, predict: Predict, lifespan: Lifespan | None = None) -
     _add_predict(api, room, predict)
     _add_feedback(api, room)
     api.include_router(inference_protocol.router(room))
+    add_docs(api)
     describe(api, room.manifest, room.guard)
     return api
 
