@@ -57,7 +57,10 @@ def _structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str
     if "anyOf" in schema:  # Optional[T]: absent means null to the API server
         (choice,) = [option for option in schema["anyOf"] if option.get("type") != "null"]
         rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
-        return _structural({**choice, **rest}, definitions)
+        optional = _structural({**choice, **rest}, definitions)
+        # A default would make it present: what may be left out is off then.
+        optional.pop("default", None)
+        return optional
     node = {key: value for key, value in schema.items() if key in _KEPT or key.startswith("x-kubernetes-")}
     if "const" in schema:
         node["enum"] = [schema["const"]]

@@ -109,6 +109,7 @@ def test_a_release_with_only_model_replicas_and_host_gets_working_defaults(clust
     assert [step.weight for step in parsed.rollout.steps] == [5, 25, 50, 100]
     assert stored["spec"]["rollout"]["interval"] == "10s"
     assert stored["spec"]["analysis"]["checks"]["errorRate"]["maxHarm"] == 0.02
+    assert "accuracy" not in stored["spec"]["analysis"]["checks"], "it needs labels, which not everybody has"
 
 
 @pytest.mark.parametrize("image", ["localhost/iris:1.0.0", "r.example.com:5000/a/b:v1", "r/i@sha256:" + "a" * 64])
