@@ -85,8 +85,8 @@ locks: venv ## Resolve every requirements.in again, to the newest versions that 
 venv: $(VENV)/.installed ## The development environment in .venv, from hashes
 packages: ## The Debian packages that the tests need (installs only what is missing; starts no service)
 	@bash tests/packages.sh
-components: ## The Kubernetes and the Prometheus that the tests run, from their Go modules (10 minutes the first time)
-	@$(LOCAL) build kubernetes prometheus
+components: ## The Go programs that the tests run, Kubernetes among them (10 minutes the first time)
+	@$(LOCAL) build kubernetes prometheus registry actionlint
 
 $(VENV)/.installed: tests/requirements.txt tests/bootstrap.txt
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from iris_local import addons, catalog, cgroups, components, containers, controlplane, network, node, packages
+from iris_local import addons, catalog, cgroups, components, containers, controlplane, network, node, packages, registry
 from iris_local.errors import LocalClusterError
 from iris_local.images import Image, Store
 from iris_local.paths import Paths
@@ -128,10 +128,11 @@ class Cluster:
         self._link_programs(builds["kubernetes"].result())
         kubectl = addons.Kubectl(self._paths, builds["kubernetes"].result())
         addons.apply(kubectl)
+        registry.equip(kubectl, self._paths)
         self._load_programs(["pause"], builds, runtime)
         cluster.start_node()
-        self._load_programs(["coredns", "traefik"], builds, runtime)
-        with self._progress.step("wait for DNS and Ingress", expected=20):
+        self._load_programs(["coredns", "traefik", "registry"], builds, runtime)
+        with self._progress.step("wait for DNS, Ingress and registry", expected=20):
             addons.wait(kubectl, lambda: self._supervisor.require(SERVERS))
         self._load_programs(["prometheus"], builds, runtime)
         base.result()

@@ -14,7 +14,12 @@ from iris_local.paths import LOCAL, Paths
 from iris_local.progress import Progress
 
 BASE = "localhost/python:3.11-slim-bookworm"
-_BASE_PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates"
+# usr-is-merged says that the folders are as usrmerge would make them, and spares Perl, which that one is written in.
+_BASE_PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates,usr-is-merged"
+_MERGED_USR = Path("/usr/share/mmdebstrap/hooks/merged-usr")
+# The time of every file of an image, in seconds since 1970: with the time of the build in it no two would have the same
+# digest, and with that of a commit each commit would change all layers. 1980 is the earliest that a zip file can hold.
+FILE_TIME = 315532800
 _CERTIFICATES = Path("/etc/ssl/certs")
 _IGNORED = ("__pycache__", ".venv", ".mypy_cache", ".ruff_cache")
 _KEY_LENGTH = 12
@@ -22,7 +27,10 @@ _KEY_LENGTH = 12
 
 @dataclass(frozen=True)
 class Image:
-    """An image to build: `inputs` are the files and folders that shape it, `expected` its time in seconds."""
+    """An image to build: `inputs` are the files and folders that shape it, `expected` its time in seconds.
+
+    `base` is the image below it, made here or fetched from a registry; empty where there is none.
+    """
 
     name: str
     containerfile: Path
@@ -31,13 +39,14 @@ class Image:
     inputs: tuple[Path, ...]
     arguments: tuple[tuple[str, str], ...] = ()
     build: str = ""
-    on_base: bool = True
+    base: str = BASE
     fetches_over_tls: bool = False
 
     @property
     def key(self) -> str:
         """A hash of everything that shapes the image."""
-        digest = hashlib.sha256(repr((self.arguments, self.build, _BASE_PACKAGES if self.on_base else "")).encode())
+        base = _BASE_PACKAGES if self.base == BASE else self.base
+        digest = hashlib.sha256(repr((self.arguments, self.build, base)).encode())
         digest.update(self.containerfile.read_bytes())
         for path in self.inputs:
             digest.update(tree_hash(path).encode())
@@ -78,7 +87,7 @@ def program_image(name: str, build: Path, *, expected: float = 4) -> Image:
     """
     component = build.name.rpartition("-")[0]
     containerfile = LOCAL / "images" / component / "Containerfile"
-    return Image(name, containerfile, build, expected, inputs=(), build=build.name, on_base=False)
+    return Image(name, containerfile, build, expected, inputs=(), build=build.name, base="")
 
 
 def store_image(name: str, *, expected: float) -> Image:
@@ -128,17 +137,19 @@ class Store:
                 [
                     packages.find("mmdebstrap"),
                     "--variant=minbase",
+                    f"--hook-dir={_MERGED_USR}",
                     f"--include={_BASE_PACKAGES}",
                     *lean,
                     "bookworm",
                     tree,
                 ],
+                environment={"SOURCE_DATE_EPOCH": str(FILE_TIME)},
                 log=self.paths.workshop / "base.log",
             )
             container = self.buildah("from", "scratch").strip()
             self.buildah("add", "--quiet", container, tree, "/")
             self.buildah("config", "--cmd", "python3", "--env", "LANG=C.UTF-8", container)
-            self.buildah("commit", "--quiet", "--rm", container, current)
+            self.buildah("commit", "--quiet", "--rm", f"--timestamp={FILE_TIME}", container, current)
             self.buildah("tag", current, BASE)
             tree.unlink()
         self._drop_superseded(current)
@@ -148,7 +159,7 @@ class Store:
         if self.has(image):
             return
         arguments = [f"--build-arg={name}={value}" for name, value in image.arguments]
-        base = [f"--build-arg=PYTHON_IMAGE={BASE}"] if image.on_base else []
+        base = [f"--build-arg=PYTHON_IMAGE={image.base}"] if image.base else []
         trusts = image.fetches_over_tls and _CERTIFICATES.exists()
         # A machine behind a proxy that re-signs TLS trusts it through its own certificates.
         certificates = ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"] if trusts else []
@@ -158,7 +169,8 @@ class Store:
                 "--isolation=chroot",
                 "--network=host",
                 "--layers",
-                "--pull-never",
+                f"--timestamp={FILE_TIME}",
+                "--pull-never" if image.base in ("", BASE) else "--pull",
                 *certificates,
                 *base,
                 *arguments,
@@ -170,6 +182,11 @@ class Store:
                 log=self.paths.workshop / f"image-{image.name.replace('/', '-').replace(':', '-')}.log",
             )
         self._drop_superseded(image.keyed_name)
+
+    def sizes(self) -> dict[str, str]:
+        """How large every stored image is, by name, as people write it: 391 MB."""
+        listed = json.loads(self.buildah("images", "--json") or "[]") or []
+        return {name: image["size"] for image in listed for name in image.get("names") or []}
 
     def load(self, images: Sequence[Image], runtime: Runtime) -> None:
         """Brings images into containerd, those excepted that it holds already in this form."""

@@ -36,6 +36,8 @@ def identities(server_addresses: Sequence[str], node: str, node_address: str) ->
         Identity("proxy", "/CN=system:kube-proxy"),
         Identity("kubelet", f"/O=system:nodes/CN=system:node:{node}"),
         Identity("kubelet-server", f"/CN={node}", addresses=(f"DNS:{node}", f"IP:{node_address}")),
+        # An authority of its own: the API server takes whom `ca` signed for a client, and the registry is none.
+        Identity("registry", "/CN=registry", "registry-ca", ("IP:127.0.0.1", "DNS:registry.registry.svc")),
     ]
 
 
@@ -43,21 +45,28 @@ def ensure(folder: Path, wanted: Sequence[Identity]) -> None:
     """Writes authorities, certificates and the key pair that signs service account tokens, unless they are there.
 
     Files are `<name>.crt` and `<name>.key`, and `service-accounts.key` with `service-accounts.pub`; only their owner
-    may read the folder.
+    may read the folder. A cluster that was started before somebody took part is given what that one lacks.
     """
     if folder.exists():
+        _complete(folder, wanted)
         return
     draft = folder.with_name(folder.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True, mode=0o700)
-    for authority in sorted({identity.authority for identity in wanted}):
-        _authority(draft, authority)
-    for identity in wanted:
-        _sign(draft, identity)
+    _complete(draft, wanted)
     key = draft / "service-accounts.key"
     _openssl(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key])
     _openssl(["pkey", "-in", key, "-pubout", "-out", draft / "service-accounts.pub"])
     draft.rename(folder)
+
+
+def _complete(folder: Path, wanted: Sequence[Identity]) -> None:
+    for authority in sorted({identity.authority for identity in wanted}):
+        if not (folder / f"{authority}.crt").exists():
+            _authority(folder, authority)
+    for identity in wanted:
+        if not (folder / f"{identity.name}.crt").exists():
+            _sign(folder, identity)
 
 
 def _authority(folder: Path, name: str) -> None:

@@ -12,6 +12,8 @@ _COMPONENTS = {
     "kube-apiserver": "kubernetes",
     "kubectl": "kubernetes",
     "prometheus": "prometheus",
+    "registry": "registry",
+    "actionlint": "actionlint",
 }
 _DEBIAN_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/usr/lib/postgresql/15/bin")
 
