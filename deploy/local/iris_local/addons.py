@@ -51,7 +51,9 @@ def wait(kubectl: Kubectl, check: Callable[[], None]) -> None:
         if time.monotonic() > deadline:
             pods = kubectl.text("get", "pods", "--all-namespaces", "--output=wide")
             events = kubectl.text("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp")
-            raise LocalClusterError(f"DNS, Ingress and registry are not ready after {_PATIENCE:.0f} s:\n{pods}\n{events[-3000:]}")
+            raise LocalClusterError(
+                f"DNS, Ingress and registry are not ready after {_PATIENCE:.0f} s:\n{pods}\n{events[-3000:]}"
+            )
         check()
         time.sleep(0.3)
 

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,6 +188,15 @@ class Store:
         """How large every stored image is, by name, as people write it: 391 MB."""
         listed = json.loads(self.buildah("images", "--json") or "[]") or []
         return {name: image["size"] for image in listed for name in image.get("names") or []}
+
+    @contextmanager
+    def mounted(self, image: Image) -> Iterator[Path]:
+        """The files of a stored image, to be read for the length of the block."""
+        container = self.buildah("from", "--pull-never", image.keyed_name).strip()
+        try:
+            yield Path(self.buildah("mount", container).strip())
+        finally:
+            self.buildah("rm", container)
 
     def load(self, images: Sequence[Image], runtime: Runtime) -> None:
         """Brings images into containerd, those excepted that it holds already in this form."""

@@ -30,10 +30,14 @@ class Provenance:
     source: str = UNKNOWN
 
     @property
+    def modified(self) -> bool:
+        """Whether what is built is not what was committed."""
+        return self.revision.endswith(_MODIFIED)
+
+    @property
     def short(self) -> str:
         """The revision as a tag has it."""
-        commit, modified, _ = self.revision.partition(_MODIFIED)
-        return commit[:_SHORT] + modified
+        return self.revision.removesuffix(_MODIFIED)[:_SHORT] + (_MODIFIED if self.modified else "")
 
 
 def of(inputs: Sequence[Path], checkout: Path = CHECKOUT, environment: Mapping[str, str] = os.environ) -> Provenance:

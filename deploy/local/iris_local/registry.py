@@ -17,6 +17,8 @@ from iris_local.paths import Paths
 ADDRESS = "127.0.0.1:30500"
 NAMESPACE = "registry"
 CREDENTIALS = "registry-credentials"
+# What a pod names in imagePullSecrets.
+PULL_SECRET = "iris-registry"  # noqa: S105 - a name, not a secret
 _CERTIFICATE = "registry-tls"
 _USERNAME = "iris"
 _PASSWORD_BYTES = 32
@@ -63,11 +65,11 @@ def equip(kubectl: Kubectl, paths: Paths) -> None:
         "tls.crt": _encoded((paths.pki / "registry.crt").read_bytes()),
         "tls.key": _encoded((paths.pki / "registry.key").read_bytes()),
     }
-    _apply(kubectl, _CERTIFICATE, "kubernetes.io/tls", data)
+    _apply(kubectl, NAMESPACE, _CERTIFICATE, "kubernetes.io/tls", data)
     if _credentials(kubectl) is None:
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
         data = {"username": _encoded(_USERNAME.encode()), "password": _encoded(password.encode())}
-        _apply(kubectl, CREDENTIALS, "kubernetes.io/basic-auth", data)
+        _apply(kubectl, NAMESPACE, CREDENTIALS, "kubernetes.io/basic-auth", data)
 
 
 def access(kubectl: Kubectl, paths: Paths) -> Access:
@@ -83,6 +85,12 @@ def access(kubectl: Kubectl, paths: Paths) -> Access:
     return Access(ADDRESS, username, password, paths.registries / ADDRESS)
 
 
+def offer(kubectl: Kubectl, granted: Access, namespace: str) -> None:
+    """Lets the pods of a namespace pull from the registry: they name the Secret that this makes."""
+    data = {".dockerconfigjson": _encoded(granted.auth_file().encode())}
+    _apply(kubectl, namespace, PULL_SECRET, "kubernetes.io/dockerconfigjson", data)
+
+
 def _credentials(kubectl: Kubectl) -> dict[str, str] | None:
     printed = kubectl.text(
         "get", "secret", CREDENTIALS, f"--namespace={NAMESPACE}", "--ignore-not-found", "--output=json"
@@ -91,11 +99,11 @@ def _credentials(kubectl: Kubectl) -> dict[str, str] | None:
     return found.get("data")
 
 
-def _apply(kubectl: Kubectl, name: str, kind: str, data: dict[str, str]) -> None:
+def _apply(kubectl: Kubectl, namespace: str, name: str, kind: str, data: dict[str, str]) -> None:
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": namespace},
         "type": kind,
         "data": data,
     }
