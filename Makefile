@@ -40,12 +40,13 @@ images: ## Build the operator's and the models' images and import them into it
 VERSION ?=
 TAG ?=
 REGISTRY ?=
+BASE ?=
 PIPELINE = PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_pipeline
 pipeline: venv ## Tests, image, registry, release under traffic, on the local cluster; VERSION=3.0.0 ends red and says why
 	$(PIPELINE) run $(if $(VERSION),--version "$$VERSION") $(if $(TAG),--tag "$$TAG") $(ARGS)
 publish: venv ## Build and push operator and models, and list what is in them; VERSION= TAG= REGISTRY= (the local cluster's)
 	$(PIPELINE) publish $(if $(VERSION),--version "$$VERSION") $(if $(TAG),--tag "$$TAG") \
-	  $(if $(REGISTRY),--registry "$$REGISTRY") $(ARGS)
+	  $(if $(REGISTRY),--registry "$$REGISTRY") $(if $(BASE),--base "$$BASE") $(ARGS)
 release: venv ## Ask the release iris of the current kube-context for another model: VERSION= IMAGE=
 	$(PIPELINE) release --version "$$VERSION" --image "$$IMAGE" $(ARGS)
 wait: venv ## Wait until that release is decided; exit code 1 and the reason when it was taken back

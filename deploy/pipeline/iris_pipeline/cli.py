@@ -74,7 +74,7 @@ def _publish(options: argparse.Namespace, console: Console) -> int:
 
 def _publish_elsewhere(options: argparse.Namespace, images: Sequence[Image]) -> list[Published]:
     try:
-        access = Access(options.registry, os.environ["REGISTRY_USERNAME"], os.environ["REGISTRY_PASSWORD"])
+        access = Access(options.registry.lower(), os.environ["REGISTRY_USERNAME"], os.environ["REGISTRY_PASSWORD"])
     except KeyError as missing:
         raise PipelineError(f"${missing.args[0]} is not set: it takes a name and a password to push.") from None
     paths, progress = Paths(cache_root()), Progress()
@@ -103,6 +103,8 @@ def _outputs(published: Sequence[Published]) -> Iterator[str]:
 
 def _release(options: argparse.Namespace, console: Console) -> int:
     wanted = Wanted(options.version.removeprefix("v"), options.image)
+    if "@sha256:" not in wanted.image:
+        raise PipelineError(f"{wanted.image!r} names no digest: the image that was tested is the one to release.")
 
     async def ask() -> None:
         async with _cluster() as kube:
@@ -173,7 +175,12 @@ def _parser() -> argparse.ArgumentParser:
         "--sbom-dir", type=Path, default=Path("artifacts/sbom"), help="where the lists of the images' contents go"
     )
     telling = argparse.ArgumentParser(add_help=False)
-    telling.add_argument("--summary", type=Path, help="a file to append the result to, as Markdown")
+    telling.add_argument(
+        "--summary",
+        type=Path,
+        default=os.environ.get("GITHUB_STEP_SUMMARY"),
+        help="a file to append the result to, as Markdown (default $GITHUB_STEP_SUMMARY)",
+    )
     named = argparse.ArgumentParser(add_help=False)
     named.add_argument("--namespace", default="iris", help="where the release is (default iris)")
     named.add_argument("--name", default="iris", help="what it is called (default iris)")
@@ -191,7 +198,12 @@ def _parser() -> argparse.ArgumentParser:
         "--registry", help="host and path (default: the local cluster's); $REGISTRY_USERNAME and _PASSWORD"
     )
     publish.add_argument("--base", default=BASE, help="the image below ours (default: one made on this machine)")
-    publish.add_argument("--outputs", type=Path, help="a file to append names and digests to, as key=value")
+    publish.add_argument(
+        "--outputs",
+        type=Path,
+        default=os.environ.get("GITHUB_OUTPUT"),
+        help="a file to append names and digests to, as key=value (default $GITHUB_OUTPUT)",
+    )
     publish.set_defaults(run=_publish)
 
     release = commands.add_parser("release", parents=[named], help="ask a release for another version")
