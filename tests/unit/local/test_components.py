@@ -60,6 +60,8 @@ def test_each_version_is_the_one_that_its_module_is_pinned_to() -> None:
         "kubernetes": ("k8s.io/kubernetes", "v1.36.3"),
         "coredns": ("github.com/coredns/coredns", "v1.14.7"),
         "traefik": ("github.com/traefik/traefik/v3", "v3.7.13"),
+        "registry": ("github.com/distribution/distribution/v3", "v3.1.2"),
+        "actionlint": ("github.com/rhysd/actionlint", "v1.7.12"),
     }
     for name, (module, version) in pins.items():
         assert f"v{COMPONENTS[name].version}" == version
@@ -68,7 +70,7 @@ def test_each_version_is_the_one_that_its_module_is_pinned_to() -> None:
 
 def test_packages_that_components_share_have_one_version_so_that_they_are_compiled_once() -> None:
     versions: dict[str, set[str]] = {}
-    for name in ("kubernetes", "coredns", "traefik", "prometheus"):
+    for name in ("kubernetes", "coredns", "traefik", "prometheus", "registry"):
         required = _pinned(name).partition("\nreplace")[0]
         for module, version in re.findall(rf"^\s+{SHARED.pattern} (v\S+)", required, re.MULTILINE):
             versions.setdefault(module, set()).add(version)
