@@ -159,30 +159,34 @@ class Store:
         """Builds an image unless it was built from the same inputs."""
         if self.has(image):
             return
+        log = self.paths.workshop / f"image-{image.name.replace('/', '-').replace(':', '-')}.log"
+        with self.progress.step(f"build the image {image.name}", expected=image.expected):
+            self.build(image, [image.keyed_name, image.name], log)
+        self._drop_superseded(image.keyed_name)
+
+    def build(self, image: Image, names: Sequence[str], log: Path, *, cached: bool = True) -> None:
+        """Builds an image, under these names; what buildah says goes into the file `log`."""
         arguments = [f"--build-arg={name}={value}" for name, value in image.arguments]
         base = [f"--build-arg=PYTHON_IMAGE={image.base}"] if image.base else []
         trusts = image.fetches_over_tls and _CERTIFICATES.exists()
         # A machine behind a proxy that re-signs TLS trusts it through its own certificates.
         certificates = ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"] if trusts else []
-        with self.progress.step(f"build the image {image.name}", expected=image.expected):
-            self.buildah(
-                "bud",
-                "--isolation=chroot",
-                "--network=host",
-                "--layers",
-                f"--timestamp={FILE_TIME}",
-                "--pull-never" if image.base in ("", BASE) else "--pull",
-                *certificates,
-                *base,
-                *arguments,
-                f"--tag={image.keyed_name}",
-                f"--tag={image.name}",
-                "--file",
-                image.containerfile,
-                image.context,
-                log=self.paths.workshop / f"image-{image.name.replace('/', '-').replace(':', '-')}.log",
-            )
-        self._drop_superseded(image.keyed_name)
+        self.buildah(
+            "bud",
+            "--isolation=chroot",
+            "--network=host",
+            "--layers" if cached else "--no-cache",
+            f"--timestamp={FILE_TIME}",
+            "--pull-never" if image.base in ("", BASE) else "--pull",
+            *certificates,
+            *base,
+            *arguments,
+            *(f"--tag={name}" for name in names),
+            "--file",
+            image.containerfile,
+            image.context,
+            log=log,
+        )
 
     def sizes(self) -> dict[str, str]:
         """How large every stored image is, by name, as people write it: 391 MB."""

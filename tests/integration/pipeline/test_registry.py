@@ -80,12 +80,14 @@ def send(access: Access, method: str, path: str, body: bytes = b"", content_type
 
 def push(access: Access, name: str, tag: str, content: str) -> tuple[int, str, Stored]:
     """A whole, small image; the status and the text of the answer to its manifest, and what it is."""
+    digests: list[str] = []
     parts = []
     for blob in (json.dumps({"made": content}).encode(), content.encode()):
         digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
         _, location, _ = send(access, "POST", f"{name}/blobs/uploads/")
         status, _, _ = send(access, "PUT", f"{location}&digest={digest}", blob)
         assert status == 201
+        digests.append(digest)
         parts.append({"digest": digest, "size": len(blob)})
     manifest = {
         "schemaVersion": 2,
@@ -95,7 +97,7 @@ def push(access: Access, name: str, tag: str, content: str) -> tuple[int, str, S
     }
     body = json.dumps(manifest).encode()
     status, _, text = send(access, "PUT", f"{name}/manifests/{tag}", body, str(manifest["mediaType"]))
-    return status, text, Stored(f"sha256:{hashlib.sha256(body).hexdigest()}", parts[0]["digest"])
+    return status, text, Stored(f"sha256:{hashlib.sha256(body).hexdigest()}", digests[0])
 
 
 def test_what_is_pushed_is_found_by_tag_and_by_digest(access: Access) -> None:
