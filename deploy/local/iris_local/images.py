@@ -175,7 +175,9 @@ class Store:
             "bud",
             "--isolation=chroot",
             "--network=host",
-            "--layers" if cached else "--no-cache",
+            # In layers either way: one layer for all steps would be another image.
+            "--layers",
+            *([] if cached else ["--no-cache"]),
             f"--timestamp={FILE_TIME}",
             "--pull-never" if image.base in ("", BASE) else "--pull",
             *certificates,

@@ -53,7 +53,8 @@ class Publisher:
     def _publish(self, image: Image, tag: str) -> Published:
         short = image.name.rpartition("/")[2].partition(":")[0]
         name = self.registry.repository(short)
-        identity = f"sha256:{self.store.names()[image.keyed_name]}"
+        # An image is known to buildah by the digest of its configuration.
+        identity = self.store.names()[image.keyed_name]
         there = self.registry.find(short, tag)
         if there is None:
             digest = self._push(image, f"{name}:{tag}")

@@ -13,7 +13,7 @@ from iris_pipeline.errors import PipelineError
 from iris_pipeline.oci import Registry, Stored
 from iris_pipeline.publish import Publisher
 
-IDENTITY, OTHER = "1" * 64, "2" * 64
+IDENTITY, OTHER = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 DIGEST = f"sha256:{'d' * 64}"
 ACCESS = Access("registry.example.com/team", "iris", "a-secret-word", Path("/trust"))
 
@@ -96,14 +96,14 @@ def test_the_password_is_in_no_command_line(builds: Builds, image: Image, tmp_pa
 
 
 def test_what_is_there_already_is_not_pushed_again(builds: Builds, image: Image, tmp_path: Path) -> None:
-    remote = Remote(**{"c" * 12: Stored(DIGEST, f"sha256:{IDENTITY}")})
+    remote = Remote(**{"c" * 12: Stored(DIGEST, IDENTITY)})
     (published,) = publisher(builds, remote, tmp_path)[0].publish([image])
     assert published.digest == DIGEST
     assert builds.told == []
 
 
 def test_a_tag_that_is_there_with_another_content_is_refused(builds: Builds, image: Image, tmp_path: Path) -> None:
-    remote = Remote(**{"1.0.0": Stored(DIGEST, f"sha256:{OTHER}")})
+    remote = Remote(**{"1.0.0": Stored(DIGEST, OTHER)})
     with pytest.raises(PipelineError, match=f"1.0.0 is there with another content .{DIGEST}"):
         publisher(builds, remote, tmp_path)[0].publish([image], "1.0.0")
     assert builds.told == []
