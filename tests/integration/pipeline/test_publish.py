@@ -87,8 +87,8 @@ def test_who_pushes_past_us_is_refused_by_the_registry_in_words(
     credentials.write_text(access.auth_file())
     options = (f"--authfile={credentials}", f"--cert-dir={access.authority}")
     for tag, why in ((first.tag, f"is {first.digest} and stays it"), ("latest", "the tag latest is refused")):
+        target = f"docker://{access.address}/{repository(image)}:{tag}"
         with pytest.raises(CommandError, match=why):
-            target = f"docker://{access.address}/{repository(image)}:{tag}"
             publisher.store.buildah("push", *options, image.keyed_name, target)
 
 
