@@ -59,7 +59,8 @@ def run(options: Options, console: Console) -> Finished:
         setup.prepare(project_images=False)
     first = not asyncio.run(rollout.exists(local_kubeconfig(), template))
     versions = dict.fromkeys([BASELINE, options.version] if first else [options.version])
-    images = [image for image in catalog.inference_images() if dict(image.arguments)["MODEL_VERSION"] in versions]
+    models = {dict(image.arguments)["MODEL_VERSION"]: image for image in catalog.inference_images()}
+    images = [models[version] for version in versions]
     published = publish(images, console, lists=options.lists, tag=options.tag)
     _heading(console, "release, health-checked under traffic")
     plan = rollout.Plan(
