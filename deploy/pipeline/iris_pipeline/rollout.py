@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from iris_demo import counts
+from iris_demo import access, counts
 from iris_demo.kube import RELEASES, Kube, Object, connect
 from iris_demo.load import Load
 from iris_demo.screen import Screen
@@ -74,17 +74,27 @@ async def release(plan: Plan, screen: Screen) -> Finished:
                 raise PipelineError(f"{plan.baseline} should serve first, but: {first.outcome.reason}")
             if plan.version == plan.baseline:
                 return first
-        try:
-            await first_answer(plan.load, ROUTE_SECONDS)
-        except TimeoutError:
-            raise PipelineError(f"No answer at {plan.load.url} for {plan.load.host}.") from None
-        async with traffic(plan.load) as running:
+        load = await _ready_to_send(kube, plan)
+        async with traffic(load) as running:
             running.listen(screen.samples)
             began = time.time()
             finished = await _turn(kube, plan, plan.version, screen)
         # Outside of the block, because its end waits for the answers that are still on their way.
         meanwhile = counts.totals([sample for sample in running.samples if sample.scheduled >= began])
         return Finished(**vars(finished) | {"traffic": meanwhile})
+
+
+async def _ready_to_send(kube: Kube, plan: Plan) -> Load:
+    """The traffic with a key that the service knows, once it answers."""
+    try:
+        key = await access.new_key(kube, plan.kubeconfig, plan.namespace, plan.name)
+        load = replace(plan.load, key=key)
+        await first_answer(load, ROUTE_SECONDS)
+    except access.NoKeyError as error:
+        raise PipelineError(str(error)) from None
+    except TimeoutError:
+        raise PipelineError(f"No answer at {plan.load.url} for {plan.load.host}, or no pod that is ready.") from None
+    return load
 
 
 async def _turn(kube: Kube, plan: Plan, version: str, screen: Screen) -> Finished:
