@@ -64,6 +64,7 @@ def _publish(options: argparse.Namespace, console: Console) -> int:
         published = stages.publish(images, console, lists=options.sbom_dir, tag=options.tag)
     else:
         published = _publish_elsewhere(options, images)
+    _append(options.summary, summary.images(published))
     for one in published:
         console.print(f"{one.reference}  {one.tag}  {one.size}  {one.sbom}")
     if options.outputs:
@@ -131,14 +132,18 @@ def _wait(options: argparse.Namespace, console: Console) -> int:
 
 def _tell(finished: Finished, target: Path | None, console: Console) -> int:
     text = summary.markdown(finished)
-    if target:
-        with target.open("a", encoding="utf-8") as sink:
-            sink.write(text)
+    _append(target, text)
     console.print(f"\n{text}", markup=False)
     if "GITHUB_ACTIONS" in os.environ:
         print(summary.annotation(finished))
     console.print(summary.sentence(finished), style="bold green" if finished.promoted else "bold red", markup=False)
     return 0 if finished.promoted else EXIT_NOT_PROMOTED
+
+
+def _append(page: Path | None, text: str) -> None:
+    if page:
+        with page.open("a", encoding="utf-8") as sink:
+            sink.write(text)
 
 
 @asynccontextmanager
@@ -192,7 +197,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--resource", type=Path, help="a release of your own to begin with, in YAML")
     run.set_defaults(run=_run)
 
-    publish = commands.add_parser("publish", parents=[building], help="build and push the operator and the models")
+    publish = commands.add_parser(
+        "publish", parents=[building, telling], help="build and push the operator and the models"
+    )
     publish.add_argument("--version", action="append", default=[], help="only this model; may be repeated")
     publish.add_argument(
         "--registry", help="host and path (default: the local cluster's); $REGISTRY_USERNAME and _PASSWORD"

@@ -9,6 +9,7 @@ from iris_demo.counts import Totals
 from iris_demo.kube import Object
 from iris_demo.observations import Check, release_of
 from iris_pipeline.outcome import Outcome, State, Wanted
+from iris_pipeline.publish import Published
 
 _MARKS = {State.PROMOTED: "✅", State.ROLLED_BACK: "❌"}
 
@@ -53,6 +54,13 @@ def markdown(finished: Finished) -> str:
     if release.checks:
         lines += ["", "| check | verdict | requests | why |", "| --- | --- | ---: | --- |"]
         lines += [_check(check) for check in release.checks]
+    return "\n".join(lines) + "\n"
+
+
+def images(published: Sequence[Published]) -> str:
+    """A section about what is in the registry now."""
+    lines = ["### Images", "", "| image | tag | size |", "| --- | --- | ---: |"]
+    lines += [f"| `{one.reference}` | {_plain(one.tag)} | {_plain(one.size)} |" for one in published]
     return "\n".join(lines) + "\n"
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from iris_demo.counts import Totals
 from iris_pipeline.outcome import Outcome, State, outcome_of, wanted_of
-from iris_pipeline.summary import Finished, annotation, markdown, sentence
+from iris_pipeline.publish import Published
+from iris_pipeline.summary import Finished, annotation, images, markdown, sentence
 from unit.pipeline.recorded import recorded
 
 
@@ -39,6 +41,12 @@ def test_the_traffic_meanwhile_is_counted() -> None:
     traffic = Totals(900, 897, {"500": 3}, {"1.0.0": 860, "3.0.0": 40})
     text = markdown(dataclasses.replace(finished("rolled_back"), traffic=traffic))
     assert "| requests meanwhile | 900, 3 failed (1.0.0: 860, 3.0.0: 40) |" in text
+
+
+def test_what_was_published_is_listed_by_digest() -> None:
+    reference = f"sha256:{'d' * 64}"
+    listed = images([Published("registry.example.com/iris-operator", "1.2.0", reference, "201 MB", Path("x"))])
+    assert f"| `registry.example.com/iris-operator@{reference}` | 1.2.0 | 201 MB |" in listed
 
 
 def test_words_of_a_pod_cannot_become_markup() -> None:
