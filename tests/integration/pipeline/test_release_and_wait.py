@@ -24,6 +24,8 @@ NAMESPACE, NAME = "iris", "iris"
 IMAGE = f"registry.example.com/iris-inference@sha256:{'d' * 64}"
 RELEASES = f"/apis/iris.mlrelease.dev/v1alpha1/namespaces/{NAMESPACE}/irismodelreleases"
 Status = dict[str, Any]
+# To start a Python with a Kubernetes client takes its time on a machine that has much else to do.
+PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ class Workflow:
     def release(self, version: str, image: str = IMAGE) -> subprocess.CompletedProcess[str]:
         return self._finished(self._start("release", f"--version={version}", f"--image={image}"))
 
-    def wait(self, seconds: float = 20) -> subprocess.Popen[str]:
+    def wait(self, seconds: float = PATIENCE) -> subprocess.Popen[str]:
         return self._start("wait", f"--summary={self.page}", f"--timeout={seconds}")
 
     def ended(self, process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -132,7 +134,12 @@ class Workflow:
         )
 
     def _finished(self, process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-        output, _ = process.communicate(timeout=40)
+        try:
+            output, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
         return subprocess.CompletedProcess(process.args, process.returncode, output)
 
 
