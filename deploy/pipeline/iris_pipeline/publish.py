@@ -54,7 +54,9 @@ class Publisher:
         short = image.name.rpartition("/")[2].partition(":")[0]
         name = self.registry.repository(short)
         # An image is known to buildah by the digest of its configuration.
-        identity = self.store.names()[image.keyed_name]
+        identity = self.store.names().get(image.keyed_name)
+        if identity is None:
+            raise PipelineError(f"{image.name} is not built from the files as they are now: did they change meanwhile?")
         there = self.registry.find(short, tag)
         if there is None:
             digest = self._push(image, f"{name}:{tag}")

@@ -109,6 +109,13 @@ def test_a_tag_that_is_there_with_another_content_is_refused(builds: Builds, ima
     assert builds.told == []
 
 
+def test_files_that_change_after_the_build_are_noticed(builds: Builds, image: Image, tmp_path: Path) -> None:
+    image.containerfile.write_text("FROM scratch\nUSER 1\n")
+    with pytest.raises(PipelineError, match="did they change meanwhile"):
+        publisher(builds, Remote(), tmp_path)[0].publish([image])
+    assert builds.told == []
+
+
 def test_latest_is_refused_before_anything_is_pushed(builds: Builds, image: Image, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="latest is refused"):
         publisher(builds, Remote(), tmp_path)[0].publish([image], "latest")
