@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iris_local import cgroups, containers, controlplane, kubeconfig, network, packages, pki
+from iris_local import cgroups, containers, controlplane, kubeconfig, network, packages, pki, registry
 from iris_local.controlplane import Addresses
 from iris_local.paths import Paths
 from iris_local.processes import Supervisor
@@ -59,6 +59,7 @@ class Node:
         runc = packages.find("runc")
         config = self.file("containerd.toml", containers.configuration(self.paths, PAUSE_IMAGE, runc))
         self.file("cni/iris-local.conflist", containers.pod_network(self.paths))
+        registry.introduce(self.paths)
         program = packages.find("containerd")
         self.supervisor.ensure("containerd", [program, "--config", config], inputs=[config])
         runtime = containers.Runtime(self.paths)
