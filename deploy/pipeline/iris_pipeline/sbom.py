@@ -54,7 +54,7 @@ def cyclonedx(subject: Subject, contents: Contents) -> str:
 
 
 def _python(found: PythonDistribution) -> Component:
-    purl = PackageURL("pypi", None, found.name.lower().replace("_", "-"), found.version)
+    purl = PackageURL("pypi", None, found.name, found.version)
     licenses = [LicenseFactory().make_from_string(found.license)] if found.license else []
     return Component(name=found.name, version=found.version, bom_ref=str(purl), purl=purl, licenses=licenses)
 

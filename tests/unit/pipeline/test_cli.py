@@ -9,7 +9,7 @@ from iris_pipeline import cli, stages
 from iris_pipeline.outcome import Outcome, State, wanted_of
 from iris_pipeline.publish import Published
 from iris_pipeline.summary import Finished
-from unit.pipeline.recorded import recorded
+from unit.pipeline.operated import operated
 
 DIGEST = f"sha256:{'d' * 64}"
 
@@ -21,7 +21,7 @@ def outside_of_github(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, state: State, reason: str) -> None:
-    resource = recorded("rolled_back")
+    resource = operated("rolled_back")
     found = Finished("iris", wanted_of(resource), Outcome(state, reason), 12.0, [], resource)
     monkeypatch.setattr(stages, "run", lambda *_: found)
 

@@ -7,11 +7,11 @@ from iris_demo.counts import Totals
 from iris_pipeline.outcome import Outcome, State, outcome_of, wanted_of
 from iris_pipeline.publish import Published
 from iris_pipeline.summary import Finished, annotation, images, markdown, sentence
-from unit.pipeline.recorded import recorded
+from unit.pipeline.operated import operated
 
 
 def finished(name: str) -> Finished:
-    resource = recorded(name)
+    resource = operated(name)
     wanted = wanted_of(resource)
     return Finished("iris", wanted, outcome_of(resource, wanted), 38.2, [(10, 12.4), (50, 11.0)], resource)
 
@@ -20,7 +20,7 @@ def test_a_promotion_says_what_serves_now_and_by_which_image() -> None:
     text = markdown(finished("promoted"))
     assert text.startswith("### ✅ iris 2.0.0: Promoted\n")
     for line in (
-        f"| image | `{recorded('promoted')['spec']['model']['image']}` |",
+        f"| image | `{operated('promoted')['spec']['model']['image']}` |",
         "| took | 38 s |",
         "| share of the traffic | 10 % for 12 s, 50 % for 11 s |",
         "| serves now | 2.0.0 |",

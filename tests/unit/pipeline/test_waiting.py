@@ -11,7 +11,7 @@ from iris_demo.timeline import Line
 from iris_pipeline import waiting
 from iris_pipeline.outcome import State, wanted_of
 from iris_pipeline.waiting import Trail, until_decided
-from unit.pipeline.recorded import recorded
+from unit.pipeline.operated import operated
 
 Step = Object | Exception | None
 
@@ -53,37 +53,37 @@ async def wait(*steps: Step, wanted: Object, seconds: float = 5) -> tuple[State,
 
 
 async def test_a_wait_ends_with_the_first_decision() -> None:
-    promoted = recorded("promoted")
-    state, _, trail = await wait(recorded("progressing"), promoted, None, wanted=promoted)
+    promoted = operated("promoted")
+    state, _, trail = await wait(operated("progressing"), promoted, None, wanted=promoted)
     assert state is State.PROMOTED
     assert trail.resource == promoted
 
 
 async def test_a_wait_goes_on_when_the_api_server_is_away_for_a_while() -> None:
-    promoted = recorded("promoted")
+    promoted = operated("promoted")
     away = (aiohttp.ClientError(), ConnectionResetError(), ApiError(503, "starting"), ApiError(429, "slower"))
     assert (await wait(*away, promoted, wanted=promoted))[0] is State.PROMOTED
 
 
 async def test_a_refusal_of_the_api_server_ends_the_wait() -> None:
     with pytest.raises(ApiError, match="403"):
-        await wait(ApiError(403, "not yours"), wanted=recorded("promoted"))
+        await wait(ApiError(403, "not yours"), wanted=operated("promoted"))
 
 
 async def test_a_wait_that_is_too_long_says_what_was_seen_last() -> None:
-    state, reason, _ = await wait(recorded("paused"), wanted=recorded("paused"))
+    state, reason, _ = await wait(operated("paused"), wanted=operated("paused"))
     assert state is State.UNDECIDED
     assert reason.startswith("not decided after 5 s; last seen: Paused")
 
 
 async def test_a_release_that_is_deleted_is_not_waited_for() -> None:
-    assert (await wait(None, wanted=recorded("promoted")))[0] is State.DELETED
+    assert (await wait(None, wanted=operated("promoted")))[0] is State.DELETED
 
 
 def states(weights: Sequence[int]) -> list[Object]:
     made = []
     for weight in weights:
-        resource = copy.deepcopy(recorded("progressing"))
+        resource = copy.deepcopy(operated("progressing"))
         resource["status"]["weight"] = weight
         made.append(resource)
     return made
@@ -100,6 +100,6 @@ def test_a_trail_has_each_share_with_its_seconds() -> None:
 def test_a_trail_tells_each_change_once() -> None:
     said: list[Line] = []
     trail = Trail(said.append)
-    for resource in (recorded("progressing"), recorded("progressing"), recorded("promoted")):
+    for resource in (operated("progressing"), operated("progressing"), operated("promoted")):
         trail.add(resource)
     assert [line.text.partition(" ")[0] for line in said if line.subject == "phase"] == ["Progressing", "Stable"]
