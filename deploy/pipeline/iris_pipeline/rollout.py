@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iris_demo import access, counts
-from iris_demo.kube import RELEASES, Kube, Object, connect
+from iris_demo.kube import RELEASES, Kube, Object, connect, local_authority
 from iris_demo.load import Load
 from iris_demo.screen import Screen
 from iris_demo.story import PREDICT_URL
@@ -50,8 +50,8 @@ class Plan:
     @property
     def load(self) -> Load:
         """The traffic, bounded should this program be stopped from stopping it."""
-        host = self.template["spec"]["traffic"]["host"]
-        return Load(PREDICT_URL, host, self.rate, self.seconds, int(self.rate * self.seconds))
+        host, requests = self.template["spec"]["traffic"]["host"], int(self.rate * self.seconds)
+        return Load(PREDICT_URL, host, self.rate, self.seconds, requests, authority=str(local_authority()))
 
 
 async def exists(kubeconfig: Path, template: Object) -> bool:
