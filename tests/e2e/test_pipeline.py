@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,12 +68,17 @@ async def pipeline(kube: Kube, tmp_path: Path) -> Pipeline:
 
 
 @pytest.fixture(autouse=True, scope="module")
-async def nothing_left(installed: Path) -> AsyncIterator[None]:
+def nothing_left(installed: Path) -> Iterator[None]:
     """The release lives through all tests of this file: each takes it from what serves then."""
-    async with connect(installed) as kube:
-        await remove(kube, NAME)
-        yield
-        await remove(kube, NAME)
+
+    async def remove_all() -> None:
+        async with connect(installed) as kube:
+            await remove(kube, NAME)
+
+    # Loops of its own: those of the tests last no longer than a test.
+    asyncio.run(remove_all())
+    yield
+    asyncio.run(remove_all())
 
 
 async def test_a_good_model_goes_from_the_code_to_all_of_the_traffic(pipeline: Pipeline) -> None:
