@@ -19,6 +19,7 @@ from iris_demo.kube import PODS, RELEASES, Kube, Object, connect
 from iris_local import registry
 
 NAME = "e2e-pipeline"
+REFUSAL_SECONDS = 60.0
 
 
 @dataclass
@@ -96,6 +97,17 @@ async def test_a_good_model_goes_from_the_code_to_all_of_the_traffic(pipeline: P
     assert len(lists) == 1
 
 
+async def test_who_does_not_name_the_secret_is_not_given_an_image_that_the_node_has(pipeline: Pipeline) -> None:
+    image = (await pipeline.status())["stable"]["image"]
+    pod = stranger(image)
+    await pipeline.kube.create(PODS, pod)
+    try:
+        refused = await pipeline.kube.until(PODS, NAMESPACE, pod["metadata"]["name"], was_refused, REFUSAL_SECONDS)
+    finally:
+        await pipeline.kube.delete(PODS, NAMESPACE, pod["metadata"]["name"], grace_seconds=0)
+    assert "no basic auth credentials" in waiting(refused)["message"]
+
+
 async def test_a_bad_model_ends_red_and_names_the_reason(pipeline: Pipeline) -> None:
     code, said, page = pipeline.run("3.0.0")
 
@@ -113,6 +125,33 @@ async def test_going_back_is_releasing_an_older_version_without_a_build(pipeline
     assert (await pipeline.status())["stable"]["version"] == "1.0.0"
     assert "is there already" in said
     assert "build the image" not in said
+
+
+def stranger(image: str) -> Object:
+    """A pod that may run where releases do, and names an image of theirs and no Secret."""
+    limits = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"namespace": NAMESPACE, "name": f"{NAME}-stranger"},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "restartPolicy": "Never",
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "stranger", "image": image, "securityContext": limits}],
+        },
+    }
+
+
+def waiting(pod: Object | None) -> Object:
+    """Why its container does not run; empty while nothing is said about that."""
+    statuses = (pod or {}).get("status", {}).get("containerStatuses") or [{}]
+    reason: Object = statuses[0].get("state", {}).get("waiting", {})
+    return reason
+
+
+def was_refused(pod: Object | None) -> bool:
+    return waiting(pod).get("reason") == "ErrImagePull"
 
 
 async def runs_what_was_pulled(kube: Kube, image: str) -> None:

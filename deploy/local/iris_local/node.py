@@ -166,6 +166,10 @@ def kubelet_configuration(paths: Paths) -> Mapping[str, Any]:
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
         "oomScoreAdj": 0,
+        # What is loaded under these names is for every pod: by default it would not be, once a pod has pulled the very
+        # same image from the registry. What comes from there is for pods with the Secret, also when the node has it.
+        "imagePullCredentialsVerificationPolicy": "NeverVerifyAllowlistedImages",
+        "preloadedImagesVerificationAllowlist": ["localhost/*"],
         # No image can be pulled again, so none may be collected; pods give way only when the disk is really full.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from iris_demo.story import PREDICT_URL
-from iris_local import addons, components, network, node, pki
+from iris_local import addons, components, network, node, pki, registry
 from iris_local.paths import LOCAL, Paths
 from iris_local.processes import Supervisor
 
@@ -24,6 +24,13 @@ def test_the_kubelet_runs_on_either_version_of_control_groups_and_with_swap() ->
 
 def test_the_kubelet_keeps_images_because_none_can_be_pulled_again() -> None:
     assert node.kubelet_configuration(PATHS)["imageGCHighThresholdPercent"] == 100
+
+
+def test_what_is_loaded_is_for_every_pod_and_what_is_pulled_for_who_may_pull_it() -> None:
+    config = node.kubelet_configuration(PATHS)
+    assert config["imagePullCredentialsVerificationPolicy"] == "NeverVerifyAllowlistedImages"
+    assert config["preloadedImagesVerificationAllowlist"] == ["localhost/*"]
+    assert not registry.ADDRESS.startswith("localhost")
 
 
 def test_the_kubelet_answers_nobody_without_a_certificate() -> None:
