@@ -17,6 +17,8 @@ Body = TypeVar("Body", bound=BaseModel)
 JSON: Final = "application/json"
 # In a request's state when its body is here, so that reading it needs no time limit: a timer costs as much as parsing.
 IS_HERE: Final = "body_is_here"
+# The body itself, when it was taken already: `receive` has nothing more to tell.
+BODY: Final = "body"
 _JSON: Final = JSON.encode()
 # zlib's word for the wrapping of the compressed data. "deflate" has, by RFC 9110, the wrapping of zlib.
 _ENCODINGS: Final = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
@@ -67,7 +69,12 @@ async def read_body(
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > limit_bytes:
         raise _too_large(limit_bytes)
-    if IS_HERE in scope["state"]:
+    state = scope["state"]
+    content: bytes | None = state.pop(BODY, None)
+    if content is not None:
+        if len(content) > limit_bytes:
+            raise _too_large(limit_bytes)
+    elif IS_HERE in state:
         content = await _read(receive, limit_bytes)
     else:
         try:

@@ -58,6 +58,8 @@ class Codec:
 
     def __init__(self, digest: str, classes: int) -> None:
         self.prefix = f"iris:prediction:{digest}:".encode()
+        # Over the prefix already; each value's checksum goes on from a copy.
+        self._hashed = hashlib.blake2b(self.prefix, digest_size=_CHECKSUM_BYTES)
         self._values = struct.Struct(f"<H{classes}d")
         self._classes = classes
 
@@ -86,4 +88,6 @@ class Codec:
         return Prediction(class_index, tuple(probabilities))
 
     def _checksum(self, flower: Packed, content: bytes) -> bytes:
-        return hashlib.blake2b(self.prefix + flower + content, digest_size=_CHECKSUM_BYTES).digest()
+        hashed = self._hashed.copy()
+        hashed.update(flower + content)
+        return hashed.digest()

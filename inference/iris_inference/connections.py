@@ -41,6 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._asked = False
+        self._resting_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Who connects has something to ask."""
@@ -89,13 +90,26 @@ class BoundedProtocol(HttpToolsProtocol):
         # The application gets all of it at once, unless it is so large that reading was paused.
         self.scope["state"][IS_HERE] = True
 
+    def on_response_complete(self) -> None:
+        """What uvicorn does, without a timer for each answer: `end_if_overdue` looks after who does not ask again."""
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._resting_since = self.loop.time()
+
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP, answered as every other error is."""
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def end_if_overdue(self, now: float) -> None:
         """Close the connection when the client has been owing something for too long at `now`, by the loop's clock."""
-        if self._due is None or now < self._due or self.transport.is_closing():
+        if self._due is None:
+            if self.standing() is Standing.RESTING and now - self._resting_since >= self.timeout_keep_alive:
+                self.transport.close()
+            return
+        if now < self._due or self.transport.is_closing():
             return
         if self._in_head and self._head_bytes:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the headers did not arrive within {self.head_seconds:g} s")
@@ -116,8 +130,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Since when, by the loop's clock."""
         if self._due is not None:
             return self._due - (self.head_seconds if self._in_head else self.body_seconds)
-        rest = self.timeout_keep_alive_task
-        return rest.when() - self.timeout_keep_alive if rest else self.loop.time()
+        return self._resting_since if self.standing() is Standing.RESTING else self.loop.time()
 
     def send_away(self) -> bool:
         """Make room for somebody else, unless a question has just arrived; whether it does."""

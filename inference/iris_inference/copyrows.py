@@ -35,6 +35,7 @@ _FLOAT8: Final = 701
 _COUNT: Final = struct.pack("!h", len(COLUMNS))
 _LENGTH: Final = struct.Struct("!i")
 _INSTANCE: Final = struct.Struct("!ih")
+_FIRST: Final = _INSTANCE.pack(2, 0)
 _MOMENT: Final = struct.Struct("!iiiq")
 # An array before its values: its length in bytes; one dimension, no nulls, the type; its size and first index.
 _ARRAY: Final = struct.Struct("!iiiiii")
@@ -45,10 +46,11 @@ class RowEncoder:
 
     def __init__(self, identity: Sequence[str], features: int, classes: Sequence[str]) -> None:
         """`identity`: the model's name, its version, its digest, and the revision."""
-        self._identity = b"".join(map(_text, identity))
-        self._labels = [_text(label) for label in classes]
         self._features = _Doubles(features)
         self._probabilities = _Doubles(len(classes))
+        # What comes between the numbers is the same for all rows, or for those of a class.
+        self._constant = b"".join(map(_text, identity)) + self._features.head
+        self._labels = [_text(label) + self._probabilities.head for label in classes]
         self._at = math.nan
         self._middle = b""
 
@@ -61,7 +63,7 @@ class RowEncoder:
             # Requests that are answered together are so at the same time.
             moment = round((at - _EPOCH) * 1_000_000)
             self._at = at
-            self._middle = _MOMENT.pack(4, moment // _MICROSECONDS_A_DAY, 8, moment) + self._identity
+            self._middle = _MOMENT.pack(4, moment // _MICROSECONDS_A_DAY, 8, moment) + self._constant
         if len(instances) == 1:
             return Entry(1, at, self._row(start, 0, instances[0], predictions[0]))
         write = self._many if len(instances) >= _MANY else self._few
@@ -70,8 +72,9 @@ class RowEncoder:
     def _row(self, start: bytes, place: int, instance: Instance, prediction: Prediction) -> bytes:
         features = self._features.pack(instance)
         probabilities = self._probabilities.pack(prediction.probabilities)
+        instance_id = _INSTANCE.pack(2, place) if place else _FIRST
         label = self._labels[prediction.class_index]
-        return b"".join((start, _INSTANCE.pack(2, place), self._middle, features, label, probabilities))
+        return b"".join((start, instance_id, self._middle, features, label, probabilities))
 
     def _few(self, start: bytes, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> bytes:
         pairs = zip(instances, predictions, strict=True)
@@ -84,18 +87,29 @@ class RowEncoder:
         of_class = np.array(classes)
         written = []
         for class_index in sorted(set(classes)):
-            # Rows of one class are of one length, so a matrix of bytes holds them.
             places = np.flatnonzero(of_class == class_index)
             first = int(places[0])
+            # Rows of one class are of one length: copies of the first, in which the numbers are replaced.
             row = self._row(start, 0, instances[first], predictions[first])
-            rows = np.tile(np.frombuffer(row, dtype=np.uint8), (len(places), 1))
-            instance_end = len(start) + _INSTANCE.size
-            rows[:, instance_end - 2 : instance_end] = _as_bytes(places.astype(">i2"))
-            features_end = instance_end + len(self._middle) + self._features.size
-            self._features.fill(rows[:, :features_end], features[places])
-            self._probabilities.fill(rows, probabilities[places])
-            written.append(rows.data)
+            rows = np.frombuffer(bytearray(row * len(places)), self._layout(len(start), len(row)))
+            rows["place"] = places
+            rows["features"]["value"] = features[places]
+            rows["probabilities"]["value"] = probabilities[places]
+            written.append(rows.tobytes())
         return b"".join(written)
+
+    def _layout(self, start: int, row: int) -> np.dtype[np.void]:
+        """Where the numbers stand in a row of `row` bytes, the first `start` of which come before its instance."""
+        place = start + _INSTANCE.size - 2
+        features = place + 2 + len(self._middle)
+        return np.dtype(
+            {
+                "names": ["place", "features", "probabilities"],
+                "formats": [">i2", self._features.layout, self._probabilities.layout],
+                "offsets": [place, features, row - self._probabilities.layout.itemsize],
+                "itemsize": row,
+            }
+        )
 
 
 class _Doubles:
@@ -104,27 +118,20 @@ class _Doubles:
     def __init__(self, width: int) -> None:
         self._width = width
         self._values = struct.Struct("!" + "id" * width)
-        self.size = _ARRAY.size + self._values.size
-        self._eights: list[float] = [8] * (2 * width)
-        self._head = _ARRAY.pack(self.size - 4, 1, 0, _FLOAT8, width, 1)
+        self.layout = np.dtype(([("length", ">i4"), ("value", ">f8")], (width,)))
+        # Used again for each array: the places between the lengths are overwritten.
+        self._lengths_and_values: list[float] = [8] * (2 * width)
+        self.head = _ARRAY.pack(_ARRAY.size - 4 + self._values.size, 1, 0, _FLOAT8, width, 1)
 
     def pack(self, values: Sequence[float]) -> bytes:
-        """One array."""
-        lengths_and_values: list[float] = self._eights.copy()
-        lengths_and_values[1::2] = values
-        return self._head + self._values.pack(*lengths_and_values)
+        """The values of one array, which come after its `head`."""
+        self._lengths_and_values[1::2] = values
+        return self._values.pack(*self._lengths_and_values)
 
     def matrix(self, rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-        """The values of all rows, in network byte order."""
+        """The values of all rows."""
         values = np.fromiter(chain.from_iterable(rows), np.float64, self._width * len(rows))
-        return values.astype(">f8").reshape(-1, self._width)
-
-    def fill(self, rows: NDArray[np.uint8], values: NDArray[np.float64]) -> None:
-        """Put the values of each row where `rows`, the bytes of an array at the end of each, have others."""
-        content = _as_bytes(values)
-        for position in range(self._width):
-            end = rows.shape[1] - 12 * (self._width - 1 - position)
-            rows[:, end - 8 : end] = content[:, 8 * position : 8 * position + 8]
+        return values.reshape(-1, self._width)
 
 
 def of_json(payload: bytes) -> bytes:
@@ -168,7 +175,3 @@ def request_id(payload: bytes) -> str:
 def _text(value: str) -> bytes:
     content = value.encode()
     return _LENGTH.pack(len(content)) + content
-
-
-def _as_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    return values.view(np.uint8).reshape(len(values), -1)

@@ -10,14 +10,14 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from iris_inference.admission import PROBE_PATHS
 from iris_inference.artifact import Manifest
-from iris_inference.body import headers_of
+from iris_inference.body import BODY, headers_of
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.logs import fields
 from iris_inference.predict import Predict
 from iris_inference.request_ids import RequestIds
 from iris_inference.request_log import RequestLog
 from iris_inference.telemetry import Metrics
-from iris_inference.whole_answers import CYCLE, WholeAnswers
+from iris_inference.whole_answers import CYCLE, WholeAnswers, whole_body
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,12 @@ class Edge:
         self, scope: Scope, receive: Receive, send: Send, cycle: RequestResponseCycle | None
     ) -> Served:
         """Answer by the endpoint itself: the application's layers would cost more than all else about it."""
+        state = scope["state"]
+        body = whole_body(cycle)
+        if body is not None:
+            state[BODY] = body
         answer = await self._predict(scope, receive)
-        request_id: str = scope["state"]["request_id"]
+        request_id: str = state["request_id"]
         plain = answer.status == _OK and not self._lifecycle.draining
         if plain and self._whole.write(cycle, request_id, answer.body):
             return _OK, None

@@ -14,6 +14,8 @@ from redis.asyncio.connection import SSLConnection, parse_url
 
 # What nobody waits for is sent with what somebody does, or after so long: sending costs as much as a command.
 _BEHIND_SECONDS: Final = 0.005
+# How early a timer of uvloop may be.
+_CLOCK_SECONDS: Final = 0.001
 # Commands beyond these without an answer are not sent: Redis is slow, and the memory is ours.
 MAX_OWED: Final = 4_096
 
@@ -89,8 +91,15 @@ class RedisLink:
     async def _connected(self) -> "_Wire":
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect(), name="redis-connect")
-        # One who gives up does not take the connection from the others.
-        return await asyncio.shield(self._connecting)
+        connecting = self._connecting
+        try:
+            # One who gives up does not take the connection from the others.
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            if connecting.cancelled():
+                # The connection was, and not who waits for it: for them it is one that failed.
+                raise ConnectionAbortedError("the connection to Redis was given up") from None
+            raise
 
     async def _connect(self) -> "_Wire":
         loop = asyncio.get_running_loop()
@@ -128,6 +137,9 @@ class _Wire(asyncio.Protocol):
         self._left = 0
         self._behind: list[bytes] = []
         self._behind_count = 0
+        # By the loop's clock: when the oldest of them has waited for long enough. One timer looks after it.
+        self._behind_due = 0.0
+        self._behind_timed = False
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -152,7 +164,11 @@ class _Wire(asyncio.Protocol):
     def tell(self, commands: bytes, count: int) -> None:
         """Send commands whose replies nobody wants, before the next question at the latest."""
         if not self._behind:
-            asyncio.get_running_loop().call_later(_BEHIND_SECONDS, self._send_behind)
+            loop = asyncio.get_running_loop()
+            self._behind_due = loop.time() + _BEHIND_SECONDS
+            if not self._behind_timed:
+                self._behind_timed = True
+                loop.call_at(self._behind_due, self._send_behind)
         self._behind.append(commands)
         self._behind_count += count
         self.owed += count
@@ -178,8 +194,16 @@ class _Wire(asyncio.Protocol):
         self._fail(exc if isinstance(exc, OSError) else ConnectionResetError("Redis closed the connection"))
 
     def _send_behind(self) -> None:
-        if self._behind and not self.lost:
-            self._transport.write(b"".join(self._take_behind()))
+        self._behind_timed = False
+        if not self._behind or self.lost:
+            return
+        loop = asyncio.get_running_loop()
+        if self._behind_due - loop.time() > _CLOCK_SECONDS:
+            # What the timer was set for has gone with a question; what waits now may find one as well.
+            self._behind_timed = True
+            loop.call_at(self._behind_due, self._send_behind)
+            return
+        self._transport.write(b"".join(self._take_behind()))
 
     def _take_behind(self) -> list[bytes]:
         """The commands that wait to be sent; from here on their replies are waited for."""

@@ -107,7 +107,8 @@ class RequestLog:
     def _hash(self, answer: Answer) -> str:
         """The same for flowers that are the same to the model. Keyed: there are few enough flowers to try them all."""
         hashed = self._keyed.copy()
-        hashed.update(b"".join(answer.packed))
+        packed = answer.packed
+        hashed.update(packed[0] if len(packed) == 1 else b"".join(packed))
         return hashed.hexdigest()
 
     def _now(self) -> str:

@@ -6,7 +6,6 @@ of their records. Nobody waits for company. Each keeps its own answer, to the la
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -101,6 +100,11 @@ class PredictionService:
         except Exception as error:  # noqa: BLE001 - each of them answers with it, and logs it
             for ask in asks:
                 ask.fail(error)
+        except asyncio.CancelledError:
+            # Nobody may wait for an answer that does not come any more.
+            for ask in asks:
+                ask.fail(RuntimeError("the work on the request was given up"))
+            raise
 
     async def _find(self, asks: "Sequence[_Ask]") -> None:
         """Take what is known from the caches."""
@@ -139,19 +143,15 @@ class PredictionService:
             return
         at = self._clock()
         entries = [self._rows.entry(ask.request_id, at, ask.instances, ask.found) for ask in asks]
+        classes: list[int] = []
         for ask, refusal in zip(asks, await self._recorder.submit(entries), strict=True):
             if refusal:
                 ask.fail(refusal)
             else:
-                self._count(ask.found)
+                classes += [prediction.class_index for prediction in ask.found]
                 ask.succeed()
-
-    def _count(self, predictions: "Sequence[Prediction]") -> None:
-        if len(predictions) == 1:
-            self._metrics.predicted(predictions[0].class_index)
-            return
-        for class_index, count in Counter([prediction.class_index for prediction in predictions]).items():
-            self._metrics.predicted(class_index, count)
+        for class_index in set(classes):
+            self._metrics.predicted(class_index, classes.count(class_index))
 
     async def _infer(self, flowers: Sequence[Packed]) -> tuple[list[Prediction] | InferenceError, float]:
         if self._thread is None:

@@ -63,6 +63,7 @@ class Metrics:
         self._predictions = self._loop_counter(
             "model_predictions", "Predicted flowers by class.", "class", manifest.classes
         )
+        self._code_labels = {int(code): (code,) for code in PREDICTION_CODES}
         self._class_labels = [(name,) for name in manifest.classes]
         self.features = self._registered(FeatureHistogram(request_features, FEATURE_BUCKETS))
         self._feedback = self._counter("model_feedback", "True labels that came back, for this revision.", "outcome")
@@ -108,7 +109,7 @@ class Metrics:
 
     def request(self, code: int, seconds: float) -> None:
         """One prediction request was answered. Like all that count requests and flowers, for the event loop only."""
-        self._requests.add((str(code),))
+        self._requests.add(self._code_labels.get(code) or (str(code),))
         self._request_seconds.observe(seconds)
 
     def inference(self, seconds: float, requests: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Good answers in one write, past uvicorn's way to write any answer in parts.
+"""Requests and good answers in one piece, past uvicorn's ways to hand on and write any in parts.
 
 ASGI hands an answer over as a list of headers and then a body, and uvicorn looks through each header with regular
 expressions before it writes. The headers of a good prediction are always the same four, of known form: what is left to
@@ -12,6 +12,18 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 # In a request's state: uvicorn's cycle of it. Not there under another server, where `send` does all. To be taken out:
 # the cycle holds the state, and together they would wait for the garbage collector.
 CYCLE: Final = "uvicorn_cycle"
+
+
+def whole_body(cycle: RequestResponseCycle | None) -> bytes | None:
+    """Take the body of a request that is here, as `receive` would. None: `receive` has to be asked for it."""
+    if cycle is None or cycle.more_body or cycle.disconnected or cycle.response_complete:
+        return None
+    if cycle.waiting_for_100_continue or cycle.flow.read_paused:
+        return None
+    body = bytes(cycle.body)
+    cycle.body = bytearray()
+    cycle.message_event.clear()
+    return body
 
 
 class WholeAnswers:

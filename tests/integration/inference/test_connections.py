@@ -5,6 +5,7 @@ import resource
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -168,3 +169,17 @@ def resident_kib(service: Service) -> int:
     status = Path(f"/proc/{service.process.pid}/status").read_text()
     (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1])
+
+
+def test_a_connection_without_another_request_is_closed(exported: Exported, start_service: StartService) -> None:
+    """Seen to fail without the sweep in `DrainingServer.on_tick`, and without the look at who rests."""
+    service = start_service(exported("1.0.0"), IRIS_KEEP_ALIVE_SECONDS="1")
+    with socket.create_connection(("127.0.0.1", service.port), 10) as connection:
+        for _ in range(2):
+            # A pause that is shorter than the time for which it may rest ends nothing.
+            assert not select.select([connection], [], [], 0.5)[0]
+            connection.sendall(HEAD + BODY)
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        answered = time.monotonic()
+        assert connection.recv(65_536) == b""
+        assert 0.9 < time.monotonic() - answered < 5

@@ -238,3 +238,15 @@ async def test_what_nobody_thought_of_is_told_to_all_who_waited_for_it() -> None
 
     answers = await Bench(model(graphs.root()), recorder=Broken()).together([SOUND], [SOUND])
     assert [str(answer) for answer in answers] == ["a bug with 2 entries"] * 2
+
+
+async def test_requests_are_answered_also_when_the_work_on_them_is_cancelled() -> None:
+    """Seen to fail: they waited for ever."""
+
+    class Cancelled(NoCache):
+        async def get(self, flowers: Sequence[Packed]) -> list[Prediction | None]:  # noqa: ARG002 - as the Protocol has it
+            raise asyncio.CancelledError
+
+    async with asyncio.timeout(5):
+        answers = await Bench(model(graphs.root()), remote=Cancelled()).together([SOUND], [SOUND])
+    assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError]
