@@ -11,7 +11,8 @@ from iris_inference import inference_protocol
 from iris_inference.auth.identity import Scope
 from iris_inference.body import JSON, read_json
 from iris_inference.document import describe
-from iris_inference.edge import PREDICT_PATH, Edge
+from iris_inference.edge import Edge
+from iris_inference.exchange import PREDICT_PATH
 from iris_inference.logs import Lines
 from iris_inference.predict import Predict
 from iris_inference.problems import (
@@ -28,11 +29,11 @@ from iris_inference.schemas import FeedbackRequest, FeedbackResponse, Health, Pr
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(room: Room, lines: Lines, lifespan: Lifespan) -> Edge:
+def create_app(room: Room, lines: Lines, lifespan: Lifespan | None = None) -> Edge:
     """The application that a server runs: the API inside the layer that marks, logs and counts every answer."""
     predict = Predict(room)
     request_log = RequestLog(lines, room.manifest, room.settings)
-    return Edge(create_api(room, predict, lifespan), predict, room.metrics, room.lifecycle, room.manifest, request_log)
+    return Edge(create_api(room, predict, lifespan), predict, room, request_log)
 
 
 def create_api(room: Room, predict: Predict, lifespan: Lifespan | None = None) -> FastAPI:

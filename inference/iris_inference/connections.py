@@ -7,15 +7,17 @@ or sends headers without end. It takes as many as come; here admission.py says w
 import asyncio
 import select
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import HTTPScope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from iris_inference.admission import PROBE_PATHS, Gate, Place, Standing
 from iris_inference.body import IS_HERE
+from iris_inference.exchange import PREDICT_PATH, Exchange, HotRoute
 from iris_inference.problems import MEDIA_TYPE
 from iris_inference.settings import Settings
 from iris_inference.whole_answers import CYCLE
@@ -23,6 +25,7 @@ from iris_inference.whole_answers import CYCLE
 MAX_HEAD_BYTES: Final = 64 * 1024
 # The application's own deadline for a body comes first: it answers with the reason.
 _AFTER_THE_APPLICATION_SECONDS: Final = 1.0
+_PREDICT: Final = PREDICT_PATH.encode()
 _FULL: Final = "all connections are taken; come again, or use those that you have"
 
 
@@ -33,6 +36,10 @@ class BoundedProtocol(HttpToolsProtocol):
     body_seconds: float
     version: str
     gate: Gate
+    # None: the application is asked for all.
+    hot: HotRoute | None
+    # A RequestResponseCycle, an Exchange, or None before the first request.
+    cycle: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -42,6 +49,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._asked = False
         self._resting_since = 0.0
+        # The parts of a body, while nobody has been asked: when all of it comes with the head, `hot` is. Else None.
+        self._held: list[bytes] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Who connects has something to ask."""
@@ -53,11 +62,14 @@ class BoundedProtocol(HttpToolsProtocol):
         elif place is Place.SPARE:
             # The application's own answer to a probe, and none of it to anybody else.
             self.app = ProbesOnly(self.app, self.version)
+            self.hot = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over, whoever ended it."""
         self.gate.leave(self)
         super().connection_lost(exc)
+        # It may have this connection, and together they would wait for the garbage collector.
+        self.cycle = None
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before the end of the headers."""
@@ -66,6 +78,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
+        if self._held is not None:
+            self._let_go(self._held)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {MAX_HEAD_BYTES} bytes of headers")
 
@@ -76,19 +90,76 @@ class BoundedProtocol(HttpToolsProtocol):
             self._expect_head()
 
     def on_headers_complete(self) -> None:
-        """From here on the application has the request."""
+        """From here on the application has the request, unless it waits for its body to be served without."""
+        if (
+            self.url == _PREDICT
+            and self.hot is not None
+            and (self.cycle is None or self.cycle.response_complete)
+            and self.parser.get_method() == b"POST"
+            and self.parser.should_keep_alive()
+        ):
+            self._held = []
+        else:
+            self._ask_application()
+
+    def _ask_application(self) -> None:
         super().on_headers_complete()
         self._asked = True
         self.scope["state"][CYCLE] = self.cycle
         self._in_head = False
         self._due = self.loop.time() + self.body_seconds
 
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held.append(body)
+
     def on_message_complete(self) -> None:
         """The request is here; now it is our turn."""
+        held = self._held
+        if held is not None:
+            if self.hot is not None and self.hot.take(self, cast(Scope, self.scope), b"".join(held)):
+                self._held = None
+                self._asked = True
+                self._in_head = False
+                self._due = None
+                return
+            self._let_go(held)
         super().on_message_complete()
         self._due = None
         # The application gets all of it at once, unless it is so large that reading was paused.
         self.scope["state"][IS_HERE] = True
+
+    def _let_go(self, held: list[bytes]) -> None:
+        """Hand what was held on to the application."""
+        self._held = None
+        self._ask_application()
+        for part in held:
+            super().on_body(part)
+
+    def hand_over(self, scope: Scope, begun: Exchange | None = None) -> None:
+        """Have the application answer a request that was taken, and perhaps begun, without it."""
+        scope.update(method="POST", path=PREDICT_PATH, raw_path=_PREDICT, query_string=b"")
+        cycle = RequestResponseCycle(
+            scope=cast(HTTPScope, scope),
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=begun is None or begun.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cycle.more_body = False
+        cycle.disconnected = begun is not None and begun.disconnected
+        if begun is None or self.cycle is begun:
+            self.cycle = cycle
+        self._start_asgi_task(cycle, self.app)
 
     def on_response_complete(self) -> None:
         """What uvicorn does, without a timer for each answer: `end_if_overdue` looks after who does not ask again."""
@@ -195,7 +266,9 @@ def _problem(status: HTTPStatus, detail: str, version: str) -> tuple[list[tuple[
     return headers, body
 
 
-def bounded(settings: Settings, model_version: str, connection_gate: Gate) -> type[BoundedProtocol]:
+def bounded(
+    settings: Settings, model_version: str, connection_gate: Gate, hot_route: HotRoute
+) -> type[BoundedProtocol]:
     """The protocol with these settings: uvicorn makes its connections by itself and hands nothing on to them."""
 
     class Bounded(BoundedProtocol):
@@ -203,5 +276,6 @@ def bounded(settings: Settings, model_version: str, connection_gate: Gate) -> ty
         body_seconds = settings.body_seconds + _AFTER_THE_APPLICATION_SECONDS
         version = model_version
         gate = connection_gate
+        hot = hot_route
 
     return Bounded

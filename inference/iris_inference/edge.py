@@ -9,19 +9,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from iris_inference.admission import PROBE_PATHS
-from iris_inference.artifact import Manifest
 from iris_inference.body import BODY, headers_of
-from iris_inference.lifecycle import Lifecycle
+from iris_inference.exchange import PREDICT_PATH, STARTED, HotRoute
 from iris_inference.logs import fields
 from iris_inference.predict import Predict
 from iris_inference.request_ids import RequestIds
 from iris_inference.request_log import RequestLog
-from iris_inference.telemetry import Metrics
+from iris_inference.routing import Room
 from iris_inference.whole_answers import CYCLE, WholeAnswers, whole_body
 
 log = logging.getLogger(__name__)
 
-PREDICT_PATH: Final = "/v1/predict"
 _OK: Final = HTTPStatus.OK.value
 # The status of the answer, and what nobody thought of that led to it.
 Served = tuple[int, Exception | None]
@@ -30,36 +28,32 @@ Served = tuple[int, Exception | None]
 class Edge:
     """Wraps the whole application, its error handlers included, so that nothing is answered without passing here."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        predict: Predict,
-        metrics: Metrics,
-        lifecycle: Lifecycle,
-        manifest: Manifest,
-        request_log: RequestLog,
-    ) -> None:
+    def __init__(self, app: ASGIApp, predict: Predict, room: Room, request_log: RequestLog) -> None:
+        manifest = room.manifest
         self._app = app
         self._predict = predict
-        self._metrics = metrics
-        self._lifecycle = lifecycle
+        self._metrics = room.metrics
+        self._lifecycle = room.lifecycle
         self._version_header = (b"x-model-version", manifest.version.encode())
         self._model_path = f"/v2/models/{manifest.name}/"
         self._log = request_log
         self._ids = RequestIds()
         self._whole = WholeAnswers(manifest.version)
+        # For the server, which asks it first.
+        self.hot = HotRoute(room, self._ids, self._whole, request_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.perf_counter()
-        headers = headers_of(scope)
         state = scope.setdefault("state", {})
+        started: float | None = state.pop(STARTED, None)
+        if started is None:
+            started = time.perf_counter()
+            state["headers"] = headers = headers_of(scope)
+            state["request_id"] = self._ids.of(headers.get(b"x-request-id"))
         cycle = state.pop(CYCLE, None)
-        state["headers"] = headers
-        state["request_id"] = self._ids.of(headers.get(b"x-request-id"))
         if _predicts(scope):
             status, failure = await self._serve_prediction(scope, receive, send, cycle)
         else:

@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def _serve(settings: Settings, manifest: Manifest, lines: Lines) -> int:
-    metrics = Metrics(manifest, FEATURES)
+    metrics = Metrics(manifest, FEATURES, settings.latency_buckets)
     with ExitStack() as around:
         try:
             # Metrics begin before the model loads and end after the last record: Prometheus sees all of it.
@@ -167,6 +167,8 @@ class Process:
     async def _close(self, behind: "Behind") -> None:
         """After the last answer: the model's thread, then the records, then the connections."""
         if self._room.predictions:
+            # Of clients that went away: uvicorn waits for the others.
+            await self._room.predictions.finish()
             self._room.predictions.close()
         self._room.feedback.close()
         await asyncio.to_thread(behind.recorder.close, self._settings.flush_seconds)

@@ -11,10 +11,12 @@ from starlette.types import Receive, Scope
 from iris_inference import parsing
 from iris_inference.auth.identity import Scope as Need
 from iris_inference.body import JSON, read_body
+from iris_inference.exchange import OUTCOME
 from iris_inference.problems import ProblemError, gone, problem, unexpected
 from iris_inference.render import Renderer
 from iris_inference.routing import Room, inference_failed, not_ready
 from iris_inference.runtime import InferenceError
+from iris_inference.service import Answer
 
 _ACCEPTED: Final = (JSON,)
 _CONTENT_TYPE: Final = (b"content-type", JSON.encode())
@@ -53,6 +55,20 @@ class Predict:
 
     async def predict(self, scope: Scope, receive: Receive) -> bytes:
         """The body of a good answer. Raises ProblemError or ClientDisconnect."""
+        state = scope["state"]
+        try:
+            state["answer"] = answer = await self._answer(scope, receive)
+        except InferenceError as error:
+            state["failure"] = {"reason": error.reason, "detail": error.detail}
+            raise inference_failed(error) from error
+        return self._render(state["request_id"], answer.predictions)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        outcome: Answer | Exception | None = scope["state"].pop(OUTCOME, None)
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome is not None:
+            return outcome
         room = self._room
         room.guard.check(scope, Need.PREDICT)
         content = await read_body(scope, receive, _ACCEPTED, self._max_bytes, self._seconds)
@@ -60,15 +76,7 @@ class Predict:
         # Draining is no reason to refuse: who still sends requests here has not heard of it yet.
         if room.predictions is None:
             raise not_ready(room)
-        state = scope["state"]
-        request_id: str = state["request_id"]
-        try:
-            answer = await room.predictions.predict(request_id, instances)
-        except InferenceError as error:
-            state["failure"] = {"reason": error.reason, "detail": error.detail}
-            raise inference_failed(error) from error
-        state["answer"] = answer
-        return self._render(request_id, answer.predictions)
+        return await room.predictions.predict(scope["state"]["request_id"], instances)
 
 
 def _answered(response: Response, failure: Exception | None = None) -> Answered:

@@ -65,8 +65,8 @@ class RequestLog:
         logger = logging.getLogger(LOGGER)
         self.tells_requests = logger.isEnabledFor(logging.INFO)
         self.tells_probes = logger.isEnabledFor(logging.DEBUG)
-        self._millisecond = 0
-        self._written = ""
+        self._second = self._millisecond = -1
+        self._written_second = self._written = ""
 
     def write(self, method: str, route: str, status: int, seconds: float, state: Mapping[str, Any]) -> None:
         """One request was answered. `state` is that of the request: its id, who asked, its Answer or its failure."""
@@ -115,6 +115,9 @@ class RequestLog:
         now = int(time.time() * 1_000)
         if now != self._millisecond:
             self._millisecond = now
-            moment = datetime.fromtimestamp(now // 1_000, UTC)
-            self._written = f"{moment:%Y-%m-%dT%H:%M:%S}.{now % 1_000:03d}+00:00"
+            second = now // 1_000
+            if second != self._second:
+                self._second = second
+                self._written_second = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
+            self._written = f"{self._written_second}.{now % 1_000:03d}+00:00"
         return self._written

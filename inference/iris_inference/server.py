@@ -31,7 +31,7 @@ class DrainingServer(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http=bounded(settings, model_version, gate),
+                http=bounded(settings, model_version, gate, app.hot),
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -6,6 +6,7 @@ of their records. Nobody waits for company. Each keeps its own answer, to the la
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -57,7 +58,7 @@ class PredictionService:
         # One thread: the model answers one call at a time.
         self._thread = ThreadPoolExecutor(1, "inference") if model.warm_seconds > SLOW_SECONDS else None
         self._most = _most_together(model)
-        self._asked: list[_Ask] = []
+        self._asked: list[Ask] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     def predict(self, request_id: str, instances: Sequence[Instance]) -> "asyncio.Future[Answer]":
@@ -66,12 +67,20 @@ class PredictionService:
         The future raises InferenceError, which was counted, when the model does not answer, and ProblemError when the
         record of the answer could not be kept.
         """
-        ask = _Ask(request_id, instances, asyncio.get_running_loop().create_future())
+        awaited = _Awaited(request_id, instances)
+        self.ask(awaited)
+        return awaited.answer
+
+    def ask(self, ask: "Ask") -> None:
+        """Serve `ask` together with the others of this turn. It is told what becomes of it."""
         if not self._asked:
             # Begins after all that this turn has read from the network has been asked for.
             self._spawn(self._serve_asked())
         self._asked.append(ask)
-        return ask.answer
+
+    async def finish(self) -> None:
+        """Return when nobody is being served, of those who had asked by now."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def close(self) -> None:
         """End the model's thread, when it has one, after what it is doing."""
@@ -90,7 +99,7 @@ class PredictionService:
             self._spawn(self._serve(group))
         await self._serve(first)
 
-    async def _serve(self, asks: "Sequence[_Ask]") -> None:
+    async def _serve(self, asks: "Sequence[Ask]") -> None:
         try:
             self._metrics.features.observe([instance for ask in asks for instance in ask.instances])
             await self._find(asks)
@@ -106,7 +115,7 @@ class PredictionService:
                 ask.fail(RuntimeError("the work on the request was given up"))
             raise
 
-    async def _find(self, asks: "Sequence[_Ask]") -> None:
+    async def _find(self, asks: "Sequence[Ask]") -> None:
         """Take what is known from the caches."""
         known = self._local.get(_missing(asks))
         if any(known):
@@ -119,7 +128,7 @@ class PredictionService:
                 self._local.put(*zip(*[known for known in zip(flowers, found, strict=True) if known[1]], strict=True))
                 _share(asks, found, REDIS)
 
-    async def _compute(self, asks: "Sequence[_Ask]") -> None:
+    async def _compute(self, asks: "Sequence[Ask]") -> None:
         """Have the model answer what is missing. When it fails with some together, each is tried alone."""
         flowers = _missing(asks)
         predictions, seconds = await self._infer(flowers)
@@ -137,7 +146,7 @@ class PredictionService:
             self._metrics.failure(predictions.reason)
             asks[0].fail(predictions)
 
-    async def _finish(self, asks: "Sequence[_Ask]") -> None:
+    async def _finish(self, asks: "Sequence[Ask]") -> None:
         """Have the predictions recorded, then let them go."""
         if not asks:
             return
@@ -168,19 +177,18 @@ class PredictionService:
             answer = error
         return answer, time.perf_counter() - started
 
-    def _is_remote(self, asks: "Sequence[_Ask]") -> bool:
+    def _is_remote(self, asks: "Sequence[Ask]") -> bool:
         return self._thread is not None or len(asks[0].instances) <= _MOST_REMOTE
 
 
-class _Ask:
-    """One request on its way."""
+class Ask(ABC):
+    """One request on its way. What becomes of it is its own affair."""
 
-    __slots__ = ("_places", "_sources", "answer", "found", "instances", "missing", "packed", "request_id")
+    __slots__ = ("_places", "_sources", "found", "instances", "missing", "packed", "request_id")
 
-    def __init__(self, request_id: str, instances: Sequence[Instance], answer: asyncio.Future[Answer]) -> None:
+    def __init__(self, request_id: str, instances: Sequence[Instance]) -> None:
         self.request_id = request_id
         self.instances = instances
-        self.answer = answer
         self.found: list[Prediction] = [_UNKNOWN] * len(instances)
         self.packed = self.missing = pack(instances)
         self._places: Sequence[int] = range(len(instances))
@@ -205,11 +213,33 @@ class _Ask:
             else:
                 self.found[place] = prediction
 
+    def result(self) -> Answer:
+        """What was found, once nothing is missing."""
+        source = self._sources[0] if len(self._sources) == 1 else MIXED
+        return Answer(self.instances, self.packed, self.found, source)
+
+    @abstractmethod
+    def succeed(self) -> None:
+        """Nothing is missing, and it is recorded. Must not raise."""
+
+    @abstractmethod
+    def fail(self, error: Exception) -> None:
+        """There is no answer. Must not raise, and may be called again."""
+
+
+class _Awaited(Ask):
+    """A request that a coroutine waits for."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, request_id: str, instances: Sequence[Instance]) -> None:
+        super().__init__(request_id, instances)
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
     def succeed(self) -> None:
         """Let the request go on, unless it has ended meanwhile."""
         if not self.answer.done():
-            source = self._sources[0] if len(self._sources) == 1 else MIXED
-            self.answer.set_result(Answer(self.instances, self.packed, self.found, source))
+            self.answer.set_result(self.result())
 
     def fail(self, error: Exception) -> None:
         """Let the request end with `error`, unless it has ended otherwise."""
@@ -220,11 +250,11 @@ class _Ask:
 _UNKNOWN: Final = Prediction(-1, ())
 
 
-def _missing(asks: Sequence[_Ask]) -> list[Packed]:
+def _missing(asks: Sequence[Ask]) -> list[Packed]:
     return asks[0].missing if len(asks) == 1 else [flower for ask in asks for flower in ask.missing]
 
 
-def _share(asks: Sequence[_Ask], found: Sequence[Prediction | None], source: str) -> None:
+def _share(asks: Sequence[Ask], found: Sequence[Prediction | None], source: str) -> None:
     """Give each request what was found of its missing flowers."""
     start = 0
     for ask in asks:
@@ -241,9 +271,9 @@ def _most_together(model: Model) -> int:
     return max(1, min(_MOST_TOGETHER, int(SLOW_SECONDS / model.warm_seconds)))
 
 
-def _groups(asks: Sequence[_Ask], most: int) -> list[list[_Ask]]:
+def _groups(asks: Sequence[Ask], most: int) -> list[list[Ask]]:
     """The requests in their order, in groups of `most` flowers. One that is not looked for in Redis is alone."""
-    groups: list[list[_Ask]] = []
+    groups: list[list[Ask]] = []
     room = 0
     for ask in asks:
         size = len(ask.instances)

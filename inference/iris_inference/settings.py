@@ -1,13 +1,16 @@
 """Configuration, from environment variables only. A wrong one stops the start with its name and the reason."""
 
+import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "IRIS_"
+LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class SettingsError(Exception):
@@ -26,6 +29,18 @@ def _url_with_scheme(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _split(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+def _rising(bounds: tuple[float, ...]) -> tuple[float, ...]:
+    if not all(earlier < later for earlier, later in pairwise((0.0, *bounds, math.inf))):
+        raise ValueError("must be rising numbers of seconds above 0, with commas between them")
+    return bounds
+
+
+# NoDecode: a list between commas, where pydantic-settings would want JSON.
+Bounds = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_split), AfterValidator(_rising)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 DatabaseUrl = Annotated[SecretStr, _url_with_scheme("postgresql+psycopg2", "postgresql")]
 Kind = TypeVar("Kind", bound="DatabaseSettings")
@@ -56,6 +71,10 @@ class Settings(DatabaseSettings):
     host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104
     port: Port = Field(8000, description="port of the HTTP API")
     metrics_port: Port = Field(9100, description="port of /metrics, apart from the API")
+    # What lies between two of them cannot be told apart, and each is one more series in every pod.
+    latency_buckets: Bounds = Field(
+        LATENCY_BUCKETS, description="bounds of the latency histograms, in seconds; the alerts ask for 0.25"
+    )
     revision: str = Field("local", description="revision of the release that this pod belongs to")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level that is logged")
     # Not in full unless asked for: what is measured may belong to somebody, and logs go further than databases.

@@ -24,8 +24,8 @@ from iris_inference.auth.counts import AuthCounts
 from iris_inference.counters import FeatureHistogram, LoopCounter, LoopHistogram
 from iris_inference.records import Backlog
 from iris_inference.runtime import FailureReason
+from iris_inference.settings import LATENCY_BUCKETS
 
-LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # Fixed before any rollout, or the distributions of two versions could not be compared. Centimetres.
 FEATURE_BUCKETS: Final = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 8.0)
 # All that the prediction routes can answer. 404: a client names another version of the model.
@@ -45,7 +45,10 @@ _Collector = TypeVar("_Collector", bound=Collector)
 class Metrics:
     """All series of one pod in a registry of their own; the names are a contract with the operator."""
 
-    def __init__(self, manifest: Manifest, request_features: Sequence[str]) -> None:
+    def __init__(
+        self, manifest: Manifest, request_features: Sequence[str], latency_buckets: Sequence[float] = LATENCY_BUCKETS
+    ) -> None:
+        self._latency_buckets = latency_buckets
         # Nobody reads when a counter was made, and each would be one more series for each label value.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
         self.registry = CollectorRegistry()
@@ -87,7 +90,7 @@ class Metrics:
         return self._registered(LoopCounter(name, description, [label], ((value,) for value in values)))
 
     def _histogram(self, name: str, description: str) -> LoopHistogram:
-        return self._registered(LoopHistogram(name, description, LATENCY_BUCKETS))
+        return self._registered(LoopHistogram(name, description, self._latency_buckets))
 
     def _registered(self, collector: _Collector) -> _Collector:
         self.registry.register(collector)

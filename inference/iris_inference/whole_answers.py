@@ -41,14 +41,18 @@ class WholeAnswers:
         if cycle.disconnected or cycle.transport.is_closing():
             # Nobody reads it any more.
             return True
-        if cycle.default_headers is not self._defaults:
-            self._take_defaults(cycle.default_headers)
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
-        cycle.transport.write(b"".join((self._start, b"%d" % len(body), _TYPE, request_id.encode(), self._end, body)))
+        cycle.transport.write(self.bytes_of(cycle.default_headers, request_id, body))
         cycle.message_event.set()
         cycle.on_response()
         return True
+
+    def bytes_of(self, default_headers: list[tuple[bytes, bytes]], request_id: str, body: bytes) -> bytes:
+        """An answer as it goes out. `default_headers` are those of uvicorn."""
+        if default_headers is not self._defaults:
+            self._take_defaults(default_headers)
+        return b"".join((self._start, b"%d" % len(body), _TYPE, request_id.encode(), self._end, body))
 
     def _take_defaults(self, headers: list[tuple[bytes, bytes]]) -> None:
         """uvicorn's own headers, the date: a new list once a second."""

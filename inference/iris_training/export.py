@@ -39,7 +39,7 @@ def export(recipe: Recipe, version: str, out: Path) -> Export:
     The same inputs give the same bytes. Raises ParityError when ONNX Runtime disagrees with scikit-learn.
     """
     flowers = iris()
-    data = Dataset(recipe.derive(flowers.features), flowers.labels)
+    data = Dataset(recipe.derive(flowers.features), recipe.relabel(flowers.labels))
     trained = recipe.fit(data)
     model = to_onnx(trained, len(recipe.features), f"{MODEL_NAME}-{version}")
     agreement = parity.check(model, trained, recipe.derive)

@@ -1,5 +1,6 @@
-"""The five models of the demonstration: two good ones and three that are bad for a real reason.
+"""The models of the demonstration: good ones, and ones that are bad for a real reason.
 
+3.0.0 to 5.0.0 are loudly bad. 7.0.0 to 9.0.0 each differ from 6.0.0 in one thing, start, and answer every request.
 None of them needs a fault switch in the service. Adding a recipe is one entry in `RECIPES`.
 """
 
@@ -14,12 +15,14 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from iris_training.dataset import FEATURES, Dataset, Matrix, augmented
+from iris_training.dataset import CLASSES, FEATURES, Dataset, Labels, Matrix, augmented
 
 SEED: Final = 20_240_607
 
 # Each reference flower costs the exported model one step of an ONNX Scan, about 2 microseconds on one core.
 NEIGHBOUR_ROWS: Final = 20_000
+FEW_NEIGHBOUR_ROWS: Final = 2_500
+SLOWER_NEIGHBOUR_ROWS: Final = FEW_NEIGHBOUR_ROWS * 6 // 5
 
 
 class Classifier(Protocol):
@@ -43,13 +46,17 @@ class Packaging(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one model version is made: its features, the function that fits it, and how it is packaged."""
+    """How one model version is made: its features and labels, the function that fits it, and how it is packaged.
+
+    `derive` makes the recipe's features of the measured ones, `relabel` what it takes for the true labels.
+    """
 
     name: str
     summary: str
     fit: Callable[[Dataset], Classifier]
     features: tuple[str, ...] = FEATURES
     derive: Callable[[Matrix], Matrix] = lambda measured: measured
+    relabel: Callable[[Labels], Labels] = lambda true: true
     packaging: Packaging = Packaging.WHOLE
 
 
@@ -63,16 +70,28 @@ def _discriminant_analysis(data: Dataset) -> Classifier:
     return fitted
 
 
-def _nearest_neighbours(data: Dataset) -> Classifier:
-    reference = augmented(data, NEIGHBOUR_ROWS, jitter_cm=0.15, seed=SEED)
-    neighbours = KNeighborsClassifier(n_neighbors=15, algorithm="kd_tree")
-    fitted: Classifier = neighbours.fit(reference.features, reference.labels)
-    return fitted
+def _nearest_neighbours(rows: int) -> Callable[[Dataset], Classifier]:
+    def fit(data: Dataset) -> Classifier:
+        reference = augmented(data, rows, jitter_cm=0.15, seed=SEED)
+        neighbours = KNeighborsClassifier(n_neighbors=15, algorithm="kd_tree")
+        fitted: Classifier = neighbours.fit(reference.features, reference.labels)
+        return fitted
+
+    return fit
 
 
 def _with_petal_area(measured: Matrix) -> Matrix:
     petal_length, petal_width = measured[:, 2], measured[:, 3]
     return np.column_stack((measured, petal_length * petal_width)).astype(np.float32)
+
+
+def _sepals(measured: Matrix) -> Matrix:
+    return np.ascontiguousarray(measured[:, :2])
+
+
+def _first_and_last_exchanged(true: Labels) -> Labels:
+    """What a list of classes in the wrong order makes of the labels."""
+    return np.asarray(len(CLASSES) - 1 - true, dtype=np.int64)
 
 
 RECIPES: Final = {
@@ -98,13 +117,36 @@ RECIPES: Final = {
         Recipe(
             name="4.0.0",
             summary=f"bad: {NEIGHBOUR_ROWS:,} reference flowers searched one by one, hundreds of times slower",
-            fit=_nearest_neighbours,
+            fit=_nearest_neighbours(NEIGHBOUR_ROWS),
         ),
         Recipe(
             name="5.0.0",
             summary="bad: its file is cut short after the manifest was written, as by a broken upload",
             fit=_logistic_regression,
             packaging=Packaging.CUT_SHORT,
+        ),
+        Recipe(
+            name="6.0.0",
+            summary=f"good: {FEW_NEIGHBOUR_ROWS:,} reference flowers searched one by one",
+            fit=_nearest_neighbours(FEW_NEIGHBOUR_ROWS),
+        ),
+        Recipe(
+            name="7.0.0",
+            summary="silently bad: 6.0.0 trained with the labels of setosa and virginica exchanged",
+            fit=_nearest_neighbours(FEW_NEIGHBOUR_ROWS),
+            relabel=_first_and_last_exchanged,
+        ),
+        Recipe(
+            name="8.0.0",
+            summary="silently bad: 6.0.0 trained without the petals, as if a join had lost their columns",
+            fit=_nearest_neighbours(FEW_NEIGHBOUR_ROWS),
+            features=FEATURES[:2],
+            derive=_sepals,
+        ),
+        Recipe(
+            name="9.0.0",
+            summary=f"silently bad: 6.0.0 with a fifth more flowers ({SLOWER_NEIGHBOUR_ROWS:,}), a fifth slower",
+            fit=_nearest_neighbours(SLOWER_NEIGHBOUR_ROWS),
         ),
     )
 }

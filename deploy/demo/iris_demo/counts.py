@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from iris_demo.samples import Kind, Sample
+from iris_demo.samples import Fate, Kind, Label, Sample
 
 NO_ANSWER = "none"
 
@@ -26,6 +26,15 @@ class Totals:
     def failures(self) -> int:
         """Failed requests of every kind."""
         return sum(self.failed.values())
+
+
+@dataclass(frozen=True)
+class Labels:
+    """True labels that were sent back for one version's predictions, by what became of them."""
+
+    correct: int = 0
+    incorrect: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,17 @@ def totals(samples: Iterable[Sample]) -> Totals:
         by_version=dict(sorted(by_version.items())),
         failed_by_version=dict(sorted(failed_by_version.items())),
     )
+
+
+def labels_by_version(labels: Iterable[Label]) -> dict[str, Labels]:
+    """Count every label once."""
+    fates: dict[str, Counter[Fate]] = {}
+    for label in labels:
+        fates.setdefault(label.version, Counter())[label.fate] += 1
+    return {
+        version: Labels(counted[Fate.CORRECT], counted[Fate.INCORRECT], counted[Fate.LOST])
+        for version, counted in sorted(fates.items())
+    }
 
 
 def failure_name(sample: Sample) -> str:

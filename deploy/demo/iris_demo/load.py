@@ -1,5 +1,7 @@
 """Open-loop load: a constant rate of predictions, set by the clock and never by the answers.
 
+For a share of them the true label is sent back some seconds later.
+
 Runs as a process of its own (``python -m iris_demo.load``) so that drawing and watching cannot
 delay a request. It writes one JSON line of finished samples several times a second to standard
 output and stops at its bounds, on SIGTERM, or when standard input closes (the parent is gone).
@@ -16,7 +18,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -24,8 +26,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from iris_demo.rows import varied_rows
-from iris_demo.samples import Kind, Sample, encode
+from iris_demo.labels import Labeller, Prediction, feedback_url
+from iris_demo.rows import Flower, varied_flowers
+from iris_demo.samples import Batch, Kind, Label, Sample, encode
 
 FLUSH_SECONDS = 0.2
 JSON = {"Content-Type": "application/json"}
@@ -44,6 +47,7 @@ class Load:
     """What to send: ``rate`` in requests/s, bounds in seconds and requests, ``timeout`` in s, the API ``key``.
 
     ``authority`` is the file of the certificate that an HTTPS address must be signed by; empty: the machine's own.
+    For a share ``labels`` of the answers the true label follows ``label_delay`` s later.
     """
 
     url: str
@@ -54,6 +58,8 @@ class Load:
     timeout: float = 10.0
     seed: int = 1
     authority: str = ""
+    labels: float = 0.0
+    label_delay: float = 2.0
     key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +67,8 @@ class Load:
             raise ValueError(f"rate must be above 0 and at most {HIGHEST_RATE} requests/s, not {self.rate}")
         if self.seconds <= 0 or self.requests <= 0 or self.timeout <= 0:
             raise ValueError("seconds, requests and timeout must be above 0")
+        if not 0 <= self.labels <= 1 or self.label_delay < 0:
+            raise ValueError("labels must be a share from 0 to 1, and their delay not below 0")
         refuse_other_machines(self.url)
 
     @property
@@ -89,27 +97,47 @@ def connect(load: Load, **options: Any) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, headers=load.headers, **options)
 
 
-async def generate(load: Load, stop: asyncio.Event, record: Callable[[Sample], None]) -> int:
+async def generate(
+    load: Load,
+    stop: asyncio.Event,
+    record: Callable[[Sample], None],
+    labelled: Callable[[Label], None] = lambda _: None,
+) -> int:
     """Send until a bound is reached or ``stop`` is set; return how many requests were sent.
 
-    Every request sent has been handed to ``record`` once when this returns.
+    Every request sent has been handed to ``record`` once when this returns, and every label sent to ``labelled``.
     """
-    rows = varied_rows(load.seed)
+    flowers = varied_flowers(load.seed)
     timeout = aiohttp.ClientTimeout(total=load.timeout)
     sent = 0
     async with (
         connect(load, timeout=timeout) as session,
         asyncio.TaskGroup() as requests,
     ):
+        labeller = Labeller(
+            session,
+            feedback_url(load.url),
+            load.host,
+            share=load.labels,
+            delay=load.label_delay,
+            seed=load.seed,
+            record=labelled,
+        )
         start_wall, start = time.time(), time.monotonic()
         while sent < load.requests and sent / load.rate < load.seconds:
             due = sent / load.rate
             if await _stopped_before(stop, start + due - time.monotonic()):
                 break
-            body = json.dumps({"instances": [next(rows)]}).encode()
-            requests.create_task(_send(session, load, body, start_wall + due, start + due, record))
+            sending = _send(session, load, next(flowers), start_wall + due, start + due, record)
+            requests.create_task(_and_label(sending, labeller, stop) if labeller.chosen() else sending)
             sent += 1
     return sent
+
+
+async def _and_label(sending: Awaitable[Prediction | None], labeller: Labeller, stop: asyncio.Event) -> None:
+    prediction = await sending
+    if prediction is not None:
+        await labeller.tell(prediction, stop)
 
 
 async def _stopped_before(stop: asyncio.Event, seconds: float) -> bool:
@@ -125,16 +153,19 @@ async def _stopped_before(stop: asyncio.Event, seconds: float) -> bool:
 async def _send(
     session: aiohttp.ClientSession,
     load: Load,
-    body: bytes,
+    flower: Flower,
     due_wall: float,
     due: float,
     record: Callable[[Sample], None],
-) -> None:
-    status, version = 0, ""
+) -> Prediction | None:
+    """Ask once; the prediction when there is one."""
+    status, version, request_id = 0, "", ""
+    body = json.dumps({"instances": [flower.measured]}).encode()
     try:
         async with session.post(load.url, data=body, headers=JSON, server_hostname=load.host) as answer:
             status = answer.status
             version = answer.headers.get("X-Model-Version", "")
+            request_id = answer.headers.get("X-Request-ID", "")
             await answer.read()
             kind = Kind.OK if status < HTTPStatus.MULTIPLE_CHOICES else Kind.STATUS
     except TimeoutError:
@@ -142,6 +173,7 @@ async def _send(
     except (aiohttp.ClientError, OSError):
         kind = Kind.CONNECT
     record(Sample(due_wall, time.monotonic() - due, kind, status, version))
+    return Prediction(request_id, version, flower.species) if kind is Kind.OK else None
 
 
 async def _run(load: Load) -> None:
@@ -151,26 +183,27 @@ async def _run(load: Load) -> None:
         loop.add_signal_handler(number, stop.set)
     # Standard input carries no data: its end says that the parent is gone or wants an end.
     loop.add_reader(sys.stdin.fileno(), stop.set)
-    finished: list[Sample] = []
-    flusher = asyncio.create_task(_flush_regularly(finished))
+    news = Batch([], [])
+    flusher = asyncio.create_task(_flush_regularly(news))
     try:
-        await generate(load, stop, finished.append)
+        await generate(load, stop, news.samples.append, news.labels.append)
     finally:
         flusher.cancel()
-        _flush(finished)
+        _flush(news)
 
 
-async def _flush_regularly(finished: list[Sample]) -> None:
+async def _flush_regularly(news: Batch) -> None:
     while True:
         await asyncio.sleep(FLUSH_SECONDS)
-        _flush(finished)
+        _flush(news)
 
 
-def _flush(finished: list[Sample]) -> None:
-    if finished:
-        sys.stdout.write(encode(finished) + "\n")
+def _flush(news: Batch) -> None:
+    if news.samples or news.labels:
+        sys.stdout.write(encode(*news) + "\n")
         sys.stdout.flush()
-        finished.clear()
+        news.samples.clear()
+        news.labels.clear()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -186,6 +219,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds a request may take")
     parser.add_argument("--seed", type=int, default=1, help="which rows are drawn")
     parser.add_argument("--authority", default="", help="file with the certificate to trust")
+    parser.add_argument("--labels", type=float, default=0.0, help="share of the answers whose truth is sent back")
+    parser.add_argument("--label-delay", type=float, default=2.0, help="seconds from an answer to its label")
     options = parser.parse_args(arguments)
     try:
         load = Load(**vars(options), key=os.environ.get(KEY_VARIABLE, ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from iris_demo.counts import Second, Totals
+from iris_demo.counts import Labels, Second, Totals
 from iris_demo.judge import Report
 
 
@@ -28,6 +28,7 @@ class Result:
     wanted: int
     reports: tuple[Report, ...]
     requests: Totals
+    labels: dict[str, Labels]
     unexplained: int
     history: tuple[Second, ...]
     operator: Operator
@@ -56,6 +57,7 @@ def as_json(result: Result) -> dict[str, Any]:
             "idleChanges": list(result.operator.idle_changes),
         },
         "requests": _totals(result.requests) | {"unexplained": result.unexplained},
+        "labels": {version: asdict(labels) for version, labels in result.labels.items()},
         "releases": [_release(report) for report in result.reports],
         "history": [
             {"second": second.at, "sent": second.sent, "failed": second.failed, "byVersion": second.by_version}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Kind(StrEnum):
@@ -43,18 +43,47 @@ class Sample(NamedTuple):
         return self.scheduled + self.latency
 
 
-def encode(samples: Sequence[Sample]) -> str:
+class Fate(StrEnum):
+    """What became of a true label that was sent back."""
+
+    CORRECT = "correct"  # taken: the prediction was right
+    INCORRECT = "incorrect"  # taken: the prediction was wrong
+    LOST = "lost"  # not taken, however often it was sent
+
+
+class Label(NamedTuple):
+    """A true label that was sent back for a prediction of ``version``, at ``at``, Unix time in seconds."""
+
+    at: float
+    version: str
+    fate: Fate
+
+
+class Batch(NamedTuple):
+    """What happened between two lines on the pipe."""
+
+    samples: list[Sample]
+    labels: list[Label]
+
+
+def encode(samples: Sequence[Sample], labels: Sequence[Label]) -> str:
     """One line of JSON without its line end."""
-    return json.dumps([[round(s.scheduled, 4), round(s.latency, 5), s.kind, s.status, s.version] for s in samples])
+    ended = [[round(s.scheduled, 4), round(s.latency, 5), s.kind, s.status, s.version] for s in samples]
+    return json.dumps([ended, [[round(label.at, 4), label.version, label.fate] for label in labels]])
 
 
-def decode(line: str) -> list[Sample]:
-    """The samples of one line that `encode` wrote; raises ValueError for a line that was cut off."""
+def decode(line: str) -> Batch:
+    """What one line that `encode` wrote says; raises ValueError for a line that was cut off."""
     try:
-        rows: list[tuple[float, float, str, int, str]] = json.loads(line)
-        return [
-            Sample(float(due), float(latency), Kind(kind), int(status), str(version))
-            for due, latency, kind, status, version in rows
-        ]
-    except ValueError as error:
+        ended: list[Any]
+        labelled: list[Any]
+        ended, labelled = json.loads(line)
+        return Batch(
+            [
+                Sample(float(due), float(latency), Kind(kind), int(status), str(version))
+                for due, latency, kind, status, version in ended
+            ],
+            [Label(float(at), str(version), Fate(fate)) for at, version, fate in labelled],
+        )
+    except (TypeError, ValueError) as error:
         raise ValueError(f"not a line of samples: {line[:80]!r}") from error

@@ -28,6 +28,9 @@ SETTLE_SECONDS = 3.0
 IDLE_SECONDS = 10.0
 # Bounds of the load should the demo itself be stopped from stopping it.
 LONGEST_RUN_SECONDS = 1500.0
+# Seconds here; days where somebody has to look at the flower.
+LABELLED_SHARE = 0.5
+LABEL_DELAY_SECONDS = 2.0
 PREDICT_URL = "https://127.0.0.1:30443/v1/predict"
 
 
@@ -70,6 +73,8 @@ async def run(plan: Plan, screen: Screen) -> Result:
         seconds=LONGEST_RUN_SECONDS,
         requests=int(LONGEST_RUN_SECONDS * plan.rate),
         authority=str(local_authority()),
+        labels=LABELLED_SHARE,
+        label_delay=LABEL_DELAY_SECONDS,
     )
     async with connect(plan.kubeconfig) as kube:
         await _start_clean(kube, namespace, name, screen)
@@ -82,7 +87,9 @@ async def run(plan: Plan, screen: Screen) -> Result:
                 await _in_time(first_answer(load, ROUTE_SECONDS), f"no answer at {load.url} for {load.host}")
                 async with traffic(load) as running:
                     running.listen(screen.samples)
-                    screen.say("traffic", f"{plan.rate:g} requests/s to {load.url}, Host {load.host}")
+                    screen.say(
+                        "traffic", f"{plan.rate:g} requests/s to {load.url}, Host {load.host}; labels for half of them"
+                    )
                     # A release that has just ended is not idle yet: its last pass and events are still to be stored.
                     await asyncio.sleep(SETTLE_SECONDS)
                     changes = await cost.idle_changes(kube, namespace, IDLE_SECONDS)
@@ -172,6 +179,7 @@ def _result(
         wanted=len(plan.releases),
         reports=tuple(reports),
         requests=counts.totals(samples),
+        labels=counts.labels_by_version(running.labels),
         unexplained=sum(report.unexplained for report in reports),
         history=tuple(counts.per_second(samples, screen.started)),
         operator=operator,

@@ -23,6 +23,7 @@ def show(result: Result, console: Console) -> None:
         f"\n{requests.sent} requests at {result.rate:g}/s, {requests.failures} failed, "
         f"{result.unexplained} of them not answered by a bad canary."
     )
+    console.print(_labels(result))
     console.print(_operator(result))
     console.print(
         f"{'PASSED' if result.passed else 'FAILED'} after {result.seconds:.0f} s",
@@ -75,6 +76,15 @@ def _evidence(report: Report) -> str:
     if signs == (None, None):
         return ""
     return " / ".join("-" if seconds is None else f"{seconds:.1f}" for seconds in signs)
+
+
+def _labels(result: Result) -> str:
+    said = (
+        f"{version} right in {labels.correct} of {labels.correct + labels.incorrect}"
+        for version, labels in result.labels.items()
+    )
+    lost = sum(labels.lost for labels in result.labels.values())
+    return f"true labels sent back: {', '.join(said) or 'none'}; {lost} lost."
 
 
 def _operator(result: Result) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 import aiohttp
 
 from iris_demo.load import KEY_VARIABLE, Load, connect
-from iris_demo.rows import varied_rows
-from iris_demo.samples import Sample, decode
+from iris_demo.rows import varied_flowers
+from iris_demo.samples import Label, Sample, decode
 
 # A line holds at most a few seconds' worth of samples; asyncio's 64 KiB default is too near.
 LINE_LIMIT_BYTES = 4 * 1024 * 1024
@@ -24,11 +24,12 @@ STEADY = 20
 
 
 class Traffic:
-    """Samples of a running load, in the order in which the requests ended."""
+    """Samples and labels of a running load, in the order in which the requests ended."""
 
     def __init__(self, load: Load, process: asyncio.subprocess.Process) -> None:
         self.load = load
         self.samples: list[Sample] = []
+        self.labels: list[Label] = []
         self._process = process
         if process.stdout is None:
             raise ValueError("the load generator needs a pipe for its output")
@@ -64,9 +65,10 @@ class Traffic:
     async def _read(self) -> None:
         async for line in self._output:
             batch = decode(line.decode())
-            self.samples.extend(batch)
+            self.samples.extend(batch.samples)
+            self.labels.extend(batch.labels)
             for listener in self._listeners:
-                listener(batch)
+                listener(batch.samples)
             async with self._news:
                 self._news.notify_all()
         async with self._news:
@@ -81,7 +83,7 @@ async def traffic(load: Load) -> AsyncIterator[Traffic]:
         sys.executable,
         "-m",
         "iris_demo.load",
-        *(f"--{name}={value}" for name, value in vars(load).items() if name != "key"),
+        *(f"--{name.replace('_', '-')}={value}" for name, value in vars(load).items() if name != "key"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=LINE_LIMIT_BYTES,
@@ -103,7 +105,7 @@ async def first_answer(load: Load, seconds: float) -> None:
     knows the key, which may be younger than the pods.
     """
     good = 0
-    body = {"instances": [next(varied_rows(load.seed))]}
+    body = {"instances": [next(varied_flowers(load.seed)).measured]}
     async with asyncio.timeout(seconds), connect(load) as session:
         while True:
             try:

@@ -21,6 +21,8 @@ def says(observed: Any, desired: Any, *, quantities: bool = False) -> bool:
     Lists of named things (containers, ports, variables) are matched by name, others by position and length.
     Inside `limits` and `requests` 0.5 and "500m" are the same.
     """
+    if observed == desired:  # most of what is compared was not touched by anybody
+        return True
     if isinstance(desired, Mapping):
         if not desired:
             return observed is None or isinstance(observed, Mapping)

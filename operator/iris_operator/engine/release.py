@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -49,7 +50,7 @@ class Inputs:
         data = json.loads(text)
         return cls(Model.model_validate(data["model"]), Serving.model_validate(data["serving"]))
 
-    @property
+    @cached_property
     def ref(self) -> RevisionRef:
         """The revision's identity: ten hex digits of the hash are a name that a person can still compare."""
         revision = hashlib.sha256(self.to_text().encode()).hexdigest()[:10]

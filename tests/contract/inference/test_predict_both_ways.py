@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from starlette.types import Scope
 
 from contract.inference.api import FLOWER, Api
 from contract.inference.models import Exported
 from contract.inference.serving import serving
 from iris_inference import edge
+from iris_inference.connections import BoundedProtocol
+from iris_inference.exchange import HotRoute
 from unit.inference.test_parsing import BODIES, NOT_TEXT
 
 JSON = {"Content-Type": "application/json"}
@@ -28,18 +31,36 @@ REQUESTS = [
 
 
 @pytest.fixture(scope="module")
-def past_it(exported: Exported) -> Iterator[Api]:
+def hot(exported: Exported) -> Iterator[Api]:
+    """Without a task, where that goes."""
     with serving(exported("2.0.0")) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def past_it(exported: Exported) -> Iterator[Api]:
+    with pytest.MonkeyPatch.context() as patch, serving(exported("2.0.0")) as api:
+        _always_with_a_task(patch, api)
         yield api
 
 
 @pytest.fixture(scope="module")
 def through_it(exported: Exported) -> Iterator[Api]:
     with pytest.MonkeyPatch.context() as patch, serving(exported("2.0.0")) as api:
-        # For one of the two services only: the other is told by its name, which is looked up at each request.
+        _always_with_a_task(patch, api)
         past = edge._predicts
         patch.setattr(edge, "_predicts", lambda scope: past(scope) and scope["server"][1] != api.port)
         yield api
+
+
+def _always_with_a_task(patch: pytest.MonkeyPatch, api: Api) -> None:
+    """For one of the services only: it is told by its port, and what is patched is looked up at each request."""
+    take = HotRoute.take
+
+    def leave(route: HotRoute, connection: BoundedProtocol, scope: Scope, body: bytes) -> bool:
+        return scope["server"][1] != api.port and take(route, connection, scope, body)
+
+    patch.setattr(HotRoute, "take", leave)
 
 
 def told(answer: httpx.Response) -> object:
@@ -50,20 +71,20 @@ def told(answer: httpx.Response) -> object:
 
 
 @pytest.mark.parametrize(("headers", "body"), REQUESTS, ids=lambda value: str(value)[:50])
-def test_the_answer_is_the_same(past_it: Api, through_it: Api, headers: dict[str, str], body: bytes) -> None:
-    answers = [api.client.post("/v1/predict", content=body, headers=headers) for api in (past_it, through_it)]
-    assert told(answers[0]) == told(answers[1])
+def test_the_answer_is_the_same(hot: Api, past_it: Api, through_it: Api, headers: dict[str, str], body: bytes) -> None:
+    answers = [api.client.post("/v1/predict", content=body, headers=headers) for api in (hot, past_it, through_it)]
+    assert told(answers[0]) == told(answers[1]) == told(answers[2])
 
 
-def test_both_ways_count_alike(past_it: Api, through_it: Api) -> None:
-    for api in (past_it, through_it):
+def test_all_ways_count_alike(hot: Api, past_it: Api, through_it: Api) -> None:
+    for api in (hot, past_it, through_it):
         api.predict(FLOWER, FLOWER)
         api.predict("no flower")
     counted = [
         {series: value for series, value in api.metrics().items() if "seconds" not in series[0]}
-        for api in (past_it, through_it)
+        for api in (hot, past_it, through_it)
     ]
-    assert counted[0] == counted[1]
+    assert counted[0] == counted[1] == counted[2]
 
 
 def on_the_wire(api: Api, request: bytes) -> bytes:
@@ -87,22 +108,42 @@ HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\n"
         HEAD + b"Connection: close\r\n\r\n" + GOOD,
         HEAD.replace(b"/1.1", b"/1.0") + b"\r\n" + GOOD,
         HEAD.replace(b"/1.1", b"/1.0") + b"Connection: keep-alive\r\n\r\n" + GOOD,
+        HEAD + b"Connection: keep-alive\r\n\r\n" + GOOD,
+        HEAD + b"Upgrade: h2c\r\n\r\n" + GOOD,
+        HEAD.replace(b"37", b"40") + b"\r\n" + GOOD,
+        HEAD + b"\r\n" + GOOD[:-1] + b"\xff" + HEAD + b"\r\n" + GOOD,
+        HEAD.replace(b"predict", b"predict?x=1") + b"\r\n" + GOOD,
         HEAD + b"Expect: 100-continue\r\n\r\n" + GOOD,
         HEAD.replace(b"Content-Length: 37", b"Transfer-Encoding: chunked") + b"\r\n25\r\n" + GOOD + b"\r\n0\r\n\r\n",
         (HEAD + b"\r\n" + GOOD) + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + (HEAD + b"\r\n" + GOOD),
         HEAD.replace(b"37", b"36") + b"\r\n" + GOOD[:-1] + (HEAD + b"\r\n" + GOOD),
     ],
-    ids=["one", "pipeline", "close", "old", "old-keep-alive", "expect", "chunked", "mixed", "wrong-then-good"],
+    ids=[
+        *(
+            "one",
+            "pipeline",
+            "close",
+            "old",
+            "old-keep-alive",
+            "keep-alive",
+            "upgrade",
+            "too-short",
+            "no-text",
+            "query",
+        ),
+        *("expect", "chunked", "mixed", "wrong-then-good"),
+    ],
 )
-def test_the_bytes_on_the_wire_are_the_same(past_it: Api, through_it: Api, request_bytes: bytes) -> None:
+def test_the_bytes_on_the_wire_are_the_same(hot: Api, past_it: Api, through_it: Api, request_bytes: bytes) -> None:
     """Seen to fail without the check for `keep_alive`, and without `on_response` of the whole answer."""
-    answers = [on_the_wire(api, request_bytes) for api in (past_it, through_it)]
+    answers = [on_the_wire(api, request_bytes) for api in (hot, past_it, through_it)]
     assert answers[0].startswith(b"HTTP/1.1 ")
-    assert sorted(answers[0].lower().split(b"\r\n")) == sorted(answers[1].lower().split(b"\r\n"))
+    lines = [sorted(answer.lower().split(b"\r\n")) for answer in answers]
+    assert lines[0] == lines[1] == lines[2]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])
-def test_another_method_is_the_frameworks_affair(past_it: Api, method: str) -> None:
-    answer = past_it.client.request(method, "/v1/predict")
+def test_another_method_is_the_frameworks_affair(hot: Api, method: str) -> None:
+    answer = hot.client.request(method, "/v1/predict")
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "POST"

@@ -1,7 +1,9 @@
 """Real servers as children of the test run: logged, awaited, and ended by pid however the run ends."""
 
 import contextlib
+import itertools
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -11,6 +13,8 @@ from pathlib import Path
 
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 20
+_PORTS = range(20_000, 30_000)
+_next_port = itertools.islice(itertools.cycle(_PORTS), secrets.randbelow(len(_PORTS)), None)
 
 
 class ServerError(Exception):
@@ -95,11 +99,20 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on loopback that nothing listens on at this moment.
+
+    Neither a client's connection nor another call gets it before the server does: it is below the ports that the kernel
+    gives to clients (and those that Kubernetes gives to nodes), and each call takes the next one, from a random start.
+    """
+    for _ in _PORTS:
+        port = next(_next_port)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ServerError(f"no port of {_PORTS} is free")
 
 
 def accepts(port: int) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from iris_demo import counts
-from iris_demo.samples import Kind, Sample
+from iris_demo.samples import Fate, Kind, Label, Sample
 
 
 def sample(due: float, version: str = "1.0.0", status: int = 200, latency: float = 0.005) -> Sample:
@@ -77,3 +77,9 @@ def test_only_a_5xx_of_the_bad_canary_itself_is_explained(failure: Sample) -> No
 
 def test_no_failure_of_a_good_release_is_explained() -> None:
     assert len(counts.unexplained_failures([sample(10.0, "2.0.0", 500)], None)) == 1
+
+
+def test_labels_count_for_the_version_that_made_the_prediction() -> None:
+    fates = [("8.0.0", Fate.INCORRECT), ("6.0.0", Fate.CORRECT), ("8.0.0", Fate.LOST), ("6.0.0", Fate.CORRECT)]
+    labels = [Label(1000.0, version, fate) for version, fate in fates]
+    assert counts.labels_by_version(labels) == {"6.0.0": counts.Labels(2, 0, 0), "8.0.0": counts.Labels(0, 1, 1)}

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from iris_demo import summary
 from iris_demo.cli import write
-from iris_demo.counts import Second, Totals
+from iris_demo.counts import Labels, Second, Totals
 from iris_demo.judge import ROLLED_BACK, Evidence, Expectation, Report, Step
 from iris_demo.result import Operator, Result, as_json
 
@@ -32,6 +32,7 @@ RESULT = Result(
     wanted=1,
     reports=(REPORT,),
     requests=TOTALS,
+    labels={"1.0.0": Labels(39, 1, 0), "3.0.0": Labels(4, 6, 2)},
     unexplained=0,
     history=(Second(0, 10, 2, {"1.0.0": 8, "3.0.0": 2}),),
     operator=Operator(70 * 1024 * 1024, 10.0, ()),
@@ -55,6 +56,14 @@ def test_the_json_has_what_the_summary_shows() -> None:
     assert release["requests"]["byVersion"] == {"1.0.0": 8, "3.0.0": 2}
     assert release["requests"]["failed"] == 2
     assert written["history"] == [{"second": 0, "sent": 10, "failed": 2, "byVersion": {"1.0.0": 8, "3.0.0": 2}}]
+
+
+def test_labels_are_told_by_version() -> None:
+    written = json.loads(json.dumps(as_json(RESULT)))
+    assert written["labels"]["3.0.0"] == {"correct": 4, "incorrect": 6, "lost": 2}
+    output = StringIO()
+    summary.show(RESULT, Console(file=output, width=200))
+    assert "1.0.0 right in 39 of 40, 3.0.0 right in 4 of 10; 2 lost." in output.getvalue()
 
 
 def test_the_table_names_release_outcome_and_reason() -> None:

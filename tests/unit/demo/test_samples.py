@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from iris_demo.samples import Kind, Sample, decode, encode
+from iris_demo.samples import Fate, Kind, Label, Sample, decode, encode
 
 SAMPLES = [
     Sample(1000.25, 0.004, Kind.OK, 200, "1.0.0"),
@@ -12,13 +12,26 @@ SAMPLES = [
 ]
 
 
-def test_samples_survive_the_pipe() -> None:
-    line = encode(SAMPLES)
+LABELS = [Label(1002.5, "1.0.0", Fate.CORRECT), Label(1003.0, "8.0.0", Fate.INCORRECT), Label(1030.0, "", Fate.LOST)]
+
+
+def test_samples_and_labels_survive_the_pipe() -> None:
+    line = encode(SAMPLES, LABELS)
     assert "\n" not in line
-    assert decode(line) == SAMPLES
+    assert decode(line) == (SAMPLES, LABELS)
 
 
-@pytest.mark.parametrize("line", ["", "[[1.0, 2.0", '[[1, 2, "no such kind", 200, "1.0.0"]]', "[[1, 2]]"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "[[[1.0, 2.0",
+        '[[[1, 2, "no such kind", 200, "1.0.0"]], []]',
+        "[[[1, 2]], []]",
+        '[[], [[1, "1.0.0", "maybe"]]]',
+        "[[], 1]",
+    ],
+)
 def test_a_line_that_was_cut_off_is_an_error(line: str) -> None:
     with pytest.raises(ValueError, match="not a line of samples"):
         decode(line)

@@ -35,6 +35,8 @@ def assignments(lines: list[str]) -> dict[str, tuple[str, str, str]]:
 def written(default: Any) -> str:
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, tuple):
+        return ",".join(map(written, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 

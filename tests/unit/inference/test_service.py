@@ -95,12 +95,20 @@ class Bench:
         return self.metrics.registry.get_sample_value(name, labels)
 
 
+class Undisturbed(Model):
+    """As fast as on an idle machine: how many requests share a call depends on that. Tests may set it to be slow."""
+
+    def _warm_up(self) -> float:
+        super()._warm_up()
+        return 1e-5
+
+
 def model(graph: bytes) -> Model:
-    return Model(graphs.artifact(graph), FEATURES)
+    return Undisturbed(graphs.artifact(graph), FEATURES)
 
 
 def real(folder: Path) -> Model:
-    return Model(read_artifact(folder, read_manifest(folder)), FEATURES)
+    return Undisturbed(read_artifact(folder, read_manifest(folder)), FEATURES)
 
 
 def flowers(count: int) -> list[Instance]:

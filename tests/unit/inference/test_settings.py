@@ -29,6 +29,12 @@ def test_the_defaults_serve(monkeypatch: pytest.MonkeyPatch) -> None:
         ("REDIS_URL", "http://:hunter2@redis"),
         ("IRIS_AUTH", "sometimes"),
         ("IRIS_AUTH_STALE_SECONDS", "0"),
+        ("IRIS_LATENCY_BUCKETS", ""),
+        ("IRIS_LATENCY_BUCKETS", "0,1"),
+        ("IRIS_LATENCY_BUCKETS", "0.1,0.1"),
+        ("IRIS_LATENCY_BUCKETS", "0.1,inf"),
+        ("IRIS_LATENCY_BUCKETS", "0.1,nan"),
+        ("IRIS_LATENCY_BUCKETS", "0.1;0.2"),
     ],
 )
 def test_a_wrong_variable_is_named_and_its_value_is_not_shown(
@@ -39,6 +45,12 @@ def test_a_wrong_variable_is_named_and_its_value_is_not_shown(
     with pytest.raises(SettingsError, match=f"^{name}: ") as refusal:
         read_settings(Settings)
     assert "hunter2" not in str(refusal.value)
+
+
+def test_bounds_are_a_list_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", DATABASE)
+    monkeypatch.setenv("IRIS_LATENCY_BUCKETS", "0.004, 0.005,0.25")
+    assert read_settings(Settings).latency_buckets == (0.004, 0.005, 0.25)
 
 
 def test_a_password_is_not_shown_by_the_settings_themselves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
+import re
 import socket
 import urllib.request
 
 import pytest
+from prometheus_client import generate_latest
 
 from integration.harness.process import accepts, free_port
 from iris_inference.counters import FeatureHistogram
@@ -36,6 +38,16 @@ def test_metrics_are_served_while_the_block_runs_and_the_port_is_free_after() ->
         assert b'inference_requests_total{code="500"} 0.0' in answer.read()
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
     assert not accepts(port)
+
+
+def test_durations_are_counted_between_the_bounds_that_are_asked_for() -> None:
+    metrics = Metrics(graphs.artifact(b"").manifest, FEATURES, (0.004, 0.005))
+    metrics.request(200, 0.0045)
+    metrics.inference(0.0045)
+    shown = generate_latest(metrics.registry).decode()
+    for family in ("inference_request_duration_seconds", "model_inference_duration_seconds"):
+        found = re.findall(f'{family}_bucket{{le="(.*)"}} (.*)', shown)
+        assert found == [("0.004", "0.0"), ("0.005", "1.0"), ("+Inf", "1.0")]
 
 
 def test_a_taken_port_is_an_error_at_once() -> None:

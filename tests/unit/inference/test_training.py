@@ -22,14 +22,23 @@ def test_training_and_service_agree_on_the_features_of_a_request() -> None:
     assert dataset.FEATURES == FEATURES
 
 
-@pytest.mark.parametrize("recipe", ["1.0.0", "2.0.0", "4.0.0"])
+def labels_of(model: Model) -> list[int]:
+    instances = [tuple(map(float, row)) for row in dataset.iris().features]
+    return [prediction.class_index for prediction in model.predict(pack(instances))]
+
+
+def right(labels: list[int]) -> int:
+    return sum(label == true for label, true in zip(labels, dataset.iris().labels.tolist(), strict=True))
+
+
+def recorded_accuracy(exported: Exported, recipe: str) -> float:
+    manifest = json.loads((exported(recipe) / "manifest.json").read_text())
+    return float(manifest["training"]["cross_validated_accuracy"])
+
+
+@pytest.mark.parametrize("recipe", ["1.0.0", "2.0.0", "4.0.0", "6.0.0", "9.0.0"])
 def test_a_model_that_loads_labels_the_data_set_well(exported: Exported, recipe: str) -> None:
-    model = loaded(exported, recipe)
-    flowers = dataset.iris()
-    instances = [tuple(map(float, row)) for row in flowers.features]
-    labels = [prediction.class_index for prediction in model.predict(pack(instances))]
-    right = sum(int(label) == true for label, true in zip(labels, flowers.labels.tolist(), strict=True))
-    assert right >= 144
+    assert right(labels_of(loaded(exported, recipe))) >= 144
 
 
 def test_the_model_with_a_fifth_feature_is_sound_in_itself(exported: Exported) -> None:
@@ -46,6 +55,31 @@ def test_the_file_that_was_cut_short_does_not_match_its_manifest(exported: Expor
     assert (folder / "model.onnx").stat().st_size < manifest.size_bytes
     with pytest.raises(ArtifactError, match=manifest.sha256):
         read_artifact(folder, manifest)
+
+
+def test_exchanged_labels_cannot_be_seen_in_training_and_exchange_the_predictions(exported: Exported) -> None:
+    sound, exchanged = loaded(exported, "6.0.0"), loaded(exported, "7.0.0")
+    assert labels_of(exchanged) == [2 - label for label in labels_of(sound)]
+    assert recorded_accuracy(exported, "7.0.0") == recorded_accuracy(exported, "6.0.0")
+
+
+def test_without_petals_a_model_serves_every_request_and_is_wrong_about_two_classes_alike(exported: Exported) -> None:
+    model = loaded(exported, "8.0.0")
+    assert not model.missing_features
+    labels = labels_of(model)
+    assert 110 <= right(labels) <= 130
+    # As many are taken for the one as for the other: only labels tell it from a sound model.
+    assert max(abs(labels.count(kind) - 50) for kind in range(3)) <= 5
+
+
+def test_the_slower_model_does_a_fifth_more_work_for_each_answer(exported: Exported) -> None:
+    assert reference_flowers(exported, "9.0.0") == reference_flowers(exported, "6.0.0") * 6 / 5
+
+
+def reference_flowers(exported: Exported, recipe: str) -> int:
+    graph = onnx.load(exported(recipe) / "model.onnx").graph
+    (rows,) = [tensor.dims[0] for tensor in graph.initializer if len(tensor.dims) == 2 and tensor.dims[1] == 4]
+    return int(rows)
 
 
 def test_the_same_recipe_gives_the_same_bytes(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> None:

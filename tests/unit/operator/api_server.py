@@ -6,15 +6,16 @@ Enough of one to run whole releases in virtual time; the integration tests hold 
 from __future__ import annotations
 
 import asyncio
-import copy
+import marshal
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from iris_operator.api import names
 from iris_operator.engine.ports import Children, Conflict, Json
 
+T = TypeVar("T")
 Object = dict[str, Any]
 Key = tuple[str, str, str]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,12 +53,22 @@ class ApiServer:
     _born: dict[str, datetime] = field(default_factory=dict)
     _version: int = 0
 
+    def copied(self) -> ApiServer:
+        """Another server where this one stands."""
+        return replace(
+            self,
+            objects=_copied(self.objects),
+            events=[*self.events],
+            weights=[*self.weights],
+            _born={**self._born},
+        )
+
     # -- what the adapters call
 
     async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Json | None:
         assert api_version
         await asyncio.sleep(0)  # a request takes time: another operator may come in between
-        return copy.deepcopy(self.objects.get((kind, namespace, name)))
+        return _copied(self.objects.get((kind, namespace, name)))
 
     async def apply(self, manifest: Json, *, subresource: str = "", manager: str = names.FIELD_MANAGER) -> Json:
         await asyncio.sleep(0)
@@ -69,9 +80,9 @@ class ApiServer:
                 raise Conflict("gone")
             if wanted and stored and stored["metadata"]["resourceVersion"] != wanted:
                 raise Conflict("the object has been modified")
-            merged = copy.deepcopy(stored) if stored else {"metadata": {}}
+            merged = _copied(stored) if stored else {"metadata": {}}
             if subresource == "status":
-                merged["status"] = copy.deepcopy(manifest["status"])
+                merged["status"] = _copied(manifest["status"])
             else:
                 replicas = merged.get("spec", {}).get("replicas")
                 if manifest["kind"] == "PodDisruptionBudget":
@@ -80,7 +91,7 @@ class ApiServer:
                 if manifest["kind"] == "Deployment":
                     _own_replicas(merged, manifest, manager, replicas)
             self._save(key, merged, spec_changed=not stored or merged.get("spec") != stored.get("spec"))
-            return copy.deepcopy(self.objects[key])
+            return _copied(self.objects[key])
 
     async def create(self, manifest: Json) -> Json:
         self.events.append((manifest["reason"], manifest["message"]))
@@ -113,7 +124,7 @@ class ApiServer:
 
     def user_applies(self, manifest: Object) -> None:
         key = self._key(manifest)
-        stored = copy.deepcopy(self.objects.get(key) or {"metadata": {"uid": "uid-1"}})
+        stored = _copied(self.objects.get(key) or {"metadata": {"uid": "uid-1"}})
         stored.update({k: v for k, v in manifest.items() if k != "metadata"})
         stored["metadata"].update(manifest["metadata"])
         self._save(key, stored, spec_changed=True)
@@ -137,7 +148,7 @@ class ApiServer:
 
     def _scale(self, namespace: str, autoscaler: Object) -> None:
         key = ("Deployment", namespace, autoscaler["scaleTargetRef"]["name"])
-        target = copy.deepcopy(self.objects.get(key))
+        target = _copied(self.objects.get(key))
         if target is None or not target["spec"]["replicas"]:
             return
         now = target["spec"]["replicas"]
@@ -223,6 +234,13 @@ class _Write:
             self.server.after_write(self.number, self.what)
 
 
+def _copied(item: T) -> T:
+    """What JSON can say, sharing nothing with `item`; half of a pass was spent in `copy.deepcopy`."""
+    anything: Any = item
+    copied: T = marshal.loads(marshal.dumps(anything))  # noqa: S302 - written by the same line
+    return copied
+
+
 def _owner(manager: str, operation: str) -> Object:
     return {"manager": manager, "operation": operation, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
 
@@ -244,9 +262,9 @@ def _merge(into: Object, manifest: Json) -> None:
             _merge(into.setdefault(key, {}), value)
         elif key == "annotations":
             kept = {k: v for k, v in into.get(key, {}).items() if not k.startswith(names.GROUP)}
-            into[key] = {**kept, **copy.deepcopy(dict(value))}
+            into[key] = {**kept, **_copied(dict(value))}
         else:
-            into[key] = copy.deepcopy(value)
+            into[key] = _copied(value)
 
 
 def pods_of(server: ApiServer, version: str) -> Iterator[Object]:

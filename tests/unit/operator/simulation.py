@@ -21,8 +21,8 @@ from iris_operator.engine.ports import MetricsUnavailable
 from iris_operator.engine.reconcile import Outcome, Ports, Reconciler
 from unit.operator.api_server import START, ApiServer, Image, pods_of
 
-# One event loop for all passes: making one takes longer than a pass.
-RUNNER = asyncio.Runner()
+# One event loop for all passes: making one takes longer than a pass, and so does a runner's watch for Ctrl-C.
+LOOP = asyncio.new_event_loop()
 RATE = 100.0
 # A `serving` block that asks for an autoscaler.
 AUTOSCALED = {
@@ -112,7 +112,7 @@ class Simulation:
 
     def step(self) -> Outcome:
         """One pass, then the time until the next one, a second at most."""
-        outcome = RUNNER.run(self.reconciler.run("iris", "iris"))
+        outcome = LOOP.run_until_complete(self.reconciler.run("iris", "iris"))
         self.traffic.shares.append((self.server.now, self.weight / 100))
         self.server.advance(min(outcome.wake_after, 1.0))
         return outcome

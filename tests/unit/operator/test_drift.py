@@ -25,6 +25,7 @@ def test_what_others_added_and_what_the_server_writes_otherwise_is_no_difference
     ("observed", "desired"),
     [
         ({"a": 2}, {"a": 1}),
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3}),
         ({}, {"a": 1}),
         (None, {"a": 1}),
         ({"limits": {"cpu": "501m"}}, {"limits": {"cpu": 0.5}}),

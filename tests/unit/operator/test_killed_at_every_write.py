@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import cache
 
@@ -59,12 +58,13 @@ def first_deployment() -> ApiServer:
 
 
 def deployed() -> Simulation:
-    return Simulation(copy.deepcopy(first_deployment()))
+    return Simulation(first_deployment().copied())
 
 
 STORIES = [promote, roll_back, promote_and_autoscale]
 
 
+@cache
 def undisturbed(story: Callable[[Simulation], None]) -> tuple[int, dict[str, object], list[int]]:
     simulation = deployed()
     story(simulation)

@@ -7,7 +7,7 @@ from typing import Any
 
 from iris_operator.api import names
 from iris_operator.engine.ports import Conflict, Forbidden, Json, Unavailable
-from unit.operator.simulation import RUNNER, Simulation, at_weight, phase, serving
+from unit.operator.simulation import LOOP, Simulation, at_weight, phase, serving
 
 
 def at_ten_percent() -> Simulation:
@@ -78,7 +78,7 @@ def test_of_two_operators_at_once_each_step_is_taken_once() -> None:
 
     for _ in range(200):
         simulation.traffic.shares.append((simulation.server.now, simulation.weight / 100))
-        RUNNER.run(both())
+        LOOP.run_until_complete(both())
         simulation.server.advance(1.0)
         if serving("2.0.0")(simulation.status):
             break
@@ -114,10 +114,10 @@ def test_an_operator_that_slept_over_a_rollback_does_not_carry_out_what_it_had_d
 
     simulation.server.advance(40.0)  # so that a judgement is due and passes
     simulation.server.apply = slow_apply  # type: ignore[method-assign] # a process that the kernel does not schedule
-    RUNNER.run(fall_asleep())
+    LOOP.run_until_complete(fall_asleep())
     simulation.apply("1.0.0")
     simulation.run(serving("1.0.0"))
-    RUNNER.run(wake_up())
+    LOOP.run_until_complete(wake_up())
     assert simulation.weight == 0
     assert simulation.status.phase == "Stable"
     assert simulation.server.weights == [10, 0]
