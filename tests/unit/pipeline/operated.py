@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from iris_demo.kube import Object
@@ -14,7 +15,9 @@ from unit.operator.simulation import Simulation, at_weight, phase, serving
 
 def operated(name: str) -> Object:
     """A copy of the resource in that state, to be changed at will."""
-    return copy.deepcopy(_resource(name))
+    # The simulation has a loop of its own, and a test that waits already runs one in its thread.
+    with ThreadPoolExecutor(1) as elsewhere:
+        return copy.deepcopy(elsewhere.submit(_resource, name).result())
 
 
 @cache
