@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from iris_inference import inference_protocol
 from iris_inference.auth.identity import Scope
 from iris_inference.body import JSON, read_json
+from iris_inference.docs_page import add_docs
 from iris_inference.document import describe
 from iris_inference.edge import Edge
 from iris_inference.exchange import PREDICT_PATH
@@ -43,6 +44,8 @@ def create_api(room: Room, predict: Predict, lifespan: Lifespan | None = None) -
         description="Predicts the species of an Iris flower from four lengths in centimetres.",
         version=room.manifest.version,
         lifespan=lifespan,
+        # Both would come from a CDN.
+        docs_url=None,
         redoc_url=None,
         exception_handlers={
             ProblemError: answer_problem,
@@ -55,6 +58,7 @@ def create_api(room: Room, predict: Predict, lifespan: Lifespan | None = None) -
     _add_predict(api, room, predict)
     _add_feedback(api, room)
     api.include_router(inference_protocol.router(room))
+    add_docs(api)
     describe(api, room.manifest, room.guard)
     return api
 

@@ -1,18 +1,23 @@
 """The model as a file: what its manifest promises, and the refusal of everything that breaks the promise.
 
 Nothing here parses the model. Only bytes whose digest matches are handed on, and they are the very bytes that
-were hashed: a file that is swapped in between cannot slip through.
+were hashed: a file that is swapped in between cannot slip through. Where a signature is asked for, it covers the
+manifest's bytes and through the digest the model's, and is checked before the manifest is parsed.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from iris_inference.signature import SIGNATURE_BYTES, PublicKey, signed_by_one_of
+
 MODEL_FILE: Final = "model.onnx"
 MANIFEST_FILE: Final = "manifest.json"
+SIGNATURE_FILE: Final = "manifest.sig"
 MAX_MODEL_BYTES: Final = 512 * 1024 * 1024
 MAX_MANIFEST_BYTES: Final = 1024 * 1024
 # The first field of every ONNX file is the version of the format. Pickles, archives and the like begin otherwise.
@@ -48,11 +53,18 @@ class Artifact:
     model: bytes
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read and check `manifest.json`. Raises ArtifactError when it is missing, too large or says something wrong."""
+def read_manifest(folder: Path, trusted: Sequence[PublicKey] = ()) -> Manifest:
+    """Read and check `manifest.json`. Raises ArtifactError when it is missing, too large or says something wrong.
+
+    With `trusted` keys also when `manifest.sig` is missing, or is no signature of the file by one of them; then
+    nothing of it was parsed.
+    """
     path = folder / MANIFEST_FILE
+    written = _read(path, MAX_MANIFEST_BYTES)
+    if trusted:
+        _check_signature(folder, written, trusted)
     try:
-        return Manifest.model_validate_json(_read(path, MAX_MANIFEST_BYTES))
+        return Manifest.model_validate_json(written)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors()[:5])
         raise ArtifactError(f"{path} is no model manifest: {wrong}. Export the model again.") from None
@@ -80,6 +92,29 @@ def read_artifact(folder: Path, manifest: Manifest) -> Artifact:
             "Export the model into one file."
         )
     return Artifact(manifest, model)
+
+
+def _check_signature(folder: Path, manifest: bytes, trusted: Sequence[PublicKey]) -> None:
+    path = folder / SIGNATURE_FILE
+    mend = "sign it where it was exported, with `python -m iris_training sign`, and build its image again"
+    if not path.exists():
+        raise ArtifactError(
+            f"{path} is missing: the model is not signed, and IRIS_MODEL_PUBLIC_KEYS asks for a signature. "
+            f"If you trust the model, {mend}; to serve unsigned models, unset the variable."
+        )
+    signature = _read(path, MAX_MANIFEST_BYTES)
+    if len(signature) != SIGNATURE_BYTES:
+        raise ArtifactError(
+            f"{path} is no Ed25519 signature: it has {len(signature)} bytes instead of {SIGNATURE_BYTES}. "
+            f"If you trust the model, {mend}."
+        )
+    if not signed_by_one_of(trusted, manifest, signature):
+        raise ArtifactError(
+            f"{path} is no signature of {folder / MANIFEST_FILE}, whose sha256 is "
+            f"{hashlib.sha256(manifest).hexdigest()}, by {' or '.join(trusted)}. Either the manifest was changed after "
+            "it was signed, or another key signed it; who signs is shown the sha256 and the key. Nothing of it was "
+            f"parsed. If you trust the model, {mend}, or add the key of who signed it to IRIS_MODEL_PUBLIC_KEYS."
+        )
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -59,7 +59,7 @@ def main() -> int:
         return WRONG_SETTINGS
     lines = logs.configure(settings.log_level)
     try:
-        manifest = read_manifest(settings.model_dir)
+        manifest = read_manifest(settings.model_dir, settings.model_public_keys or ())
     except ArtifactError as error:
         log.critical("model refused", extra=fields(error=str(error)))
         return MODEL_REFUSED

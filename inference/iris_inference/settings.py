@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from iris_inference.signature import PublicKey, public_keys
+
 PREFIX: Final = "IRIS_"
 LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -47,6 +49,13 @@ Kind = TypeVar("Kind", bound="DatabaseSettings")
 RedisUrl = Annotated[SecretStr, _url_with_scheme("redis", "rediss", "unix")]
 
 
+def _public_keys(value: str | None) -> tuple[PublicKey, ...] | None:
+    return None if value is None else public_keys(value)
+
+
+# Not decoded: pydantic-settings would ask for a list in JSON. An empty text is an error: a value that was left out
+# must not switch the check off.
+PublicKeys = Annotated[tuple[PublicKey, ...] | None, NoDecode, BeforeValidator(_public_keys)]
 LogFeatures = Literal["full", "hash", "off"]
 
 
@@ -67,6 +76,11 @@ class Settings(DatabaseSettings):
     """Every variable the service reads."""
 
     model_dir: Path = Field(Path("/model"), description="folder with model.onnx and manifest.json")
+    # Several, so that a key can be replaced while models that the old one signed are still served.
+    model_public_keys: PublicKeys = Field(
+        None,
+        description="Ed25519 keys, separated by commas, one of which must have signed the model; none: nobody need",
+    )
     # All addresses: in a pod the kubelet, the proxy and Prometheus come from outside of the network namespace.
     host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104
     port: Port = Field(8000, description="port of the HTTP API")

@@ -33,6 +33,9 @@ OPEN = (
     "/v2/health/ready",
     "/v2/models/iris",
     "/docs",
+    "/docs/start.js",
+    "/docs/swagger-ui.css",
+    "/docs/swagger-ui-bundle.js",
     "/openapi.json",
 )
 BODIES: dict[str, Any] = {

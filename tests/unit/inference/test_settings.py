@@ -35,6 +35,8 @@ def test_the_defaults_serve(monkeypatch: pytest.MonkeyPatch) -> None:
         ("IRIS_LATENCY_BUCKETS", "0.1,inf"),
         ("IRIS_LATENCY_BUCKETS", "0.1,nan"),
         ("IRIS_LATENCY_BUCKETS", "0.1;0.2"),
+        ("IRIS_MODEL_PUBLIC_KEYS", ""),
+        ("IRIS_MODEL_PUBLIC_KEYS", "hunter2"),
     ],
 )
 def test_a_wrong_variable_is_named_and_its_value_is_not_shown(
