@@ -26,15 +26,18 @@ from iris_inference.problems import (
 from iris_inference.request_log import RequestLog
 from iris_inference.routing import Room, json_answer, problems, request_body, require_ready
 from iris_inference.schemas import FeedbackRequest, FeedbackResponse, Health, PredictRequest, PredictResponse
+from iris_inference.shadow.door import Doors
+from iris_inference.shadow.side import Shadow
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(room: Room, lines: Lines, lifespan: Lifespan | None = None) -> Edge:
+def create_app(room: Room, shadow: Shadow, lines: Lines, lifespan: Lifespan | None = None) -> Doors:
     """The application that a server runs: the API inside the layer that marks, logs and counts every answer."""
     predict = Predict(room)
-    request_log = RequestLog(lines, room.manifest, room.settings)
-    return Edge(create_api(room, predict, lifespan), predict, room, request_log)
+    api = create_api(room, predict, lifespan)
+    edge = Edge(api, predict, room, RequestLog(lines, room.manifest, room.settings))
+    return Doors(edge, shadow.edge(api, room, lines))
 
 
 def create_api(room: Room, predict: Predict, lifespan: Lifespan | None = None) -> FastAPI:

@@ -6,6 +6,7 @@ or sends headers without end. It takes as many as come; here admission.py says w
 
 import asyncio
 import select
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, cast
 from uuid import uuid4
@@ -17,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from iris_inference.admission import PROBE_PATHS, Gate, Place, Standing
 from iris_inference.body import IS_HERE
-from iris_inference.exchange import PREDICT_PATH, Exchange, HotRoute
+from iris_inference.exchange import Exchange, HotRoute
 from iris_inference.problems import MEDIA_TYPE
 from iris_inference.settings import Settings
 from iris_inference.whole_answers import CYCLE
@@ -25,7 +26,6 @@ from iris_inference.whole_answers import CYCLE
 MAX_HEAD_BYTES: Final = 64 * 1024
 # The application's own deadline for a body comes first: it answers with the reason.
 _AFTER_THE_APPLICATION_SECONDS: Final = 1.0
-_PREDICT: Final = PREDICT_PATH.encode()
 _FULL: Final = "all connections are taken; come again, or use those that you have"
 
 
@@ -36,8 +36,8 @@ class BoundedProtocol(HttpToolsProtocol):
     body_seconds: float
     version: str
     gate: Gate
-    # None: the application is asked for all.
-    hot: HotRoute | None
+    # What is served without the application, by path. None of it: the application is asked for all.
+    hot: Mapping[bytes, HotRoute]
     # A RequestResponseCycle, an Exchange, or None before the first request.
     cycle: Any
 
@@ -62,7 +62,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif place is Place.SPARE:
             # The application's own answer to a probe, and none of it to anybody else.
             self.app = ProbesOnly(self.app, self.version)
-            self.hot = None
+            self.hot = {}
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over, whoever ended it."""
@@ -92,8 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """From here on the application has the request, unless it waits for its body to be served without."""
         if (
-            self.url == _PREDICT
-            and self.hot is not None
+            self.url in self.hot
             and (self.cycle is None or self.cycle.response_complete)
             and self.parser.get_method() == b"POST"
             and self.parser.should_keep_alive()
@@ -120,7 +119,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is here; now it is our turn."""
         held = self._held
         if held is not None:
-            if self.hot is not None and self.hot.take(self, cast(Scope, self.scope), b"".join(held)):
+            if (hot := self.hot.get(self.url)) and hot.take(self, cast(Scope, self.scope), b"".join(held)):
                 self._held = None
                 self._asked = True
                 self._in_head = False
@@ -139,9 +138,9 @@ class BoundedProtocol(HttpToolsProtocol):
         for part in held:
             super().on_body(part)
 
-    def hand_over(self, scope: Scope, begun: Exchange | None = None) -> None:
+    def hand_over(self, scope: Scope, path: str, begun: Exchange | None = None) -> None:
         """Have the application answer a request that was taken, and perhaps begun, without it."""
-        scope.update(method="POST", path=PREDICT_PATH, raw_path=_PREDICT, query_string=b"")
+        scope.update(method="POST", path=path, raw_path=path.encode(), query_string=b"")
         cycle = RequestResponseCycle(
             scope=cast(HTTPScope, scope),
             transport=self.transport,
@@ -267,15 +266,16 @@ def _problem(status: HTTPStatus, detail: str, version: str) -> tuple[list[tuple[
 
 
 def bounded(
-    settings: Settings, model_version: str, connection_gate: Gate, hot_route: HotRoute
+    settings: Settings, model_version: str, connection_gate: Gate, hot_routes: Iterable[HotRoute]
 ) -> type[BoundedProtocol]:
     """The protocol with these settings: uvicorn makes its connections by itself and hands nothing on to them."""
+    by_path = {route.path.encode(): route for route in hot_routes}
 
     class Bounded(BoundedProtocol):
         head_seconds = settings.head_seconds
         body_seconds = settings.body_seconds + _AFTER_THE_APPLICATION_SECONDS
         version = model_version
         gate = connection_gate
-        hot = hot_route
+        hot = by_path
 
     return Bounded

@@ -28,7 +28,10 @@ Served = tuple[int, Exception | None]
 class Edge:
     """Wraps the whole application, its error handlers included, so that nothing is answered without passing here."""
 
-    def __init__(self, app: ASGIApp, predict: Predict, room: Room, request_log: RequestLog) -> None:
+    def __init__(
+        self, app: ASGIApp, predict: Predict, room: Room, request_log: RequestLog, path: str = PREDICT_PATH
+    ) -> None:
+        """`path` is where predictions are asked for from outside."""
         manifest = room.manifest
         self._app = app
         self._predict = predict
@@ -40,7 +43,7 @@ class Edge:
         self._ids = RequestIds()
         self._whole = WholeAnswers(manifest.version)
         # For the server, which asks it first.
-        self.hot = HotRoute(room, self._ids, self._whole, request_log)
+        self.hot = HotRoute(room, self._ids, self._whole, request_log, path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

@@ -23,7 +23,7 @@ from iris_inference.render import Renderer
 from iris_inference.request_ids import RequestIds
 from iris_inference.request_log import RequestLog
 from iris_inference.routing import Room
-from iris_inference.runtime import Instance
+from iris_inference.runtime import InferenceError, Instance
 from iris_inference.service import Answer, Ask
 from iris_inference.whole_answers import WholeAnswers
 
@@ -47,7 +47,11 @@ _UNUSUAL: Final = frozenset({b"content-encoding", b"expect", b"transfer-encoding
 class HotRoute:
     """Serves the requests of one server that need nothing unusual."""
 
-    def __init__(self, room: Room, ids: RequestIds, whole: WholeAnswers, request_log: RequestLog) -> None:
+    def __init__(
+        self, room: Room, ids: RequestIds, whole: WholeAnswers, request_log: RequestLog, path: str = PREDICT_PATH
+    ) -> None:
+        """`path` is where the application answers what is left to it."""
+        self.path = path
         self._room = room
         self._ids = ids
         self._whole = whole
@@ -80,7 +84,7 @@ class HotRoute:
         except Exception as error:  # noqa: BLE001 - the application answers each, and tells of what nobody thought of
             state[STARTED] = started
             state[OUTCOME] = error
-            connection.hand_over(scope)
+            connection.hand_over(scope, self.path)
         else:
             connection.cycle = exchange
             room.predictions.ask(exchange)
@@ -105,7 +109,14 @@ class HotRoute:
         if self._log.tells_requests:
             state["answer"] = answer
             self._log.write("POST", PREDICT_PATH, _OK, seconds, state)
+        if self._room.mirror.on:
+            self._room.mirror.offer(state, answer.instances, answer.predictions)
         return True
+
+    def failed(self, exchange: "Exchange", error: Exception) -> None:
+        """A request ends otherwise, which the application will say."""
+        if self._room.mirror.on and isinstance(error, InferenceError):
+            self._room.mirror.offer(exchange.scope["state"], exchange.instances, None)
 
     def _can_write(self, exchange: "Exchange") -> bool:
         return exchange.keep_alive and not exchange.connection.flow.write_paused and not self._room.lifecycle.draining
@@ -150,6 +161,7 @@ class Exchange(Ask):
         if self.response_complete:
             log.error("request failed behind its answer", exc_info=error, extra=fields(request_id=self.request_id))
         else:
+            self._route.failed(self, error)
             self._hand_over(error)
 
     def _hand_over(self, outcome: Answer | Exception) -> None:
@@ -158,4 +170,4 @@ class Exchange(Ask):
         state[OUTCOME] = outcome
         # It is the application's now, whatever else comes of it here.
         self.response_complete = True
-        self.connection.hand_over(self.scope, self)
+        self.connection.hand_over(self.scope, self._route.path, self)

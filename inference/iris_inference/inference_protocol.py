@@ -161,8 +161,12 @@ def _add_infer(routes: APIRouter, room: Room) -> None:
             answer = await room.predictions.predict(request_id, flowers)
         except InferenceError as error:
             request.state.failure = {"reason": error.reason, "detail": error.detail}
+            if room.mirror.on:
+                room.mirror.offer(request.scope["state"], flowers, None)
             raise inference_failed(error) from error
         request.state.answer = answer
+        if room.mirror.on:
+            room.mirror.offer(request.scope["state"], flowers, answer.predictions)
         outputs, behind = tensors.outputs(body.wanted(), answer.predictions, manifest.classes)
         named = {} if body.id is None else {"id": body.id}
         return _answer(

@@ -31,6 +31,7 @@ from iris_inference.schemas import FEATURES
 from iris_inference.server import DrainingServer
 from iris_inference.service import PredictionService
 from iris_inference.settings import Settings, SettingsError, read_settings
+from iris_inference.shadow.side import Shadow
 from iris_inference.spool import Spool, SpoolError
 from iris_inference.telemetry import Metrics
 
@@ -91,19 +92,23 @@ class Process:
         self.refused = False
         self._lines = lines
         self._settings = settings
+        self._metrics = metrics
         self._database = _database(settings)
         self._backlog = _backlog(settings)
         self._authenticator = _authenticator(settings, metrics)
+        self._shadow = Shadow(settings, manifest, metrics, self._authenticator, self._database)
+        mirror = self._shadow.mirror
         self._room = Room(
             settings=settings,
             manifest=manifest,
             metrics=metrics,
             lifecycle=Lifecycle(),
-            feedback=FeedbackService(self._database, metrics, settings.revision, manifest.classes),
+            feedback=FeedbackService(self._database, metrics, settings.revision, manifest.classes, mirror),
             guard=_guard(self._authenticator, settings),
+            mirror=mirror,
         )
         self._server = DrainingServer(
-            create_app(self._room, lines, self._lifespan),
+            create_app(self._room, self._shadow, lines, self._lifespan),
             settings,
             self._room.lifecycle,
             manifest.version,
@@ -125,12 +130,13 @@ class Process:
     async def _lifespan(self, _api: FastAPI) -> AsyncIterator[None]:
         """Load the model beside the open port: liveness answers from the first moment, readiness when it may."""
         behind = Behind(
-            cache=_remote_cache(self._settings, self._room),
+            cache=_remote_cache(self._settings, self._room.manifest, self._metrics),
             recorder=self._recorder(),
-            settlement=_settlement(self._settings, self._room.metrics, self._authenticator),
+            settlement=_settlement(self._settings, self._metrics, self._authenticator),
         )
         if self._authenticator:
             self._authenticator.open()
+        self._shadow.open()
         loading = asyncio.create_task(self._load(behind), name="load-model")
         yield
         await loading
@@ -139,7 +145,7 @@ class Process:
     def _recorder(self) -> Recorder:
         if self._database is None or self._backlog is None:
             return NoRecorder()
-        return BatchRecorder(self._database, self._backlog, self._room.metrics, self._settings.record_batch)
+        return BatchRecorder(self._database, self._backlog, self._metrics, self._settings.record_batch)
 
     async def _load(self, behind: "Behind") -> None:
         started = time.perf_counter()
@@ -153,11 +159,12 @@ class Process:
             return
         room.predictions = PredictionService(
             model,
-            (LocalCache(room.metrics, self._settings.cache_entries), behind.cache),
+            (LocalCache(self._metrics, self._settings.cache_entries), behind.cache),
             behind.recorder,
-            room.metrics,
+            self._metrics,
             self._settings.revision,
         )
+        self._shadow.loaded(room.predictions)
         # What is loaded by now stays: the collector need not walk through it again and again.
         gc.collect()
         gc.freeze()
@@ -165,13 +172,15 @@ class Process:
         _tell_ready(model, self._settings, time.perf_counter() - started)
 
     async def _close(self, behind: "Behind") -> None:
-        """After the last answer: the model's thread, then the records, then the connections."""
+        """After the last answer: the copies, the model's thread, then the records, then the connections."""
+        await self._shadow.close_mirror()
         if self._room.predictions:
             # Of clients that went away: uvicorn waits for the others.
             await self._room.predictions.finish()
             self._room.predictions.close()
         self._room.feedback.close()
         await asyncio.to_thread(behind.recorder.close, self._settings.flush_seconds)
+        await self._shadow.close_records(_THREAD_END_SECONDS)
         await behind.cache.close()
         if behind.settlement:
             await behind.settlement.close()
@@ -274,7 +283,7 @@ def _gate(settings: Settings, metrics: Metrics) -> Gate:
     return gate
 
 
-def _remote_cache(settings: Settings, room: Room) -> RemoteCache:
+def _remote_cache(settings: Settings, manifest: Manifest, metrics: Metrics) -> RemoteCache:
     if settings.redis_url is None:
         return NoCache()
     from iris_inference.redis_cache import RedisCache  # noqa: PLC0415 - see above
@@ -282,8 +291,8 @@ def _remote_cache(settings: Settings, room: Room) -> RemoteCache:
 
     return RedisCache(
         RedisLink(endpoint(settings.redis_url.get_secret_value())),
-        Codec(room.manifest.sha256, len(room.manifest.classes)),
-        room.metrics,
+        Codec(manifest.sha256, len(manifest.classes)),
+        metrics,
         settings.cache_timeout_seconds,
         settings.cache_ttl_seconds,
     )

@@ -1,7 +1,8 @@
 """The tables are partitioned by day: a day is made before it comes and dropped as a whole when it is too old.
 
-`predictions_20240131` holds the predictions of 31 January 2024, UTC, and `feedback_20240131` the true labels of those
-predictions, whenever they came. All functions need the lock that `schema.changing` takes.
+`predictions_20240131` holds the predictions of 31 January 2024, UTC, `feedback_20240131` the true labels of those
+predictions, whenever they came, and `shadow_predictions_20240131` what other revisions said of copies on that day. All
+functions need the lock that `schema.changing` takes.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 # Feedback first: when days are dropped, a label never outlives its prediction.
-TABLES: Final = ("feedback", "predictions")
+TABLES: Final = ("feedback", "predictions", "shadow_predictions")
 
 
 def name(table: str, day: date) -> str:
@@ -69,7 +70,8 @@ def _present(connection: Connection) -> list[str]:
     rows = connection.execute(
         text(
             "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid "
-            "WHERE inhparent IN (to_regclass('predictions'), to_regclass('feedback'))"
-        )
+            "WHERE inhparent IN (SELECT to_regclass(name) FROM unnest(CAST(:tables AS text[])) AS name)"
+        ),
+        {"tables": list(TABLES)},
     )
     return [row.relname for row in rows]

@@ -58,6 +58,8 @@ class Predict:
         state = scope["state"]
         try:
             state["answer"] = answer = await self._answer(scope, receive)
+            if self._room.mirror.on:
+                self._room.mirror.offer(state, answer.instances, answer.predictions)
         except InferenceError as error:
             state["failure"] = {"reason": error.reason, "detail": error.detail}
             raise inference_failed(error) from error
@@ -76,7 +78,12 @@ class Predict:
         # Draining is no reason to refuse: who still sends requests here has not heard of it yet.
         if room.predictions is None:
             raise not_ready(room)
-        return await room.predictions.predict(scope["state"]["request_id"], instances)
+        try:
+            return await room.predictions.predict(scope["state"]["request_id"], instances)
+        except InferenceError:
+            if room.mirror.on:
+                room.mirror.offer(scope["state"], instances, None)
+            raise
 
 
 def _answered(response: Response, failure: Exception | None = None) -> Answered:

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Final
 
 from iris_inference.copyrows import split
+from iris_inference.counting import RecordCounts
 from iris_inference.logs import fields
 from iris_inference.problems import ProblemError
 from iris_inference.records import (
@@ -22,7 +23,6 @@ from iris_inference.records import (
     joined,
     rows_of,
 )
-from iris_inference.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _LINGER_SECONDS: Final = 0.2
 class BatchRecorder:
     """Empties a backlog into a store, oldest first, however long the store is away."""
 
-    def __init__(self, store: RecordStore, backlog: Backlog, metrics: Metrics, batch: int) -> None:
+    def __init__(self, store: RecordStore, backlog: Backlog, metrics: RecordCounts, batch: int) -> None:
         self._store = store
         self._backlog = backlog
         self._metrics = metrics

@@ -10,13 +10,14 @@ from pydantic_core import to_json
 
 from iris_inference.artifact import Manifest
 from iris_inference.auth.guard import Guard
+from iris_inference.counting import RequestCounts
 from iris_inference.feedback import FeedbackService
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.problems import MEDIA_TYPE, ProblemError
 from iris_inference.runtime import InferenceError
 from iris_inference.service import PredictionService
 from iris_inference.settings import Settings
-from iris_inference.telemetry import Metrics
+from iris_inference.shadow.mirroring import Mirroring
 
 
 @dataclass(slots=True)
@@ -25,10 +26,11 @@ class Room:
 
     settings: Settings
     manifest: Manifest
-    metrics: Metrics
+    metrics: RequestCounts
     lifecycle: Lifecycle
     feedback: FeedbackService
     guard: Guard
+    mirror: Mirroring
     predictions: PredictionService | None = None
 
 

@@ -14,7 +14,7 @@ from iris_inference.logs import fields
 log = logging.getLogger(__name__)
 
 # The revisions in migrations/versions, oldest first. One that is not here is from a newer release.
-REVISIONS: Final = ("0001", "0002", "0003")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 HEAD: Final = REVISIONS[-1]
 DAYS_AHEAD: Final = 7
 
@@ -22,6 +22,7 @@ DAYS_AHEAD: Final = 7
 _LOCK: Final = 7_210_614
 # Moving a large table takes its time; the connection's own bound is for inserts.
 _CHANGE_MS: Final = 600_000
+_TURN_MS: Final = 60_000
 # Alembic keeps what it is working on in global variables.
 _alembic: Final = threading.Lock()
 
@@ -52,8 +53,11 @@ def suffices(found: str | None) -> bool:
 def changing(engine: Engine) -> Iterator[Connection]:
     """A transaction that may change tables: no other does meanwhile, and all of it is done or nothing."""
     with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         connection.execute(text(f"SET LOCAL statement_timeout = {_CHANGE_MS}"))
+        # For whoever is at it to end. Locks on tables, which stand in the way of inserts, keep the usual bound.
+        connection.execute(text(f"SET LOCAL lock_timeout = {_TURN_MS}"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
         yield connection
 
 

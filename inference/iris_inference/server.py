@@ -11,10 +11,10 @@ import uvicorn
 
 from iris_inference.admission import Gate
 from iris_inference.connections import BoundedProtocol, bounded
-from iris_inference.edge import Edge
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.logs import fields
 from iris_inference.settings import Settings
+from iris_inference.shadow.door import Doors
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,11 @@ _TICKS_BETWEEN_SWEEPS: Final = 5
 class DrainingServer(uvicorn.Server):
     """Answers the first SIGTERM or SIGINT with a drain and the second with an immediate end."""
 
-    def __init__(self, app: Edge, settings: Settings, lifecycle: Lifecycle, model_version: str, gate: Gate) -> None:
+    def __init__(self, app: Doors, settings: Settings, lifecycle: Lifecycle, model_version: str, gate: Gate) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
+                interface="asgi3",
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",

@@ -15,10 +15,10 @@ import msgspec
 
 from iris_inference.cache import LOCAL, MIXED, MODEL, REDIS, RemoteCache
 from iris_inference.copyrows import RowEncoder
+from iris_inference.counting import ServiceCounts
 from iris_inference.local_cache import LocalCache
 from iris_inference.records import Recorder
 from iris_inference.runtime import SLOW_SECONDS, InferenceError, Instance, Model, Packed, Prediction, pack
-from iris_inference.telemetry import Metrics
 
 # Flowers of requests that are served together, at most. What a model takes for a single one may make it fewer.
 _MOST_TOGETHER: Final = 1_024
@@ -43,7 +43,7 @@ class PredictionService:
         model: Model,
         caches: tuple[LocalCache, RemoteCache],
         recorder: Recorder,
-        metrics: Metrics,
+        metrics: ServiceCounts,
         revision: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -53,6 +53,7 @@ class PredictionService:
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
+        self._revision = revision
         identity = (manifest.name, manifest.version, manifest.sha256, revision)
         self._rows = RowEncoder(identity, model.width, manifest.classes)
         # One thread: the model answers one call at a time.
@@ -81,6 +82,15 @@ class PredictionService:
     async def finish(self) -> None:
         """Return when nobody is being served, of those who had asked by now."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def beside(self, recorder: Recorder, metrics: ServiceCounts) -> "PredictionService":
+        """Another one for the same model and caches, with records and counts of its own. Not to be closed."""
+        other = PredictionService(
+            self._model, (self._local, self._remote), recorder, metrics, self._revision, self._clock
+        )
+        # The model answers one call at a time, whoever asks. No thread of the other's pool has begun.
+        other._thread = self._thread
+        return other
 
     def close(self) -> None:
         """End the model's thread, when it has one, after what it is doing."""

@@ -154,6 +154,14 @@ class Settings(DatabaseSettings):
     )
     record_batch: int = Field(2_000, ge=1, le=10_000, description="most predictions written in one statement")
 
+    shadow_file: Path | None = Field(
+        None, description="file that says which revision gets copies of requests, and of how many; none: nobody"
+    )
+    # A copy takes a tenth of a millisecond of the processor that also answers the users.
+    shadow_rate: float = Field(200.0, ge=1, le=10_000, description="most copies a second; beyond, they are dropped")
+    shadow_queue: int = Field(1_000, ge=1, le=100_000, description="flowers of copies that wait to be sent, at most")
+    shadow_timeout_seconds: float = Field(5.0, gt=0, le=60, description="longest wait for the answer to a copy")
+
     @field_validator("auth")
     @classmethod
     def _keys_need_a_database(cls, value: str, info: ValidationInfo) -> str:

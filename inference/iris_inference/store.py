@@ -22,10 +22,15 @@ from iris_inference.schema import SchemaMode, TablesMissingError
 _COPY: Final = f"COPY {{table}} ({', '.join(COLUMNS)}) FROM STDIN WITH (FORMAT binary)"
 # Ends with its transaction. COPY itself knows no ON CONFLICT.
 _MAKE_INCOMING: Final = text("CREATE TEMPORARY TABLE incoming (LIKE predictions) ON COMMIT DROP")
-_TAKE_NEW: Final = text("INSERT INTO predictions SELECT * FROM incoming ON CONFLICT DO NOTHING")
+_TAKE_NEW: Final = "INSERT INTO {table} SELECT * FROM incoming ON CONFLICT DO NOTHING"
 # A client may use a request id again on another day; a label is about the last use.
 _FIND: Final = text("""
     SELECT label, revision, predicted_on FROM predictions WHERE request_id = :request_id AND instance = :instance
+    ORDER BY predicted_on DESC LIMIT 1
+""")
+_FIND_COPY: Final = text("""
+    SELECT canary_label FROM shadow_pairs
+    WHERE request_id = :request_id AND instance = :instance AND canary_revision = :canary
     ORDER BY predicted_on DESC LIMIT 1
 """)
 _ADD_LABEL: Final = text("""
@@ -60,7 +65,7 @@ class Database:
         with self._transaction():
             pass
 
-    def insert(self, entries: Sequence[Entry]) -> int:
+    def insert(self, entries: Sequence[Entry], table: str = "predictions") -> int:
         """Write the flowers of the entries, each at most once ever, and return how many were new.
 
         Raises StoreUnavailableError or StoreRefusedError; then none was written, or all were.
@@ -69,13 +74,13 @@ class Database:
         days = {date.fromordinal(_FIRST_DAY + int(entry.at // _SECONDS_A_DAY)) for entry in entries}
         try:
             with self._transaction(days) as connection:
-                return _copy(connection, rows, "predictions")
+                return _copy(connection, rows, table)
         except _RepeatedError:
             # Some of them are there already. They are told apart in a table aside, which costs as much again.
             with self._transaction(days) as connection:
                 connection.execute(_MAKE_INCOMING)
                 _copy(connection, rows, "incoming")
-                return connection.execute(_TAKE_NEW).rowcount
+                return connection.execute(text(_TAKE_NEW.format(table=table))).rowcount
 
     def add_feedback(self, request_id: str, instance: int, label: str) -> FeedbackResult:
         """Keep the true label of one prediction. The first one stays; a different one later is a contradiction.
@@ -94,6 +99,16 @@ class Database:
                 kept = connection.execute(_KEPT_LABEL, identity).scalar_one()
                 state = FeedbackState.REPEATED if kept == label else FeedbackState.CONTRADICTED
             return FeedbackResult(state, found.label, found.revision)
+
+    def label_of_copy(self, request_id: str, instance: int, canary: str) -> str | None:
+        """What the revision `canary` said of a copy of the same request; None when it got none.
+
+        Raises StoreUnavailableError or StoreRefusedError.
+        """
+        identity = {"request_id": request_id, "instance": instance, "canary": canary}
+        with self._transaction() as connection:
+            label: str | None = connection.scalar(_FIND_COPY, identity)
+            return label
 
     def close(self) -> None:
         """Close the connections that are not in use."""

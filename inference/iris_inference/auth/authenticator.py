@@ -117,6 +117,19 @@ class Authenticator:
         self._results[found.outcome] += 1
         return found
 
+    def digest_of(self, key_id: str) -> bytes | None:
+        """What the database keeps of a key's secret; None when there is no such key."""
+        stored = self._keys.stored.get(key_id)
+        return stored.digest if stored else None
+
+    def vouched(self, key_id: str, scope: Scope) -> Identity | Refusal:
+        """Decide about a request that another pod let in with this key, and counted: it uses up none of its rate."""
+        now = self._clock()
+        if now >= self._good_until:
+            return Refusal(Outcome.UNAVAILABLE, retry_seconds=_RETRY_SECONDS)
+        identity = self._keys.known.get(key_id)
+        return UNKNOWN if identity is None else _refusal(identity, scope, now) or identity
+
     def open(self) -> None:
         """Begin to read the keys."""
         self._thread.start()
@@ -222,14 +235,18 @@ class Authenticator:
 
 def _judged(identity: Identity, scope: Scope, now: float) -> Identity | Refusal:
     identity.seen = True
+    if refusal := _refusal(identity, scope, now):
+        return refusal
+    wait = identity.allowance.take(now)
+    return Refusal(Outcome.LIMITED, identity, wait) if wait else identity
+
+
+def _refusal(identity: Identity, scope: Scope, now: float) -> Refusal | None:
     if identity.revoked:
         return Refusal(Outcome.REVOKED, identity)
     if now >= identity.ends:
         return Refusal(Outcome.EXPIRED, identity)
-    if scope not in identity.scopes:
-        return Refusal(Outcome.SCOPE, identity)
-    wait = identity.allowance.take(now)
-    return Refusal(Outcome.LIMITED, identity, wait) if wait else identity
+    return None if scope in identity.scopes else Refusal(Outcome.SCOPE, identity)
 
 
 def token_of(headers: Mapping[bytes, bytes]) -> bytes | None:

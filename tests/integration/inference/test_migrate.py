@@ -149,7 +149,7 @@ def test_a_service_that_is_told_to_wait_makes_no_tables_and_goes_on_when_somebod
 def test_what_is_missing_is_said_with_the_command_that_brings_it(postgres_url: str) -> None:
     database = Database(postgres_url, "wait")
     with pytest.raises(
-        StoreUnavailableError, match=r"revision none, .* needs 0003; run python -m iris_inference.migrate"
+        StoreUnavailableError, match=r"revision none, .* needs 0004; run python -m iris_inference.migrate"
     ):
         database.prepare()
     database.close()
@@ -198,7 +198,7 @@ def test_the_command_waits_for_the_database_and_says_what_it_did(postgres_url: s
         rest = command.stdout.read()
         assert command.wait(30) == 0
     assert "the database does not let it" in first
-    assert '"before":null,"after":"0003"' in rest
+    assert '"before":null,"after":"0004"' in rest
     assert "integration" not in first + rest
 
 

@@ -24,6 +24,8 @@ Flow = tuple[str, str, int]
 # From whom, to whom, to which port: all of it.
 MAY = {
     ("ingress controller", "inference", 8000),
+    # Copies of requests, from stable to the revision that is tried.
+    ("inference", "inference", 8000),
     ("inference", "postgres", 5432),
     ("inference", "redis", 6379),
     ("iris-records", "postgres", 5432),
@@ -56,8 +58,8 @@ def pod_of(workload: Manifest, name: str = "") -> Pod:
     return Pod(name or workload["metadata"]["name"], workload["metadata"]["namespace"], labels, ports)
 
 
-def made_by_the_operator() -> Manifest:
-    body: dict[str, Any] = manifest("1.0.0")
+def made_by_the_operator(version: str) -> Manifest:
+    body: dict[str, Any] = manifest(version)
     body["metadata"] |= {"uid": "1", "generation": 1, "resourceVersion": "1"}
     release = parse_release(body)
     return deployment(release, Inputs.of(release.spec), "stable", 2, None)
@@ -89,7 +91,8 @@ def all_of_it(rendered: Objects, where: str) -> dict[str, Pod]:
         pod.name: pod
         for pod in (
             *(pod_of(item) for item in rendered if item["kind"] in ("Deployment", "StatefulSet", "DaemonSet")),
-            pod_of(made_by_the_operator(), "inference"),
+            pod_of(made_by_the_operator("1.0.0"), "inference"),
+            pod_of(made_by_the_operator("2.0.0"), "canary"),
             pod_of(job),
             Pod("ingress controller", "ingress" if local else "ingress-nginx", {"app.kubernetes.io/name": "traefik"}),
             Pod("DNS", "kube-system", {"k8s-app": "kube-dns"}, {"dns": 53, "dns-tcp": 53}),
@@ -100,6 +103,11 @@ def all_of_it(rendered: Objects, where: str) -> dict[str, Pod]:
             Pod("internet", address="203.0.113.9"),
         )
     }
+
+
+def kind_of(pod: Pod) -> str:
+    """What may be known of a pod: to the policies a canary is one that serves, as any other."""
+    return "inference" if pod.name == "canary" else pod.name
 
 
 Passes = Callable[[Objects, Pod, Pod, int], bool]
@@ -116,10 +124,10 @@ def test_each_end_lets_through_exactly_what_must_talk(
     end = 1 if passes is may_enter else 0
     ours = {name for name, pod in world.items() if pod.namespace in ("iris", "iris-system")}
     can: set[Flow] = {
-        (source.name, target.name, 6443 if port == api_port else port)
+        (kind_of(source), kind_of(target), 6443 if port == api_port else port)
         for source, target in product(world.values(), repeat=2)
         for port in ports
-        if source is not target and (source.name, target.name)[end] in ours
+        if source is not target and (source, target)[end].name in ours
         if passes(policies, source, target, port)
     }
     # Where the address of the API server is not known, its ports are open to every address.

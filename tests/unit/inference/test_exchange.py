@@ -27,6 +27,8 @@ from iris_inference.runtime import Model, Packed, Prediction
 from iris_inference.schemas import FEATURES
 from iris_inference.service import PredictionService
 from iris_inference.settings import Settings
+from iris_inference.shadow.mirroring import NoMirror
+from iris_inference.shadow.side import Shadow
 from iris_inference.telemetry import Metrics
 from iris_inference.whole_answers import WholeAnswers
 from unit.inference import graphs
@@ -101,14 +103,16 @@ class Server:
                 manifest=manifest,
                 metrics=self.metrics,
                 lifecycle=self.lifecycle,
-                feedback=FeedbackService(None, self.metrics, "r", manifest.classes),
+                feedback=FeedbackService(None, self.metrics, "r", manifest.classes, NoMirror()),
                 guard=OpenGuard(),
+                mirror=NoMirror(),
                 predictions=self.predictions,
             ),
+            Shadow(settings, manifest, self.metrics, None, None),
             Lines(self.log),
         )
         kind = bounded(settings, manifest.version, Gate(1_000), self.edge.hot)
-        self.config = uvicorn.Config(self.edge, http=kind, lifespan="off", log_config=None)
+        self.config = uvicorn.Config(self.edge, interface="asgi3", http=kind, lifespan="off", log_config=None)
         self.config.load()
         self.state = ServerState()
         self._kind = kind
