@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 OVERLAY ?=
-ROOTS := operator:inference:deploy/local:deploy/demo:deploy/install:deploy/observability:tests
+ROOTS := operator:inference:deploy/local:deploy/demo:deploy/install:deploy/observability:deploy/pipeline:tests
 # The parts that must run before any environment exists need nothing but the standard library.
 LOCAL := PYTHONPATH=deploy/local python3 -m iris_local
 INSTALL := PYTHONPATH=deploy/install:deploy/local python3 -m iris_install
@@ -18,7 +18,7 @@ PYTEST := $(BIN)/python -m pytest
 # Prints how long each part of a test run took, also when it fails.
 TIMED = bash tests/timed.sh
 # Source trees that exist; a checkout in the making may lack some.
-PY := $(wildcard operator inference deploy/local deploy/demo deploy/install deploy/observability tests)
+PY := $(wildcard operator inference deploy/local deploy/demo deploy/install deploy/observability deploy/pipeline tests)
 
 ##@ See it work
 .PHONY: demo
@@ -35,6 +35,24 @@ cluster-status: ## Say what of it runs
 	$(LOCAL) status
 images: ## Build the operator's and the models' images and import them into it
 	$(LOCAL) images
+
+##@ From code to a release
+.PHONY: pipeline publish release wait
+# What the pipeline's programs are told: make publish VERSION=2.0.0 TAG=rc1
+VERSION ?=
+TAG ?=
+REGISTRY ?=
+BASE ?=
+PIPELINE = PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_pipeline
+pipeline: venv ## Tests, image, registry, release under traffic, on the local cluster; VERSION=3.0.0 ends red and says why
+	$(PIPELINE) run $(if $(VERSION),--version "$$VERSION") $(if $(TAG),--tag "$$TAG") $(ARGS)
+publish: venv ## Build and push operator and models, and list what is in them; VERSION= TAG= REGISTRY= (the local cluster's)
+	$(PIPELINE) publish $(if $(VERSION),--version "$$VERSION") $(if $(TAG),--tag "$$TAG") \
+	  $(if $(REGISTRY),--registry "$$REGISTRY") $(if $(BASE),--base "$$BASE") $(ARGS)
+release: venv ## Ask the release iris of the current kube-context for another model: VERSION= IMAGE=
+	$(PIPELINE) release --version "$$VERSION" --image "$$IMAGE" $(ARGS)
+wait: venv ## Wait until that release is decided; exit code 1 and the reason when it was taken back
+	$(PIPELINE) wait $(ARGS)
 
 ##@ Any cluster
 .PHONY: deploy render
@@ -91,8 +109,8 @@ locks: venv ## Resolve every requirements.in again, to the newest versions that 
 venv: $(VENV)/.installed ## The development environment in .venv, from hashes
 packages: ## The Debian packages that the tests need (installs only what is missing; starts no service)
 	@bash tests/packages.sh
-components: ## The servers and tools that the tests run, from their Go modules (15 minutes the first time)
-	@$(LOCAL) build kubernetes prometheus promtool alertmanager kubeconform traefik victorialogs otelcol
+components: ## The servers and tools that the tests run, from their Go modules (17 minutes the first time)
+	@$(LOCAL) build kubernetes prometheus promtool alertmanager kubeconform traefik victorialogs otelcol registry actionlint
 
 $(VENV)/.installed: tests/requirements.txt tests/bootstrap.txt
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'

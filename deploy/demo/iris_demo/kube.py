@@ -288,11 +288,18 @@ def _message(body: bytes) -> str:
 async def connect(kubeconfig: Path) -> AsyncIterator[Kube]:
     """A connection to the local cluster; raises ForeignContextError for any other."""
     refuse_foreign_context(kubeconfig)
+    async with connect_anywhere(kubeconfig, LOCAL_CONTEXT) as kube:
+        yield kube
+
+
+@asynccontextmanager
+async def connect_anywhere(kubeconfig: Path, context: str | None = None) -> AsyncIterator[Kube]:
+    """A connection to the cluster of that context, or of the file's current one; for who means that cluster."""
     # The watches alone hold a connection each; the client's default of few would starve the calls.
     settings = client.Configuration()
     settings.connection_pool_maxsize = 64
     # The package says that it is typed and leaves this function out.
     load_kube_config: Any = config.load_kube_config
-    await load_kube_config(config_file=str(kubeconfig), context=LOCAL_CONTEXT, client_configuration=settings)
+    await load_kube_config(config_file=str(kubeconfig), context=context, client_configuration=settings)
     async with client.ApiClient(settings) as api:
         yield Kube(api)

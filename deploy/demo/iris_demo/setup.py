@@ -11,7 +11,7 @@ from iris_demo.kube import local_kubeconfig
 
 DEPLOY = Path(__file__).parents[2]
 
-CLUSTER = ("iris_local", "up", "--images")
+CLUSTER = ("iris_local", "up")
 INSTALL = ("iris_install", "deploy", "--overlay", "local")
 
 
@@ -19,13 +19,16 @@ class SetupError(Exception):
     """A stage failed; its own output, above, says why."""
 
 
-def prepare() -> None:
+def prepare(*, project_images: bool = True) -> None:
     """Bring everything up; each stage does only what is missing.
+
+    Args:
+        project_images: whether the cluster holds this project's images without a registry.
 
     Raises:
         SetupError: a stage failed.
     """
-    _run("the cluster and its images", CLUSTER)
+    _run("the cluster and its images", (*CLUSTER, "--images") if project_images else CLUSTER)
     install()
 
 

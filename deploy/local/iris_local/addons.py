@@ -1,4 +1,4 @@
-"""What runs in the cluster from the start: its DNS and its Ingress controller."""
+"""What runs in the cluster from the start: its DNS, its Ingress controller and its image registry."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ from iris_local.paths import LOCAL, Paths
 INGRESS_HOST = "127.0.0.1"
 INGRESS_PORT = 30080
 _MANIFESTS = LOCAL / "manifests"
-_DEPLOYMENTS = (("kube-system", "coredns"), ("ingress", "traefik"))
+_DEPLOYMENTS = (("kube-system", "coredns"), ("ingress", "traefik"), ("registry", "registry"))
 _PATIENCE = 120.0
 
 
@@ -51,7 +51,9 @@ def wait(kubectl: Kubectl, check: Callable[[], None]) -> None:
         if time.monotonic() > deadline:
             pods = kubectl.text("get", "pods", "--all-namespaces", "--output=wide")
             events = kubectl.text("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp")
-            raise LocalClusterError(f"DNS and Ingress are not ready after {_PATIENCE:.0f} s:\n{pods}\n{events[-3000:]}")
+            raise LocalClusterError(
+                f"DNS, Ingress and registry are not ready after {_PATIENCE:.0f} s:\n{pods}\n{events[-3000:]}"
+            )
         check()
         time.sleep(0.3)
 

@@ -1,11 +1,12 @@
 """Which images there are: those that the cluster itself needs, and those of this project."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from iris_local import components, node
-from iris_local.images import Image, program_image, store_image
+from iris_local import components, node, provenance
+from iris_local.images import BASE, Image, program_image, store_image
 from iris_local.paths import CHECKOUT
 
 OPERATOR = "localhost/iris-operator"
@@ -21,6 +22,7 @@ def program_images(builds: Mapping[str, Path]) -> list[Image]:
         "pause": node.PAUSE_IMAGE,
         "coredns": f"localhost/coredns:{components.get('coredns').version}",
         "traefik": f"localhost/traefik:{components.get('traefik').version}",
+        "registry": f"localhost/registry:{components.get('registry').version}",
         "prometheus": f"localhost/prometheus:v{components.get('prometheus').version}",
         "alertmanager": f"localhost/alertmanager:v{components.get('alertmanager').version}",
         "otelcol": f"localhost/otelcol:{components.get('otelcol').version}",
@@ -34,18 +36,20 @@ def store_images() -> list[Image]:
     return [store_image("localhost/postgres:15", expected=40), store_image("localhost/redis:7", expected=20)]
 
 
-def operator_image() -> Image:
+def operator_image(base: str = BASE) -> Image:
     """The operator; its tag says from which sources it was built, so that a changed one is rolled out."""
     containerfile = CHECKOUT / "Dockerfile.operator"
     inputs = (CHECKOUT / "operator" / "requirements.txt", CHECKOUT / "operator" / "iris_operator")
-    untagged = Image(OPERATOR, containerfile, CHECKOUT, 60, inputs, fetches_over_tls=True)
+    arguments = (("VERSION", _operator_version()), *_origin(containerfile, *inputs))
+    untagged = Image(OPERATOR, containerfile, CHECKOUT, 60, inputs, arguments, base=base, fetches_over_tls=True)
     return replace(untagged, name=f"{OPERATOR}:{untagged.key}")
 
 
-def inference_images() -> list[Image]:
+def inference_images(base: str = BASE) -> list[Image]:
     """The prediction service, once for each model version."""
     containerfile = CHECKOUT / "Dockerfile.inference"
     inputs = (CHECKOUT / "inference",)
+    origin = _origin(containerfile, *inputs)
     return [
         Image(
             f"{INFERENCE}:{version}",
@@ -54,7 +58,8 @@ def inference_images() -> list[Image]:
             # The first one installs what the others share.
             expected=90 if version == MODELS[0] else 15,
             inputs=inputs,
-            arguments=(("MODEL_RECIPE", version), ("MODEL_VERSION", version)),
+            arguments=(("MODEL_RECIPE", version), ("MODEL_VERSION", version), *origin),
+            base=base,
             fetches_over_tls=True,
         )
         for version in MODELS
@@ -64,3 +69,15 @@ def inference_images() -> list[Image]:
 def project_images() -> list[Image]:
     """Everything that this project builds."""
     return [operator_image(), *inference_images()]
+
+
+def _origin(*inputs: Path) -> tuple[tuple[str, str], ...]:
+    origin = provenance.of(inputs)
+    return (("REVISION", origin.revision), ("CREATED", origin.created), ("SOURCE", origin.source))
+
+
+def _operator_version() -> str:
+    # Read, not imported: this program runs before the operator's packages are there.
+    package = (CHECKOUT / "operator" / "iris_operator" / "__init__.py").read_text()
+    found = re.search(r'^__version__ = "(.+)"$', package, re.MULTILINE)
+    return found.group(1) if found else "0.0.0"

@@ -60,8 +60,9 @@ def _images(options: argparse.Namespace) -> int:
     if options.names:
         wanted = [image for image in wanted if any(name in image.name for name in options.names)]
     _cluster().load_images(wanted)
+    sizes = Store(Paths(cache_root()), Progress()).sizes()
     for image in wanted:
-        print(image.name)
+        print(f"{image.name:<50} {sizes[image.name]}")
     return 0
 
 

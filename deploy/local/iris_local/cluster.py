@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from iris_local import addons, catalog, cgroups, components, containers, controlplane, network, node, packages
+from iris_local import addons, catalog, cgroups, components, containers, controlplane, network, node, packages, registry
 from iris_local.errors import LocalClusterError
-from iris_local.images import Image, Store
+from iris_local.images import BASE, Image, Store
 from iris_local.paths import Paths
 from iris_local.processes import Process, Supervisor
 from iris_local.progress import Progress
@@ -103,10 +103,24 @@ class Cluster:
             runtime = containers.Runtime(self._paths)
             if not runtime.ready():
                 raise LocalClusterError("The local cluster is not up: run `make cluster-up`.")
-            self._store.ensure_base()
-            for image in images:
-                self._store.ensure(image)
+            self._build(images)
             self._store.load(images, runtime)
+
+    def build_images(self, images: Sequence[Image]) -> None:
+        """Builds images, where they are not built yet; needs no running cluster.
+
+        Raises:
+            LocalClusterError: a build failed.
+        """
+        with self._lock():
+            packages.ensure(self._progress)
+            self._build(images)
+
+    def _build(self, images: Sequence[Image]) -> None:
+        if any(image.base == BASE for image in images):
+            self._store.ensure_base()
+        for image in images:
+            self._store.ensure(image)
 
     def _up(self, builder: ThreadPoolExecutor, painter: ThreadPoolExecutor, *, project_images: bool) -> None:
         builds = {
@@ -128,10 +142,11 @@ class Cluster:
         self._link_programs(builds["kubernetes"].result())
         kubectl = addons.Kubectl(self._paths, builds["kubernetes"].result())
         addons.apply(kubectl)
+        registry.equip(kubectl, self._paths)
         self._load_programs(["pause"], builds, runtime)
         cluster.start_node()
-        self._load_programs(["coredns", "traefik"], builds, runtime)
-        with self._progress.step("wait for DNS and Ingress", expected=20):
+        self._load_programs(["coredns", "traefik", "registry"], builds, runtime)
+        with self._progress.step("wait for DNS, Ingress and registry", expected=20):
             addons.wait(kubectl, lambda: self._supervisor.require(SERVERS))
         self._load_programs(["prometheus", "alertmanager", "victorialogs", "otelcol"], builds, runtime)
         base.result()

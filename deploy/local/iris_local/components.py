@@ -101,6 +101,19 @@ COMPONENTS: Mapping[str, Component] = {
             ),
         ),
         Component(
+            "registry",
+            "3.1.2",
+            expected=25,
+            stamps=(("github.com/distribution/distribution/v3/version.version", "v3.1.2"),),
+        ),
+        Component(
+            "actionlint",
+            "1.7.12",
+            expected=10,
+            package="github.com/rhysd/actionlint/cmd/actionlint",
+            stamps=(("github.com/rhysd/actionlint.version", "1.7.12"),),
+        ),
+        Component(
             "prometheus",
             "3.13.5",
             expected=80,
@@ -160,8 +173,18 @@ COMPONENTS: Mapping[str, Component] = {
         ),
     )
 }
-# In the order in which the cluster needs them. promtool and kubeconform are for people and tests.
-CLUSTER = ("kubernetes", "pause", "coredns", "traefik", "prometheus", "alertmanager", "victorialogs", "otelcol")
+# In the order in which the cluster needs them. promtool, kubeconform and actionlint are for people and tests.
+CLUSTER = (
+    "kubernetes",
+    "pause",
+    "coredns",
+    "traefik",
+    "registry",
+    "prometheus",
+    "alertmanager",
+    "victorialogs",
+    "otelcol",
+)
 
 
 def get(name: str) -> Component:

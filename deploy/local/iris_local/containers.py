@@ -51,6 +51,10 @@ disabled_plugins = [
     bin_dir = "{PLUGINS}"
     conf_dir = "{paths.cluster / "cni"}"
 
+  # One folder for each registry that it may know: its address, and the authority behind its certificate.
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{paths.registries}"
+
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
     default_runtime_name = "runc"

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,12 @@ from iris_local.paths import LOCAL, Paths
 from iris_local.progress import Progress
 
 BASE = "localhost/python:3.11-slim-bookworm"
-_BASE_PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates"
+# usr-is-merged says that the folders are as usrmerge would make them, and spares Perl, which that one is written in.
+_BASE_PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates,usr-is-merged"
+_MERGED_USR = Path("/usr/share/mmdebstrap/hooks/merged-usr")
+# The time of every file of an image, in seconds since 1970: with the time of the build in it no two would have the same
+# digest, and with that of a commit each commit would change all layers. 1980 is the earliest that a zip file can hold.
+FILE_TIME = 315532800
 _CERTIFICATES = Path("/etc/ssl/certs")
 _IGNORED = ("__pycache__", ".venv", ".mypy_cache", ".ruff_cache")
 _KEY_LENGTH = 12
@@ -22,7 +28,10 @@ _KEY_LENGTH = 12
 
 @dataclass(frozen=True)
 class Image:
-    """An image to build: `inputs` are the files and folders that shape it, `expected` its time in seconds."""
+    """An image to build: `inputs` are the files and folders that shape it, `expected` its time in seconds.
+
+    `base` is the image below it, made here or fetched from a registry; empty where there is none.
+    """
 
     name: str
     containerfile: Path
@@ -31,13 +40,14 @@ class Image:
     inputs: tuple[Path, ...]
     arguments: tuple[tuple[str, str], ...] = ()
     build: str = ""
-    on_base: bool = True
+    base: str = BASE
     fetches_over_tls: bool = False
 
     @property
     def key(self) -> str:
         """A hash of everything that shapes the image."""
-        digest = hashlib.sha256(repr((self.arguments, self.build, _BASE_PACKAGES if self.on_base else "")).encode())
+        base = _BASE_PACKAGES if self.base == BASE else self.base
+        digest = hashlib.sha256(repr((self.arguments, self.build, base)).encode())
         digest.update(self.containerfile.read_bytes())
         for path in self.inputs:
             digest.update(tree_hash(path).encode())
@@ -78,7 +88,7 @@ def program_image(name: str, build: Path, *, expected: float = 4) -> Image:
     """
     component = build.name.rpartition("-")[0]
     containerfile = LOCAL / "images" / component / "Containerfile"
-    return Image(name, containerfile, build, expected, inputs=(), build=build.name, on_base=False)
+    return Image(name, containerfile, build, expected, inputs=(), build=build.name, base="")
 
 
 def store_image(name: str, *, expected: float) -> Image:
@@ -128,17 +138,19 @@ class Store:
                 [
                     packages.find("mmdebstrap"),
                     "--variant=minbase",
+                    f"--hook-dir={_MERGED_USR}",
                     f"--include={_BASE_PACKAGES}",
                     *lean,
                     "bookworm",
                     tree,
                 ],
+                environment={"SOURCE_DATE_EPOCH": str(FILE_TIME)},
                 log=self.paths.workshop / "base.log",
             )
             container = self.buildah("from", "scratch").strip()
             self.buildah("add", "--quiet", container, tree, "/")
             self.buildah("config", "--cmd", "python3", "--env", "LANG=C.UTF-8", container)
-            self.buildah("commit", "--quiet", "--rm", container, current)
+            self.buildah("commit", "--quiet", "--rm", f"--timestamp={FILE_TIME}", container, current)
             self.buildah("tag", current, BASE)
             tree.unlink()
         self._drop_superseded(current)
@@ -147,29 +159,50 @@ class Store:
         """Builds an image unless it was built from the same inputs."""
         if self.has(image):
             return
+        log = self.paths.workshop / f"image-{image.name.replace('/', '-').replace(':', '-')}.log"
+        with self.progress.step(f"build the image {image.name}", expected=image.expected):
+            self.build(image, [image.keyed_name, image.name], log)
+        self._drop_superseded(image.keyed_name)
+
+    def build(self, image: Image, names: Sequence[str], log: Path, *, cached: bool = True) -> None:
+        """Builds an image, under these names; what buildah says goes into the file `log`."""
         arguments = [f"--build-arg={name}={value}" for name, value in image.arguments]
-        base = [f"--build-arg=PYTHON_IMAGE={BASE}"] if image.on_base else []
+        base = [f"--build-arg=PYTHON_IMAGE={image.base}"] if image.base else []
         trusts = image.fetches_over_tls and _CERTIFICATES.exists()
         # A machine behind a proxy that re-signs TLS trusts it through its own certificates.
         certificates = ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"] if trusts else []
-        with self.progress.step(f"build the image {image.name}", expected=image.expected):
-            self.buildah(
-                "bud",
-                "--isolation=chroot",
-                "--network=host",
-                "--layers",
-                "--pull-never",
-                *certificates,
-                *base,
-                *arguments,
-                f"--tag={image.keyed_name}",
-                f"--tag={image.name}",
-                "--file",
-                image.containerfile,
-                image.context,
-                log=self.paths.workshop / f"image-{image.name.replace('/', '-').replace(':', '-')}.log",
-            )
-        self._drop_superseded(image.keyed_name)
+        self.buildah(
+            "bud",
+            "--isolation=chroot",
+            "--network=host",
+            # In layers either way: one layer for all steps would be another image.
+            "--layers",
+            *([] if cached else ["--no-cache"]),
+            f"--timestamp={FILE_TIME}",
+            "--pull-never" if image.base in ("", BASE) else "--pull",
+            *certificates,
+            *base,
+            *arguments,
+            *(f"--tag={name}" for name in names),
+            "--file",
+            image.containerfile,
+            image.context,
+            log=log,
+        )
+
+    def sizes(self) -> dict[str, str]:
+        """How large every stored image is, by name, as people write it: 391 MB."""
+        listed = json.loads(self.buildah("images", "--json") or "[]") or []
+        return {name: image["size"] for image in listed for name in image.get("names") or []}
+
+    @contextmanager
+    def mounted(self, image: Image) -> Iterator[Path]:
+        """The files of a stored image, to be read for the length of the block."""
+        container = self.buildah("from", "--pull-never", image.keyed_name).strip()
+        try:
+            yield Path(self.buildah("mount", container).strip())
+        finally:
+            self.buildah("rm", container)
 
     def load(self, images: Sequence[Image], runtime: Runtime) -> None:
         """Brings images into containerd, those excepted that it holds already in this form."""

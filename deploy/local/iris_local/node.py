@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iris_local import cgroups, containers, controlplane, kubeconfig, network, packages, pki
+from iris_local import cgroups, containers, controlplane, kubeconfig, network, packages, pki, registry
 from iris_local.controlplane import Addresses
 from iris_local.paths import Paths
 from iris_local.processes import Supervisor
@@ -59,6 +59,7 @@ class Node:
         runc = packages.find("runc")
         config = self.file("containerd.toml", containers.configuration(self.paths, PAUSE_IMAGE, runc))
         self.file("cni/iris-local.conflist", containers.pod_network(self.paths))
+        registry.introduce(self.paths)
         program = packages.find("containerd")
         self.supervisor.ensure("containerd", [program, "--config", config], inputs=[config])
         runtime = containers.Runtime(self.paths)
@@ -165,6 +166,10 @@ def kubelet_configuration(paths: Paths) -> Mapping[str, Any]:
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
         "oomScoreAdj": 0,
+        # What is loaded under these names is for every pod: by default it would not be, once a pod has pulled the very
+        # same image from the registry. What comes from there is for pods with the Secret, also when the node has it.
+        "imagePullCredentialsVerificationPolicy": "NeverVerifyAllowlistedImages",
+        "preloadedImagesVerificationAllowlist": ["localhost/*"],
         # No image can be pulled again, so none may be collected; pods give way only when the disk is really full.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {

@@ -82,6 +82,11 @@ class Paths:
         return self.pki / "ingress-ca.crt"
 
     @property
+    def registries(self) -> Path:
+        """How containerd, and who pushes, reaches each registry: a folder named by its address."""
+        return self.cluster / "registries"
+
+    @property
     def containerd_socket(self) -> Path:
         """Where the cluster's containerd listens."""
         return self.cluster / "containerd.sock"

@@ -38,6 +38,8 @@ def identities(server_addresses: Sequence[str], node: str, node_address: str) ->
         Identity("kubelet-server", f"/CN={node}", addresses=(f"DNS:{node}", f"IP:{node_address}")),
         # What the Ingress controller shows to users; `ingress-ca.crt` is what they may trust.
         Identity("ingress", "/CN=*.example.com", "ingress-ca", ("DNS:*.example.com", "DNS:example.com")),
+        # An authority of its own: the API server takes whom `ca` signed for a client, and the registry is none.
+        Identity("registry", "/CN=registry", "registry-ca", ("IP:127.0.0.1", "DNS:registry.registry.svc")),
     ]
 
 

@@ -19,6 +19,8 @@ _COMPONENTS = {
     "alertmanager": "alertmanager",
     "otelcol": "otelcol",
     "victorialogs": "victorialogs",
+    "registry": "registry",
+    "actionlint": "actionlint",
 }
 _DEBIAN_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/usr/lib/postgresql/15/bin")
 

@@ -44,6 +44,15 @@ def test_a_cluster_from_before_somebody_took_part_gets_what_is_missing(folder: P
     assert (older / "admin.crt").read_bytes() == (folder / "admin.crt").read_bytes()
 
 
+def test_who_takes_part_later_is_signed_then_and_the_others_stay_who_they_are(tmp_path: Path) -> None:
+    folder = tmp_path / "pki"
+    pki.ensure(folder, [identity for identity in IDENTITIES if identity.name != "registry"])
+    before = (folder / "admin.crt").read_bytes()
+    pki.ensure(folder, IDENTITIES)
+    assert _verified(folder, "registry-ca", "registry")
+    assert (folder / "admin.crt").read_bytes() == before
+
+
 def test_a_run_that_was_killed_is_done_again_from_the_start(tmp_path: Path) -> None:
     draft = tmp_path / "pki.draft"
     draft.mkdir()

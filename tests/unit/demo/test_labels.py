@@ -136,9 +136,9 @@ async def test_a_label_that_nobody_takes_is_lost_and_said_to_be(
 async def test_labels_come_through_the_process_and_none_is_waited_for_at_the_end() -> None:
     service = Service()
     async with serving(service) as url:
-        async with traffic(load(url, requests=1000)) as running:
-            await running.until(lambda samples: len(samples) >= 100, seconds=20)
-        assert {label.fate for label in running.labels} == {Fate.CORRECT, Fate.INCORRECT}
+        async with traffic(load(url, requests=2000, label_delay=1.0)) as running:
+            both = {Fate.CORRECT, Fate.INCORRECT}
+            await running.until(lambda _: {label.fate for label in running.labels} == both, seconds=40)
         told = len(service.told)
         assert len(running.labels) == told < len(running.samples)
 

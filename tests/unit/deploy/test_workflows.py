@@ -17,23 +17,68 @@ def workflow(request: pytest.FixtureRequest) -> dict[str, Any]:
     return loaded
 
 
+# What a job may do beyond reading the code, and nobody else may.
+PUBLISHING = {"packages": "write", "id-token": "write", "attestations": "write"}
+GRANTED = {("images", "publish"): PUBLISHING, ("deploy", "images"): PUBLISHING}
+
+
 def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
-    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+    return [step for job in workflow["jobs"].values() for step in job.get("steps", [])]
 
 
-def test_actions_are_pinned_by_commit(workflow: dict[str, Any]) -> None:
-    loose = [
-        step["uses"] for step in steps(workflow) if "uses" in step and not re.search("@[0-9a-f]{40}$", step["uses"])
-    ]
-    assert loose == []
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_commit_and_say_which_version_that_is(path: Path) -> None:
+    used = re.findall(r"^.*\buses:\s*(.*)$", path.read_text(), re.MULTILINE)
+    foreign = [line for line in used if not line.startswith("./")]
+    assert [line for line in foreign if not re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
+    assert used
+
+
+def test_an_action_is_pinned_to_one_commit_everywhere() -> None:
+    pins = {
+        match
+        for path in WORKFLOWS
+        for match in re.findall(r"uses: ([\w.-]+/[\w./-]+)@([0-9a-f]{40})", path.read_text())
+    }
+    assert len(pins) == len({action for action, _ in pins})
 
 
 def test_the_token_may_only_read_unless_a_job_says_otherwise(workflow: dict[str, Any]) -> None:
     assert workflow["permissions"] == {"contents": "read"}
+    for name, job in workflow["jobs"].items():
+        more = {right: level for right, level in job.get("permissions", {}).items() if right != "contents"}
+        assert more == GRANTED.get((workflow["name"], name), {}), name
+        assert job.get("permissions", {}).get("contents", "read") == "read"
 
 
 def test_every_job_ends_by_itself(workflow: dict[str, Any]) -> None:
-    assert [name for name, job in workflow["jobs"].items() if "timeout-minutes" not in job] == []
+    own = {name: job for name, job in workflow["jobs"].items() if "uses" not in job}
+    assert [name for name, job in own.items() if "timeout-minutes" not in job] == []
+
+
+def test_runs_of_a_workflow_do_not_meet(workflow: dict[str, Any]) -> None:
+    assert workflow["concurrency"]["group"]
+    # A deployment that is stopped halfway leaves nobody to tell how it ended.
+    assert workflow["name"] == "test" or workflow["concurrency"]["cancel-in-progress"] == "false"
+
+
+def test_nothing_that_others_wrote_becomes_part_of_a_command(workflow: dict[str, Any]) -> None:
+    assert [step["run"] for step in steps(workflow) if "${{" in step.get("run", "")] == []
+
+
+def test_the_token_of_the_checkout_is_not_left_for_later_steps(workflow: dict[str, Any]) -> None:
+    checkouts = [step for step in steps(workflow) if step.get("uses", "").startswith("actions/checkout@")]
+    assert [step for step in checkouts if step.get("with", {}).get("persist-credentials") != "false"] == []
+
+
+def test_what_is_deployed_was_tested_and_is_named_by_digest() -> None:
+    images, deploy = (
+        yaml.safe_load((ROOT / f".github/workflows/{name}.yaml").read_text()) for name in ("images", "deploy")
+    )
+    assert images["jobs"]["test"]["uses"] == "./.github/workflows/test.yaml"
+    assert images["jobs"]["publish"]["needs"] == "test"
+    assert deploy["jobs"]["deploy"]["needs"] == "images"
+    assert "outputs.image" in deploy["jobs"]["deploy"]["steps"][2]["env"]["IMAGE"]
 
 
 def test_commands_are_make_targets_that_exist(workflow: dict[str, Any]) -> None:

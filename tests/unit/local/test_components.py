@@ -62,6 +62,8 @@ def test_each_version_is_the_one_that_its_module_is_pinned_to() -> None:
         "traefik": ("github.com/traefik/traefik/v3", "v3.7.13"),
         "alertmanager": ("github.com/prometheus/alertmanager", "v0.34.2"),
         "otelcol": ("go.opentelemetry.io/collector/otelcol", "v0.160.0"),
+        "registry": ("github.com/distribution/distribution/v3", "v3.1.2"),
+        "actionlint": ("github.com/rhysd/actionlint", "v1.7.12"),
     }
     for name, (module, version) in pins.items():
         assert f"v{COMPONENTS[name].version}" == version
@@ -70,7 +72,16 @@ def test_each_version_is_the_one_that_its_module_is_pinned_to() -> None:
 
 def test_packages_that_components_share_have_one_version_so_that_they_are_compiled_once() -> None:
     versions: dict[str, set[str]] = {}
-    for name in ("kubernetes", "coredns", "traefik", "prometheus", "alertmanager", "otelcol", "victorialogs"):
+    for name in (
+        "kubernetes",
+        "coredns",
+        "traefik",
+        "prometheus",
+        "alertmanager",
+        "otelcol",
+        "victorialogs",
+        "registry",
+    ):
         required, _, replaced = _pinned(name).partition("\nreplace")
         replacements = dict(re.findall(rf"^\s+{SHARED.pattern} => \S+ (v\S+)", replaced, re.MULTILINE))
         for module, version in re.findall(rf"^\s+{SHARED.pattern} (v\S+)", required, re.MULTILINE):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+import iris_operator
 from iris_local import catalog, images, node
 from iris_local.components import COMPONENTS
 from iris_local.images import Image
@@ -26,6 +27,22 @@ def test_the_key_changes_with_the_recipe_the_inputs_and_the_arguments(image: Ima
     image.containerfile.write_text("FROM scratch\nUSER 1\n")
     keys.append(image.key)
     assert len(set(keys)) == len(keys)
+
+
+def test_another_base_is_another_image(image: Image) -> None:
+    assert dataclasses.replace(image, base="example.com/python:3.11").key != image.key
+
+
+def test_labels_say_where_an_image_comes_from() -> None:
+    for image in catalog.project_images():
+        labels = dict(image.arguments)
+        assert {"REVISION", "CREATED", "SOURCE"} <= labels.keys()
+        declared = image.containerfile.read_text()
+        assert [name for name in labels if f"ARG {name}" not in declared] == []
+
+
+def test_the_operators_version_is_its_packages() -> None:
+    assert dict(catalog.operator_image().arguments)["VERSION"] == iris_operator.__version__
 
 
 def test_what_tools_leave_in_the_sources_does_not_change_the_key(image: Image) -> None:

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from iris_demo.story import PREDICT_URL
-from iris_local import addons, components, network, node, pki
+from iris_local import addons, components, network, node, pki, registry
 from iris_local.paths import LOCAL, Paths
 from iris_local.processes import Supervisor
 
@@ -24,6 +24,13 @@ def test_the_kubelet_runs_on_either_version_of_control_groups_and_with_swap() ->
 
 def test_the_kubelet_keeps_images_because_none_can_be_pulled_again() -> None:
     assert node.kubelet_configuration(PATHS)["imageGCHighThresholdPercent"] == 100
+
+
+def test_what_is_loaded_is_for_every_pod_and_what_is_pulled_for_who_may_pull_it() -> None:
+    config = node.kubelet_configuration(PATHS)
+    assert config["imagePullCredentialsVerificationPolicy"] == "NeverVerifyAllowlistedImages"
+    assert config["preloadedImagesVerificationAllowlist"] == ["localhost/*"]
+    assert not registry.ADDRESS.startswith("localhost")
 
 
 def test_the_kubelet_answers_nobody_without_a_certificate() -> None:
@@ -54,7 +61,7 @@ def test_the_api_server_is_named_by_every_way_that_leads_to_it() -> None:
 
 def test_only_servers_certificates_name_addresses() -> None:
     named = {identity.name for identity in pki.identities(["IP:127.0.0.1"], "n", "10.0.0.1") if identity.addresses}
-    assert named == {"etcd", "apiserver", "kubelet-server", "ingress"}
+    assert named == {"etcd", "apiserver", "kubelet-server", "ingress", "registry"}
 
 
 def test_the_ingress_controller_s_key_opens_nothing_at_the_api_server() -> None:
@@ -74,6 +81,11 @@ def test_nobody_but_the_api_server_has_a_certificate_for_etcd() -> None:
     assert signed == {"etcd", "etcd-client"}
 
 
+def test_the_registrys_key_opens_nothing_at_the_api_server() -> None:
+    signed = {i.name: i.authority for i in pki.identities(["IP:127.0.0.1"], "n", "10.0.0.1")}
+    assert signed["registry"] not in {signed["admin"], signed["etcd-client"]}
+
+
 def test_pods_ask_the_dns_service_where_the_manifest_puts_it() -> None:
     (service,) = [item for item in OBJECTS if item["kind"] == "Service" and item["metadata"]["name"] == "kube-dns"]
     assert service["spec"]["clusterIP"] == network.DNS_SERVICE
@@ -84,7 +96,7 @@ def test_the_ingress_controller_is_published_where_the_readiness_check_and_the_d
     ports = [
         port.get("nodePort")
         for item in OBJECTS
-        if item["kind"] == "Service" and item["spec"].get("type") == "NodePort"
+        if item["kind"] == "Service" and item["metadata"]["name"] == "traefik"
         for port in item["spec"]["ports"]
     ]
     assert ports == [addons.INGRESS_PORT, urlsplit(PREDICT_URL).port]
@@ -97,7 +109,7 @@ def test_the_manifests_run_the_versions_that_are_built() -> None:
         if item["kind"] == "Deployment"
         for container in item["spec"]["template"]["spec"]["containers"]
     }
-    assert used == {f"localhost/{name}:{components.get(name).version}" for name in ("coredns", "traefik")}
+    assert used == {f"localhost/{name}:{components.get(name).version}" for name in ("coredns", "traefik", "registry")}
 
 
 def test_files_that_are_right_already_are_not_written_because_that_would_end_their_reader(tmp_path: Path) -> None:
