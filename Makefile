@@ -65,7 +65,7 @@ render: ## Print what `make deploy` would apply
 .PHONY: test test-fast test-integration test-e2e
 test: packages venv ## Everything, on a machine that may have nothing: installs, builds, judges, runs real servers and a real cluster
 	@$(TIMED) lint types imports components test-fast test-integration test-e2e
-test-fast: venv ## The tests that need no server: about 80 s on 2 cores
+test-fast: venv ## The tests that need no server: about 70 s on 2 cores
 	$(PYTEST) tests --ignore=tests/integration --ignore=tests/e2e --numprocesses=auto --dist=loadfile $(ARGS)
 test-integration: packages venv components ## Against a real kube-apiserver with etcd, PostgreSQL, Redis and Prometheus
 	$(PYTEST) tests/integration --timeout=300 $(ARGS)

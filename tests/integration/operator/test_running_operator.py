@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from integration.harness.process import ServerProcess
 from integration.operator.controllers import Kubectl, bring_up_pods
 from unit.operator.simulation import manifest
 
+CRD = Path(__file__).resolve().parents[3] / "crds" / "irismodelreleases.yaml"
 WATCHED = ("irismodelreleases", "deployments", "services", "pods", "endpointslices", "ingresses")
 # One resync of the watches would be seen in it, and any loop that writes at its polling pace.
 IDLE_SECONDS = 20
@@ -62,14 +65,22 @@ def test_an_idle_operator_lists_each_kind_once_and_writes_nothing(kubectl: Kubec
     assert requests(kubectl, "PATCH|APPLY|PUT|POST|DELETE") == before
 
 
+@pytest.fixture
+def older_definition(kubectl: Kubectl) -> Iterator[None]:
+    """The API server lets a router in that the operator does not know. It is strict again for whoever comes next."""
+    router = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/traffic/properties/router/enum"
+    older = json.dumps([{"op": "remove", "path": router}])
+    kubectl.run("patch", "crd/irismodelreleases.iris.mlrelease.dev", "--type=json", f"--patch={older}")
+    yield
+    kubectl.run("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
+
+
+@pytest.mark.usefixtures("older_definition")
 def test_a_release_that_got_in_broken_is_degraded_and_the_others_go_on(
     kubectl: Kubectl, operator: ServerProcess
 ) -> None:
     assert operator.pid
     deploy_first(kubectl)
-    router = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/traffic/properties/router/enum"
-    older = json.dumps([{"op": "remove", "path": router}])
-    kubectl.run("patch", "crd/irismodelreleases.iris.mlrelease.dev", "--type=json", f"--patch={older}")
     body = release(kubectl, "1.0.0", traffic={"host": "broken.example.com", "router": "Pigeon"})
     body["metadata"]["name"] = "broken"
     kubectl.apply(body)
