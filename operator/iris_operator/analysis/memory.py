@@ -17,7 +17,7 @@ from iris_operator.analysis.evidence.logspace import Floats
 from iris_operator.analysis.look import State
 
 # Of the layout. Evidence of another version is not understood: the release is judged from the start.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

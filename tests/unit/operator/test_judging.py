@@ -264,5 +264,5 @@ def test_a_memory_that_somebody_has_edited_is_started_anew() -> None:
     simulation.run_for(10)
     analysis = simulation.status.analysis
     assert analysis is not None
-    assert json.loads(analysis.memory)["v"] == 1
+    assert json.loads(analysis.memory)["v"] == 2
     assert simulation.status.phase == "Progressing"

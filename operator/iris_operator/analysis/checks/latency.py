@@ -61,7 +61,7 @@ class Latency:
     @property
     def worse(self) -> str:
         """See `Check.worse`."""
-        return "slower than stable"
+        return f"more than {percent((self._slower - 1) / 2)} slower than stable"
 
     def good(self, next_share: float) -> str:
         """See `Check.good`."""

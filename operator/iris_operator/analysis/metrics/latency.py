@@ -1,24 +1,18 @@
-"""Durations by histogram bin: a body that moved and a tail that grew are both seen. F2 to roll back, F3 to go on."""
+"""Durations by histogram bin: a body that moved and a tail that grew are both seen. F3, both to roll back and to go on."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from iris_operator.analysis.evidence.common import log_odds_ratio, log_tilted
 from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor
 from iris_operator.analysis.evidence.logspace import Floats, stored
-from iris_operator.analysis.evidence.margin import log_below
+from iris_operator.analysis.evidence.margin import log_above, log_below
 from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
 from iris_operator.analysis.look import Look, Signals, State
 
-# How far the whole distribution moves: tilts of the mid-rank score. 1 is about a third of a standard deviation.
-TILTS = np.array([0.6, 1.2, 2.4, 6.0])
-TILT_PI = np.array([0.3, 0.35, 0.2, 0.15])
 # How much likelier a request is beyond one bound: odds ratios.
 ODDS = np.array([1.7, 5.0, 30.0, 300.0])
 ODDS_PI = np.array([0.1, 0.2, 0.3, 0.4])
-# Of the stake: on the whole distribution; the rest is spread over the bounds.
-_ON_BODY = 0.15
 # Stable's past fades: what it leads to expect follows the day.
 _FADE = 0.95
 _SMOOTH = 0.5
@@ -34,6 +28,8 @@ class LatencyBuckets:
         """`bounds` in seconds, rising; `max_slower` is the factor that promotion must exclude."""
         self._bounds = np.array(bounds)
         self._max_slower = max_slower
+        # A better model may be a little slower: what is rolled back is slower than half of what promotion excludes.
+        self._tolerated = 1.0 + (max_slower - 1.0) / 2.0
         # Below the first bound: as far as it usually is from one bound to the next.
         first = np.log(self._bounds[:1]) - np.log(2.5)
         self._knots = np.concatenate([first, np.log(self._bounds)])
@@ -41,7 +37,7 @@ class LatencyBuckets:
     def start(self, releases: int) -> State:
         """See `Metric.start`."""
         bounds = len(self._bounds)
-        new = Started.new(releases, len(TILTS) + bounds * len(ODDS))
+        new = Started.new(releases, bounds * len(ODDS))
         many = np.zeros((releases, bounds))
         return {
             "playing": new.playing,
@@ -77,17 +73,8 @@ class LatencyBuckets:
         ahead = np.stack([look.next_share, np.ones(len(n_c))], axis=1)
         slow, margins = self.margins(shares, ahead)
         x_c, x_s = _slower(canary), _slower(stable)
-        log_e = np.concatenate(
-            [
-                log_tilted(canary, stable, shares, _mid_ranks(shares), TILTS) / _overall(noise, look.load)[:, None],
-                (
-                    log_odds_ratio(
-                        x_c[..., None], n_c[..., None], x_s[..., None], n_s[..., None], slow[..., None], ODDS
-                    )
-                    / phi[..., None]
-                ).reshape(len(n_c), -1),
-            ],
-            axis=1,
+        log_e = (self._slower_than_tolerated((x_c, n_c), (x_s, n_s), slow, shares) / phi[..., None]).reshape(
+            len(n_c), -1
         )
         started = add_interval(
             Started(state["playing"], state["waiting"], state["seen"]), log_e, look.step_changed, counted
@@ -110,6 +97,16 @@ class LatencyBuckets:
         good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
         return after, Signals(log_evidence(started, _weights(stake)), good)
 
+    def _slower_than_tolerated(
+        self, canary: tuple[Floats, Floats], stable: tuple[Floats, Floats], slow: Floats, shares: Floats
+    ) -> Floats:
+        """log e for every bound and every effect, against "no slower than what is tolerated"."""
+        (x_c, n_c), (x_s, n_s) = canary, stable
+        here = slow[..., None]
+        excess = self._excess(shares, slow, np.full((len(slow), 1, 1), np.log(self._tolerated)))[:, 0, :, None]
+        theta = np.minimum(ODDS * here / (1.0 - here + ODDS * here), 1.0 - 1e-9)
+        return log_above(x_c[..., None], n_c[..., None], x_s[..., None], n_s[..., None], (theta, here), excess)
+
     def expected(self, state: State) -> Floats:
         """The shares of the bins that stable's past leads to expect."""
         past = state["past"] + _SMOOTH
@@ -124,6 +121,11 @@ class LatencyBuckets:
         """
         slow = _slower(shares)
         stretch = np.log(1.0 + (self._max_slower - 1.0) / ahead)[..., None]
+        excess = self._excess(shares, slow, stretch)
+        return slow, np.minimum(np.maximum(excess, MAX_SHARE / ahead[..., None]), 1.0 - 1e-9)
+
+    def _excess(self, shares: Floats, slow: Floats, stretch: Floats) -> Floats:
+        """How many more requests lie beyond each bound when all take so much longer; `stretch` is a logarithm."""
         at = self._knots[1:] - stretch
         position = np.minimum(np.maximum(np.searchsorted(self._knots, at) - 1, 0), len(self._bounds) - 1)
         left, right = self._knots[position], self._knots[position + 1]
@@ -131,8 +133,7 @@ class LatencyBuckets:
         edge = np.concatenate([np.ones((len(slow), 1)), slow], axis=1)
         row = np.arange(len(slow))[:, None, None]
         low, high = edge[row, position], edge[row, position + 1]
-        excess = low + (high - low) * within - slow[:, None, :]
-        return slow, np.minimum(np.maximum(excess, MAX_SHARE / ahead[..., None]), 1.0 - 1e-9)
+        return np.asarray(low + (high - low) * within - slow[:, None, :])
 
 
 def _stake(slow: Floats) -> Floats:
@@ -143,20 +144,9 @@ def _stake(slow: Floats) -> Floats:
 
 def _weights(stake: Floats) -> Floats:
     """The stake on every component, in the order of `playing`; sums to 1 up to the rounding of `stake`."""
-    body = np.broadcast_to(_ON_BODY * TILT_PI, (len(stake), len(TILTS)))
-    tails = (1 - _ON_BODY) * stake[:, :, None] * ODDS_PI
-    return np.concatenate([body, tails.reshape(len(stake), -1)], axis=1)
+    return np.asarray((stake[:, :, None] * ODDS_PI).reshape(len(stake), -1))
 
 
 def _slower(bins: Floats) -> Floats:
     """How many lie beyond each bound; the bins run along the last axis."""
     return np.asarray(bins[..., ::-1].cumsum(axis=-1)[..., -2::-1])
-
-
-def _mid_ranks(shares: Floats) -> Floats:
-    """Each bin's score: the share below it and half of its own (Bross' ridit), between 0 and 1."""
-    return np.asarray(np.cumsum(shares, axis=-1) - shares / 2)
-
-
-def _overall(noise: Dispersion, load: Floats) -> Floats:
-    return factor(Dispersion(noise.squares.sum(axis=1), noise.freedom.sum(axis=1), noise.exposure.sum(axis=1)), load)
