@@ -233,7 +233,11 @@ class LatencyCheck(ApiModel):
     """Durations of the canary against those of stable, over the whole histogram."""
 
     max_slower: float = Field(
-        default=1.25, gt=1, le=100, description="Factor by which a canary may be slower and still go on."
+        default=1.25,
+        gt=1,
+        le=100,
+        description="Factor by which a canary may be slower and still go on; beyond a third of the way to it, when "
+        "that is certain, it is rolled back.",
     )
 
 

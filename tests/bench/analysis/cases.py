@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bench.analysis.rollouts import Plan
-from bench.analysis.traffic import BOUNDS, INTERVAL, MIX, Behaviour, Scenario, bins_of
+from bench.analysis.traffic import INTERVAL, MIX, Behaviour, Scenario, bins_of
 from iris_operator.analysis.evidence.limit import information, seconds_to_detect
+from iris_operator.analysis.metrics.latency import tolerated
 
 ALPHA, BETA = 0.01, 0.05
 HALF_HOUR, TWO_HOURS = 1800.0, 7200.0
@@ -135,11 +136,17 @@ def limit_of(p_c: float, p_s: float, share: float = 1.0, rate: float = 100.0) ->
 
 
 def limit_of_bins(canary: Behaviour) -> float:
-    """The limit at the bound of the histogram that tells most."""
-    slow_c, slow_s = (1 - np.cumsum(bins_of(behaviour))[:-1] for behaviour in (canary, Behaviour()))
-    telling = [(float(c), float(s)) for c, s in zip(slow_c, slow_s, strict=True) if c > s and 1e-12 < s < 1 - 1e-12]
-    assert len(telling) <= len(BOUNDS)
-    return min(limit_of(c, s) for c, s in telling)
+    """The limit at the bound of the histogram that tells most, against the slowness that may not be rolled back."""
+    slow_c, slow_s, slow_t = (
+        1 - np.cumsum(bins_of(behaviour))[:-1]
+        for behaviour in (canary, Behaviour(), Behaviour(slower=tolerated(MAX_SLOWER)))
+    )
+    per_second = max(
+        information(100 * WEIGHT, 100 * (1 - WEIGHT), float(c), float(s), float(t - s))
+        for c, s, t in zip(slow_c, slow_s, slow_t, strict=True)
+        if c > t and 1e-12 < s < 1 - 1e-12
+    )
+    return seconds_to_detect(ALPHA, per_second)
 
 
 def limit_of_mix(mix: tuple[float, ...]) -> float:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from iris_operator.analysis.evidence.clearing import log_below_bound
 from iris_operator.analysis.evidence.combine import log_combined
-from iris_operator.analysis.evidence.common import log_odds_ratio, log_tilted
 from iris_operator.analysis.evidence.margin import log_above, log_below
 from iris_operator.analysis.evidence.paired import log_paired
 from iris_operator.analysis.evidence.ratio import log_noisy_ratio, log_rate_ratio
@@ -80,42 +79,6 @@ def test_f1_with_noise_between_pods_that_are_as_noisy_as_measured(
         value = float(log_noisy_ratio(x, pods_c, events - x, pods_s, omega, 1.0, mine + theirs))
         expected += math.exp(log_chance + value)
     assert expected == pytest.approx(1.0, abs=1e-8)
-
-
-@EXACT
-@given(sizes, sizes, shares, st.floats(0, 1), shares, st.floats(1.01, 200))
-def test_f2_against_a_canary_that_is_no_slower(
-    n_c: int, n_s: int, p_s: float, part: float, theta: float, omega: float
-) -> None:
-    expected = sum(
-        chance * math.exp(float(log_odds_ratio(x_c, n_c, x_s, n_s, theta, omega)))
-        for x_c, x_s, chance in pairs(n_c, n_s, part * p_s, p_s)
-    )
-    assert expected <= AT_MOST_ONE
-
-
-def multinomial(n: int, p: tuple[float, float, float]) -> Iterator[tuple[tuple[int, int, int], float]]:
-    for a in range(n + 1):
-        for b in range(n - a + 1):
-            c = n - a - b
-            ways = math.comb(n, a) * math.comb(n - a, b)
-            yield (a, b, c), ways * p[0] ** a * p[1] ** b * p[2] ** c
-
-
-@EXACT
-@given(st.integers(0, 4), st.integers(0, 4), shares, shares, st.floats(0, 1), st.floats(0, 1), st.floats(0.1, 6))
-def test_f2_on_a_whole_distribution_against_one_that_is_nowhere_slower(
-    n_c: int, n_s: int, a: float, b: float, sooner: float, soon: float, tilt: float
-) -> None:
-    stable = (a, (1 - a) * b, (1 - a) * (1 - b))
-    # Mass moved to faster bins: stochastically no slower.
-    canary = (stable[0] + soon * stable[1] + sooner * stable[2], (1 - soon) * stable[1], (1 - sooner) * stable[2])
-    shares_s, score = np.array([[0.5, 0.3, 0.2]]), np.array([[0.1, 0.6, 0.95]])
-    expected = 0.0
-    for (bins_c, one), (bins_s, other) in itertools.product(multinomial(n_c, canary), multinomial(n_s, stable)):
-        log_e = log_tilted(np.array([bins_c], float), np.array([bins_s], float), shares_s, score, np.array([tilt]))
-        expected += one * other * math.exp(float(log_e[0, 0]))
-    assert expected <= AT_MOST_ONE
 
 
 @EXACT

@@ -8,7 +8,7 @@ from iris_operator.analysis.check import Seen, Shape
 from iris_operator.analysis.checks.ratio import information_per_request
 from iris_operator.analysis.counts import RequestCounts
 from iris_operator.analysis.look import Metric, State
-from iris_operator.analysis.metrics.latency import LatencyBuckets
+from iris_operator.analysis.metrics.latency import LatencyBuckets, tolerated
 from iris_operator.analysis.sentences import milliseconds, percent, share_of
 from iris_operator.api.spec import LatencyCheck
 
@@ -16,7 +16,7 @@ NAME = "latency"
 
 
 class Latency:
-    """F2 to roll back, F3 with the margin of a factor to go on."""
+    """F3 with the margin of a factor to go on, and with a part of it to roll back."""
 
     name = NAME
     part = 5.5
@@ -61,7 +61,7 @@ class Latency:
     @property
     def worse(self) -> str:
         """See `Check.worse`."""
-        return f"more than {percent((self._slower - 1) / 2)} slower than stable"
+        return f"more than {percent(tolerated(self._slower) - 1)} slower than stable"
 
     def good(self, next_share: float) -> str:
         """See `Check.good`."""

@@ -1,4 +1,4 @@
-"""Durations by histogram bin: a body that moved and a tail that grew are both seen. F3, both to roll back and to go on."""
+"""Durations by histogram bin: a body that moved and a tail that grew are both seen. F3 to roll back as to go on."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import numpy as np
 
 from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor
 from iris_operator.analysis.evidence.logspace import Floats, stored
-from iris_operator.analysis.evidence.margin import log_above, log_below
+from iris_operator.analysis.evidence.margin import log_beside
 from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
 from iris_operator.analysis.look import Look, Signals, State
 
+# A new model may be a little slower: what is rolled back is slower than this part of what promotion excludes.
+ROLLBACK_PART = 1 / 3
 # How much likelier a request is beyond one bound: odds ratios.
 ODDS = np.array([1.7, 5.0, 30.0, 300.0])
 ODDS_PI = np.array([0.1, 0.2, 0.3, 0.4])
+_SIDES = np.array([1.0] * len(ODDS) + [-1.0, -1.0])
 # Stable's past fades: what it leads to expect follows the day.
 _FADE = 0.95
 _SMOOTH = 0.5
@@ -28,8 +31,7 @@ class LatencyBuckets:
         """`bounds` in seconds, rising; `max_slower` is the factor that promotion must exclude."""
         self._bounds = np.array(bounds)
         self._max_slower = max_slower
-        # A better model may be a little slower: what is rolled back is slower than half of what promotion excludes.
-        self._tolerated = 1.0 + (max_slower - 1.0) / 2.0
+        self._tolerated = np.log(tolerated(max_slower))
         # Below the first bound: as far as it usually is from one bound to the next.
         first = np.log(self._bounds[:1]) - np.log(2.5)
         self._knots = np.concatenate([first, np.log(self._bounds)])
@@ -72,23 +74,20 @@ class LatencyBuckets:
         shares = self.expected(state)
         ahead = np.stack([look.next_share, np.ones(len(n_c))], axis=1)
         slow, margins = self.margins(shares, ahead)
-        x_c, x_s = _slower(canary), _slower(stable)
-        log_e = (self._slower_than_tolerated((x_c, n_c), (x_s, n_s), slow, shares) / phi[..., None]).reshape(
-            len(n_c), -1
-        )
+        columns = (_slower(canary)[..., None], n_c[..., None], _slower(stable)[..., None], n_s[..., None])
+        bets = log_beside(*columns, self._thetas(slow), self._deltas(slow, margins), _SIDES) / phi[..., None]
+        log_e, gains = bets[..., : len(ODDS)].reshape(len(n_c), -1), bets[..., len(ODDS) :]
         started = add_interval(
             Started(state["playing"], state["waiting"], state["seen"]), log_e, look.step_changed, counted
         )
         use = counted[:, None]
         # Fixed when the first bet is made: nothing is to be found beyond a bound that every request exceeds already.
         stake = np.where(use & (state["seen"] == 0)[:, None], _stake(slow), state["stake"])
-        here = slow[:, None, :]
-        gains = log_below(x_c[:, None], n_c[:, None], x_s[:, None], n_s[:, None], (here, here), margins) / phi[:, None]
         before = np.where(look.step_changed[:, None], 0.0, state["step"])
         after = {
             "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
-            "stake": stake, "step": np.where(use, stored(before + gains[:, 0]), before),
-            "whole": np.where(use, stored(state["whole"] + gains[:, 1]), state["whole"]),
+            "stake": stake, "step": np.where(use, stored(before + gains[..., 0]), before),
+            "whole": np.where(use, stored(state["whole"] + gains[..., 1]), state["whole"]),
             "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
             "past": np.where(normal[:, None], (_FADE * state["past"] + stable).round(2), state["past"]),
             "canary": state["canary"] + np.where(use, canary, 0.0),
@@ -97,15 +96,16 @@ class LatencyBuckets:
         good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
         return after, Signals(log_evidence(started, _weights(stake)), good)
 
-    def _slower_than_tolerated(
-        self, canary: tuple[Floats, Floats], stable: tuple[Floats, Floats], slow: Floats, shares: Floats
-    ) -> Floats:
-        """log e for every bound and every effect, against "no slower than what is tolerated"."""
-        (x_c, n_c), (x_s, n_s) = canary, stable
+    def _thetas(self, slow: Floats) -> tuple[Floats, Floats]:
+        """What is bet on at every bound, canary and stable: the effects for rolling back, then twice "as stable"."""
         here = slow[..., None]
-        excess = self._excess(shares, slow, np.full((len(slow), 1, 1), np.log(self._tolerated)))[:, 0, :, None]
-        theta = np.minimum(ODDS * here / (1.0 - here + ODDS * here), 1.0 - 1e-9)
-        return log_above(x_c[..., None], n_c[..., None], x_s[..., None], n_s[..., None], (theta, here), excess)
+        effects = np.minimum(ODDS * here / (1.0 - here + ODDS * here), 1.0 - 1e-9)
+        return np.concatenate([effects, here, here], axis=2), here
+
+    def _deltas(self, slow: Floats, margins: Floats) -> Floats:
+        """The differences that are bet against, column by column as `_thetas`."""
+        excess = self._excess(slow, np.full((len(slow), 1, 1), self._tolerated))[:, 0, :, None]
+        return np.concatenate([np.repeat(excess, len(ODDS), axis=2), np.moveaxis(margins, 1, 2)], axis=2)
 
     def expected(self, state: State) -> Floats:
         """The shares of the bins that stable's past leads to expect."""
@@ -121,10 +121,10 @@ class LatencyBuckets:
         """
         slow = _slower(shares)
         stretch = np.log(1.0 + (self._max_slower - 1.0) / ahead)[..., None]
-        excess = self._excess(shares, slow, stretch)
+        excess = self._excess(slow, stretch)
         return slow, np.minimum(np.maximum(excess, MAX_SHARE / ahead[..., None]), 1.0 - 1e-9)
 
-    def _excess(self, shares: Floats, slow: Floats, stretch: Floats) -> Floats:
+    def _excess(self, slow: Floats, stretch: Floats) -> Floats:
         """How many more requests lie beyond each bound when all take so much longer; `stretch` is a logarithm."""
         at = self._knots[1:] - stretch
         position = np.minimum(np.maximum(np.searchsorted(self._knots, at) - 1, 0), len(self._bounds) - 1)
@@ -134,6 +134,11 @@ class LatencyBuckets:
         row = np.arange(len(slow))[:, None, None]
         low, high = edge[row, position], edge[row, position + 1]
         return np.asarray(low + (high - low) * within - slow[:, None, :])
+
+
+def tolerated(max_slower: float) -> float:
+    """The factor up to which nobody is rolled back for being slower."""
+    return 1.0 + (max_slower - 1.0) * ROLLBACK_PART
 
 
 def _stake(slow: Floats) -> Floats:

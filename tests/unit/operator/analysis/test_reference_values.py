@@ -10,7 +10,6 @@ import pytest
 from scipy import optimize, special, stats
 
 from iris_operator.analysis.evidence.clearing import GOOD_FRACTIONS, GOOD_WEIGHTS, log_below_bound
-from iris_operator.analysis.evidence.common import log_odds_ratio
 from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor, squared_variation
 from iris_operator.analysis.evidence.limit import information, seconds_to_detect
 from iris_operator.analysis.evidence.logspace import log_sum
@@ -44,16 +43,6 @@ def test_f1_between_noisy_pods_is_a_ratio_of_beta_binomials_and_tends_to_f1() ->
     plain = float(log_rate_ratio(5, 100, 2, 900, omega, 1.0))
     assert float(log_noisy_ratio(5, 100, 2, 900, omega, 1.0, 9e5)) == pytest.approx(plain, abs=1e-3)
     assert float(log_noisy_ratio(5, 100, 2, 900, omega, 1.0, math.inf)) == plain
-
-
-def test_f2_is_the_formula_in_fractions() -> None:
-    x_c, n_c, x_s, n_s, theta_s, omega = 4, 10, 9, 90, Fraction(1, 10), Fraction(3)
-    theta_c = omega * theta_s / (1 - theta_s + omega * theta_s)
-    middle = (n_c * theta_c + n_s * theta_s) / (n_c + n_s)
-    exact = Fraction(1)
-    for x, n, theta in ((x_c, n_c, theta_c), (x_s, n_s, theta_s)):
-        exact *= (theta / middle) ** x * ((1 - theta) / (1 - middle)) ** (n - x)
-    assert float(log_odds_ratio(x_c, n_c, x_s, n_s, 0.1, 3.0)) == pytest.approx(math.log(exact), rel=1e-12)
 
 
 @pytest.mark.parametrize("theta", [(0.3, 0.2), (0.01, 0.5), (0.999, 0.001), (0.4, 0.4)])
