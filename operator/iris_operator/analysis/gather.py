@@ -91,8 +91,9 @@ def _of_pods(pods: Sequence[RequestCounts], shape: Shape) -> Side | None:
     """The pods of one release: they run along axis 1. Without counts that can be, nothing is known of their noise."""
     side = _side(pods, shape)
     parts = (side.requests, side.errors, side.failures, side.bins, side.classes, side.labelled, side.wrong)
+    numbers = np.concatenate([part.ravel() for part in parts if part is not None])
     # Written so that a value that is no number fails it, too.
-    if not all(part.min() >= 0 and part.max() <= _MOST for part in parts if part is not None):
+    if not (numbers.min() >= 0 and numbers.max() <= _MOST):
         return None
     return _part(side, None)
 
@@ -116,9 +117,13 @@ def _part(side: Side, at: slice | None) -> Side:
 
 def _bins(rows: Sequence[RequestCounts], bounds: tuple[float, ...]) -> Floats | None:
     """Requests between the bounds; the last bin is what lies beyond the last bound."""
-    if not bounds or any(bound not in row.at_most for row in rows for bound in bounds):
+    if not bounds:
         return None
-    cumulative = np.array([[0, *(row.at_most[bound] for bound in bounds), row.timed] for row in rows], dtype=np.float64)
+    try:
+        rises = [[0, *map(row.at_most.__getitem__, bounds), row.timed] for row in rows]
+    except KeyError:
+        return None
+    cumulative = np.array(rises, dtype=np.float64)
     return np.maximum(cumulative[:, 1:] - cumulative[:, :-1], 0.0)
 
 

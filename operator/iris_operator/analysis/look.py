@@ -58,6 +58,13 @@ class Look:
         of_stable = self.stable.requests / np.maximum(self.stable_pods, 1.0)
         return np.asarray(of_canary / np.maximum(of_stable, 1e-9))
 
+    @cached_property
+    def ahead(self) -> Floats:
+        """The shares that margins are divided by, a column each: the next one, and all of the traffic."""
+        columns = np.ones((len(self.next_share), 2))
+        columns[:, 0] = self.next_share
+        return columns
+
 
 class Signals(NamedTuple):
     """What one metric says so far, in logarithms: E_m that the canary is worse, G that it is good enough."""

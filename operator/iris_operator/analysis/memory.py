@@ -81,15 +81,18 @@ def in_a_row(state: State) -> Floats:
 
 def from_a_row(row: Floats | None, fresh: State) -> State:
     """The state with these numbers; a fresh one when they do not fit it, after a change of code or spec."""
-    if row is None or len(row) != sum(value.size for value in fresh.values()):
+    if row is None:
         return fresh
     state: dict[str, Floats] = {}
     at = 0
     for name in sorted(fresh):
-        size = fresh[name].size
-        state[name] = row[at : at + size].reshape(fresh[name].shape)
-        at += size
-    return state
+        value = fresh[name]
+        part = row[at : at + value.size]
+        if part.size != value.size:
+            return fresh
+        state[name] = part.reshape(value.shape)
+        at += value.size
+    return state if at == len(row) else fresh
 
 
 def _numbers(row: Any) -> Floats:

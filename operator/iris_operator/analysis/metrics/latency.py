@@ -14,7 +14,7 @@ from iris_operator.analysis.look import Look, Signals, State
 ROLLBACK_PART = 1 / 3
 # How much likelier a request is beyond one bound: odds ratios.
 ODDS = np.array([1.7, 5.0, 30.0, 300.0])
-ODDS_PI = np.array([0.1, 0.2, 0.3, 0.4])
+ODDS_PI = np.array([0.3, 0.15, 0.15, 0.4])
 _SIDES = np.array([1.0] * len(ODDS) + [-1.0, -1.0])
 # Stable's past fades: what it leads to expect follows the day.
 _FADE = 0.95
@@ -31,7 +31,7 @@ class LatencyBuckets:
         """`bounds` in seconds, rising; `max_slower` is the factor that promotion must exclude."""
         self._bounds = np.array(bounds)
         self._max_slower = max_slower
-        self._tolerated = np.log(tolerated(max_slower))
+        self._tolerated = tolerated(max_slower)
         # Below the first bound: as far as it usually is from one bound to the next.
         first = np.log(self._bounds[:1]) - np.log(2.5)
         self._knots = np.concatenate([first, np.log(self._bounds)])
@@ -72,10 +72,9 @@ class LatencyBuckets:
             noise = add_pods(noise, _slower(look.pods.bins), look.pods.bins.sum(axis=2), normal)
         phi = factor(noise, look.load)
         shares = self.expected(state)
-        ahead = np.stack([look.next_share, np.ones(len(n_c))], axis=1)
-        slow, margins = self.margins(shares, ahead)
+        slow, excess, margins = self._beyond(shares, look.ahead)
         columns = (_slower(canary)[..., None], n_c[..., None], _slower(stable)[..., None], n_s[..., None])
-        bets = log_beside(*columns, self._thetas(slow), self._deltas(slow, margins), _SIDES) / phi[..., None]
+        bets = log_beside(*columns, _thetas(slow), _deltas(excess, margins), _SIDES) / phi[..., None]
         log_e, gains = bets[..., : len(ODDS)].reshape(len(n_c), -1), bets[..., len(ODDS) :]
         started = add_interval(
             Started(state["playing"], state["waiting"], state["seen"]), log_e, look.step_changed, counted
@@ -96,17 +95,6 @@ class LatencyBuckets:
         good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
         return after, Signals(log_evidence(started, _weights(stake)), good)
 
-    def _thetas(self, slow: Floats) -> tuple[Floats, Floats]:
-        """What is bet on at every bound, canary and stable: the effects for rolling back, then twice "as stable"."""
-        here = slow[..., None]
-        effects = np.minimum(ODDS * here / (1.0 - here + ODDS * here), 1.0 - 1e-9)
-        return np.concatenate([effects, here, here], axis=2), here
-
-    def _deltas(self, slow: Floats, margins: Floats) -> Floats:
-        """The differences that are bet against, column by column as `_thetas`."""
-        excess = self._excess(slow, np.full((len(slow), 1, 1), self._tolerated))[:, 0, :, None]
-        return np.concatenate([np.repeat(excess, len(ODDS), axis=2), np.moveaxis(margins, 1, 2)], axis=2)
-
     def expected(self, state: State) -> Floats:
         """The shares of the bins that stable's past leads to expect."""
         past = state["past"] + _SMOOTH
@@ -119,10 +107,18 @@ class LatencyBuckets:
         errors, a canary that will carry a small share may be slower in its own: `ahead` has shares of the traffic, a
         column each; the margins have an axis for them between releases and bounds.
         """
+        slow, _, margins = self._beyond(shares, ahead)
+        return slow, margins
+
+    def _beyond(self, shares: Floats, ahead: Floats) -> tuple[Floats, Floats, Floats]:
+        """The share beyond each bound, what may be beyond it without being rolled back, and `margins`."""
         slow = _slower(shares)
-        stretch = np.log(1.0 + (self._max_slower - 1.0) / ahead)[..., None]
-        excess = self._excess(slow, stretch)
-        return slow, np.minimum(np.maximum(excess, MAX_SHARE / ahead[..., None]), 1.0 - 1e-9)
+        factors = np.concatenate(
+            [np.full((len(slow), 1), self._tolerated), 1.0 + (self._max_slower - 1.0) / ahead], axis=1
+        )
+        excess = self._excess(slow, np.log(factors)[..., None])
+        margins = np.minimum(np.maximum(excess[:, 1:], MAX_SHARE / ahead[..., None]), 1.0 - 1e-9)
+        return slow, excess[:, 0], margins
 
     def _excess(self, slow: Floats, stretch: Floats) -> Floats:
         """How many more requests lie beyond each bound when all take so much longer; `stretch` is a logarithm."""
@@ -139,6 +135,18 @@ class LatencyBuckets:
 def tolerated(max_slower: float) -> float:
     """The factor up to which nobody is rolled back for being slower."""
     return 1.0 + (max_slower - 1.0) * ROLLBACK_PART
+
+
+def _thetas(slow: Floats) -> tuple[Floats, Floats]:
+    """What is bet on at every bound, canary and stable: the effects for rolling back, then twice "as stable"."""
+    here = slow[..., None]
+    effects = np.minimum(ODDS * here / (1.0 - here + ODDS * here), 1.0 - 1e-9)
+    return np.concatenate([effects, here, here], axis=2), here
+
+
+def _deltas(excess: Floats, margins: Floats) -> Floats:
+    """The differences that are bet against, column by column as `_thetas`."""
+    return np.concatenate([np.repeat(excess[..., None], len(ODDS), axis=2), np.moveaxis(margins, 1, 2)], axis=2)
 
 
 def _stake(slow: Floats) -> Floats:

@@ -69,13 +69,10 @@ class ClassShares:
         noisy = np.concatenate([phi, phi], axis=1)
         # The last two columns are the bets on going on: as stable, against the margins of this step and of the whole.
         here = theta_s[..., None]
-        ahead = np.stack([look.next_share, np.ones(len(n_c))], axis=1)
-        margins = np.broadcast_to(
-            np.minimum(self._max_shift / ahead, 1.0 - 1e-9)[:, None, :], (*theta_s.shape, ahead.shape[1])
-        )
+        margins = np.minimum(self._max_shift / look.ahead, 1.0 - 1e-9)
         limit = self._max_shift * ROLLBACK_PART
         theta_c = np.minimum(here + limit * _COLUMNS, 1.0 - _EDGE)
-        delta = np.concatenate([np.full((*theta_s.shape, len(EFFECTS)), limit), margins], axis=2)
+        delta = np.concatenate([np.full((len(n_c), len(EFFECTS)), limit), margins], axis=1)[:, None]
         columns = (x_c[..., None], n_c[..., None], x_s[..., None], n_s[..., None])
         bets = log_beside(*columns, (theta_c, here), delta, _SIDES) / noisy[..., None]
         log_e, gains = bets[..., : len(EFFECTS)], bets[..., len(EFFECTS) :]
