@@ -21,9 +21,11 @@ TIMED = bash tests/timed.sh
 PY := $(wildcard operator inference deploy/local deploy/demo deploy/install deploy/observability deploy/pipeline tests)
 
 ##@ See it work
-.PHONY: demo
+.PHONY: demo demo-silent
 demo: venv ## Cluster up, deploy, traffic, one good and three bad releases; writes artifacts/demo.json
 	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_demo $(ARGS)
+demo-silent: venv ## The same with versions that are bad without a failed request, and with an incident; artifacts/demo-silent.json
+	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_demo --act silent $(ARGS)
 
 ##@ The one-machine cluster (root; builds a real Kubernetes from its Go modules the first time)
 .PHONY: cluster-up cluster-down cluster-status images

@@ -18,6 +18,7 @@ from e2e.scenario import NAMESPACE, Scenario, all_gone
 from iris_demo import counts
 from iris_demo.access import RELEASE_LABEL
 from iris_demo.cost import OPERATOR_LABELS, OPERATOR_NAMESPACE
+from iris_demo.inside import kubectl
 from iris_demo.kube import (
     AUTOSCALERS,
     BUDGETS,
@@ -28,7 +29,6 @@ from iris_demo.kube import (
     SERVICES,
     ApiError,
     Object,
-    local_kubeconfig,
 )
 from iris_demo.observations import Release, canary_weight
 from iris_demo.traffic import Traffic
@@ -319,9 +319,8 @@ class Then:
 
     async def kubectl(self, *arguments: str) -> str:
         """What a person at a terminal is told; an exit code other than 0 fails."""
-        kubectl = local_kubeconfig().parents[1] / "bin" / "kubectl"
         process = await asyncio.create_subprocess_exec(
-            kubectl,
+            kubectl(),
             f"--kubeconfig={self._s.kubeconfig}",
             f"--namespace={NAMESPACE}",
             *arguments,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from iris_demo.scenario import manifest
+from iris_demo.scenario import LOUD
 
 INTERVAL_SECONDS = 2.0
 # What an operator has, after the first Fail, to take the traffic away: one interval and two seconds.
@@ -27,7 +27,7 @@ def release(name: str, version: str, image_version: str = "", **serving: Any) ->
 
     ``serving`` is what differs in the block of that name from one pod with the demo's resources.
     """
-    made = manifest("1.0.0")
+    made = LOUD.manifest("1.0.0")
     made["metadata"]["name"] = name
     spec = made["spec"]
     spec["model"] |= {"version": version, "image": f"localhost/iris-inference:{image_version or version}"}

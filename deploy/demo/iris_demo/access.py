@@ -6,7 +6,8 @@ import asyncio
 from contextlib import aclosing
 from pathlib import Path
 
-from iris_demo.kube import PODS, Kube, Object, local_kubeconfig
+from iris_demo.inside import CommandError, run_inside
+from iris_demo.kube import PODS, Kube, Object
 from iris_demo.load import HIGHEST_RATE
 
 CLIENT = "demo"
@@ -28,17 +29,11 @@ class NoKeyError(Exception):
 async def new_key(kube: Kube, kubeconfig: Path, namespace: str, release: str) -> str:
     """Make a key in one of the release's ready pods. Raises NoKeyError, and TimeoutError without such a pod."""
     pod = await _ready_pod(kube, namespace, release)
-    process = await asyncio.create_subprocess_exec(
-        local_kubeconfig().parents[1] / "bin" / "kubectl",
-        *(f"--kubeconfig={kubeconfig}", f"--namespace={namespace}", "exec", pod, f"--container={CONTAINER}", "--"),
-        *COMMAND,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    key, said = await process.communicate()
-    if process.returncode != 0:
-        raise NoKeyError(f"no key could be made in {pod}: {said.decode().strip()}")
-    return key.decode().strip()
+    try:
+        key = await run_inside(kubeconfig, namespace, pod, CONTAINER, *COMMAND)
+    except CommandError as error:
+        raise NoKeyError(f"no key could be made: {error}") from None
+    return key.strip()
 
 
 async def _ready_pod(kube: Kube, namespace: str, release: str) -> str:

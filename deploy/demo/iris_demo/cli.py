@@ -23,31 +23,40 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the demo; 0 when everything ended as expected, 1 when not, 2 when it could not run."""
     parser = argparse.ArgumentParser(
         prog="python -m iris_demo",
-        description="Five releases of the Iris model under constant traffic, watched live and judged.",
+        description="Releases of the Iris model under constant traffic, watched live and judged.",
+    )
+    parser.add_argument(
+        "--act", choices=sorted(scenario.ACTS), default="loud", help="which releases: loudly or silently bad ones"
     )
     parser.add_argument("--rate", type=float, default=60.0, help="requests a second through the Ingress (default 60)")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="VERSION", help="run 1.0.0 and this release; may be repeated"
+        "--only",
+        action="append",
+        default=[],
+        metavar="VERSION",
+        help="run the act's first release and this one; may be repeated",
     )
     parser.add_argument("--keep-going", action="store_true", help="go on after a release that ended otherwise")
     parser.add_argument("--no-setup", action="store_true", help="the cluster is up and deployed: start at once")
-    parser.add_argument("--output", type=Path, default=Path("artifacts/demo.json"), help="where the result is written")
+    parser.add_argument("--output", type=Path, help="where the result is written (default artifacts/demo.json)")
     parser.add_argument("--kubeconfig", type=Path, default=local_kubeconfig(), help="must be the local cluster's")
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
     try:
-        releases = scenario.chosen(options.only)
+        act = scenario.ACTS[options.act]
+        releases = act.chosen(options.only)
         if not options.no_setup:
             setup.prepare()
         refuse_foreign_context(options.kubeconfig)
-        plan = story.Plan(releases, options.rate, options.keep_going, options.kubeconfig)
+        plan = story.Plan(act, releases, options.rate, options.keep_going, options.kubeconfig)
         result = asyncio.run(story.run(plan, Screen(console)))
     except (ValueError, setup.SetupError, ForeignContextError, story.NotReadyError) as error:
         console.print(f"demo: {error}", style="bold red")
         return EXIT_UNABLE
-    write(result, options.output)
+    output = options.output or Path("artifacts") / ("demo.json" if act is scenario.LOUD else f"demo-{act.name}.json")
+    write(result, output)
     summary.show(result, console)
-    console.print(f"written to {options.output}")
+    console.print(f"written to {output}")
     console.print("until `make cluster-down`:")
     for name, address in PAGES.items():
         console.print(f"{name:<14}{address}")

@@ -23,13 +23,14 @@ class Expectation:
     """What a release of the demo is made to end as.
 
     ``cause`` is the word that the reason must begin with, so that a release that is taken back for
-    the wrong cause does not count as a success.
+    the wrong cause does not count as a success. With ``incident``, both versions get into trouble while it has traffic.
     """
 
     version: str
     title: str
     outcome: str
     cause: str = ""
+    incident: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The run itself: traffic, five releases one after the other, and what came of it."""
+"""The run itself: traffic, an act's releases one after the other, and what came of it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iris_demo import access, cost, counts, judge
+from iris_demo.incident import slow_stores
 from iris_demo.judge import PROMOTED, ROLLED_BACK, UNDECIDED, Expectation, Report
 from iris_demo.kube import DEPLOYMENTS, RELEASES, Kube, Object, connect, local_authority
 from iris_demo.load import Load
 from iris_demo.observations import ReleaseSeen
 from iris_demo.result import Operator, Result
-from iris_demo.scenario import interval_seconds, manifest
+from iris_demo.scenario import Act, interval_seconds
 from iris_demo.screen import Screen
 from iris_demo.timeline import Tone
 from iris_demo.traffic import Traffic, first_answer, traffic
 from iris_demo.watch import Watcher, following
 
 RELEASE_SECONDS = 180.0
+INCIDENT_SECONDS = 30
 REMOVAL_SECONDS = 90.0
 OPERATOR_SECONDS = 180.0
 ROUTE_SECONDS = 30.0
@@ -36,8 +38,9 @@ PREDICT_URL = "https://127.0.0.1:30443/v1/predict"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run: the releases in order, requests/s, and whether to go on after a surprise."""
+    """What to run: the act's releases in order, requests/s, and whether to go on after a surprise."""
 
+    act: Act
     releases: list[Expectation]
     rate: float
     keep_going: bool
@@ -64,7 +67,7 @@ async def run(plan: Plan, screen: Screen) -> Result:
     Raises ForeignContextError for another cluster than the local one and NotReadyError when there
     is nothing to begin with: no operator, or no answer through the Ingress.
     """
-    first = manifest(plan.releases[0].version)
+    first = plan.act.manifest(plan.releases[0].version)
     namespace, name = first["metadata"]["namespace"], first["metadata"]["name"]
     load = Load(
         url=PREDICT_URL,
@@ -81,8 +84,8 @@ async def run(plan: Plan, screen: Screen) -> Result:
         async with following(kube, namespace, name) as watcher:
             watcher.listen(screen.observation)
             with screen.running():
-                turns = [await _release(plan.releases[0], kube, watcher, screen)]
-                screen.say("key", "made in a pod of 1.0.0, for the traffic", Tone.QUIET)
+                turns = [await _release(plan, plan.releases[0], kube, watcher, screen)]
+                screen.say("key", f"made in a pod of {plan.releases[0].version}, for the traffic", Tone.QUIET)
                 load = replace(load, key=await _key(kube, plan.kubeconfig, namespace, name))
                 await _in_time(first_answer(load, ROUTE_SECONDS), f"no answer at {load.url} for {load.host}")
                 async with traffic(load) as running:
@@ -134,17 +137,22 @@ async def _others(plan: Plan, first: _Turn, kube: Kube, watcher: Watcher, screen
         if previous.outcome != previous.expected.outcome and not plan.keep_going:
             screen.say("demo", "stopping here; --keep-going would go on", Tone.BAD)
             break
-        previous = await _release(expected, kube, watcher, screen)
+        previous = await _release(plan, expected, kube, watcher, screen)
         turns.append(previous)
     return turns
 
 
-async def _release(expected: Expectation, kube: Kube, watcher: Watcher, screen: Screen) -> _Turn:
+async def _release(plan: Plan, expected: Expectation, kube: Kube, watcher: Watcher, screen: Screen) -> _Turn:
     version = expected.version
-    screen.say("apply", f"releases/{version}.yaml: {expected.title}; should end {expected.outcome}")
+    screen.say("apply", f"{plan.act.folder}/{version}.yaml: {expected.title}; should end {expected.outcome}")
     applied = time.time()
-    await kube.apply(RELEASES, manifest(version))
+    await kube.apply(RELEASES, plan.act.manifest(version))
     try:
+        if expected.incident:
+            await watcher.until(
+                lambda seen: seen.release.canary == version and seen.release.weight > 0, RELEASE_SECONDS
+            )
+            await _incident(plan, watcher.namespace, screen)
         seen = await watcher.until(lambda seen: _decided(seen, version), RELEASE_SECONDS)
     except TimeoutError:
         screen.say("result", f"{version} undecided after {RELEASE_SECONDS:.0f} s", Tone.BAD)
@@ -155,6 +163,12 @@ async def _release(expected: Expectation, kube: Kube, watcher: Watcher, screen: 
         "result", f"{version} {outcome} after {seen.at - applied:.1f} s: {judge.reason_of(seen.release, version)}", tone
     )
     return _Turn(expected, applied, seen.at, outcome)
+
+
+async def _incident(plan: Plan, namespace: str, screen: Screen) -> None:
+    screen.say("incident", f"PostgreSQL and Redis are slow for both versions, for {INCIDENT_SECONDS} s", Tone.BAD)
+    await slow_stores(plan.kubeconfig, namespace, INCIDENT_SECONDS)
+    screen.say("incident", "over: both stores answer as before", Tone.GOOD)
 
 
 def _decided(seen: ReleaseSeen, version: str) -> bool:
@@ -169,7 +183,7 @@ def _result(
     reports: list[Report] = []
     # A release answers for every request from its start to the start of the next one.
     for turn, until in zip(turns, [turn.applied for turn in turns[1:]] + [ended], strict=True):
-        interval = interval_seconds(manifest(turn.expected.version))
+        interval = interval_seconds(plan.act.manifest(turn.expected.version))
         mine = counts.between(samples, turn.applied, until)
         reports.append(judge.report(turn.expected, watcher.observations, mine, turn.applied, turn.settled, interval))
     return Result(

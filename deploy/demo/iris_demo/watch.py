@@ -17,7 +17,8 @@ class Watcher:
 
     def __init__(self, kube: Kube, namespace: str, name: str) -> None:
         self.observations: list[Observation] = []
-        self._kube, self._namespace, self._name = kube, namespace, name
+        self.namespace = namespace
+        self._kube, self._name = kube, name
         self._listeners: list[Callable[[Observation], None]] = []
         self._news = asyncio.Condition()
         self._broken: BaseException | None = None
@@ -53,13 +54,13 @@ class Watcher:
                 self._news.notify_all()
 
     async def _watch(self, resource: Resource, name: str, read: Callable[[float, Change], Observation | None]) -> None:
-        async for change in self._kube.watch(resource, self._namespace, fieldSelector=f"metadata.name={name}"):
+        async for change in self._kube.watch(resource, self.namespace, fieldSelector=f"metadata.name={name}"):
             await self._add(read(time.time(), change))
 
     async def _watch_events(self) -> None:
         started = datetime.fromtimestamp(time.time(), UTC).isoformat()
         about = f"involvedObject.kind=IrisModelRelease,involvedObject.name={self._name}"
-        async for change in self._kube.watch(EVENTS, self._namespace, fieldSelector=about):
+        async for change in self._kube.watch(EVENTS, self.namespace, fieldSelector=about):
             # Events of earlier runs are kept for an hour and are listed first.
             if change.type != "DELETED" and last_seen(change.object) >= started[:19]:
                 await self._add(_event_seen(time.time(), change.object))

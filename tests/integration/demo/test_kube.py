@@ -25,8 +25,7 @@ from iris_demo.kube import (
     refuse_foreign_context,
 )
 from iris_demo.observations import EventSeen, ReleaseSeen, RouteSeen
-from iris_demo.scenario import RELEASES as DEMO_RELEASES
-from iris_demo.scenario import manifest
+from iris_demo.scenario import FILES, LOUD, Act
 
 NAMESPACE = "demo"
 SOON = 10.0
@@ -45,9 +44,9 @@ async def kube(cluster: KubeApiserver) -> AsyncIterator[Kube]:
         yield connected
 
 
-def release(version: str) -> dict[str, Any]:
+def release(version: str, act: Act = LOUD) -> dict[str, Any]:
     """The demo's file, moved into the namespace of these tests."""
-    made = manifest(version)
+    made = act.manifest(version)
     made["metadata"]["namespace"] = NAMESPACE
     return made
 
@@ -128,9 +127,9 @@ async def test_a_watch_tells_what_exists_and_what_changes(kube: Kube) -> None:
     task.cancel()
 
 
-@pytest.mark.parametrize("version", [release.version for release in DEMO_RELEASES])
-async def test_the_files_of_the_demo_are_let_in(kube: Kube, version: str) -> None:
-    assert await kube.create(RELEASES, release(version), dry_run=True)
+@pytest.mark.parametrize(("act", "version"), FILES)
+async def test_the_files_of_the_demo_are_let_in(kube: Kube, act: Act, version: str) -> None:
+    assert await kube.create(RELEASES, release(version, act), dry_run=True)
 
 
 async def test_the_watcher_sees_the_release_its_route_and_its_events(kube: Kube) -> None:

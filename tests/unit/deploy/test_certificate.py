@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from iris_demo.scenario import RELEASES, manifest
+from iris_demo.scenario import FILES, Act
 from iris_install import certificate, credentials
 from iris_install.errors import InstallError
 
@@ -26,8 +26,8 @@ def test_without_one_it_says_how_to_get_it(tmp_path: Path) -> None:
         certificate.to_text(tmp_path)
 
 
-@pytest.mark.parametrize("version", [release.version for release in RELEASES])
-def test_the_demo_s_releases_name_the_secret_that_is_made(version: str) -> None:
-    release = manifest(version)
+@pytest.mark.parametrize(("act", "version"), FILES)
+def test_the_demo_s_releases_name_the_secret_that_is_made(act: Act, version: str) -> None:
+    release = act.manifest(version)
     assert release["spec"]["traffic"]["ingress"]["tlsSecretName"] == certificate.NAME
     assert release["metadata"]["namespace"] == credentials.NAMESPACE
