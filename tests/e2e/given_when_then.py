@@ -13,11 +13,12 @@ from typing import Any
 
 import aiohttp
 
-from e2e.releases import ROLLBACK_SECONDS, release
+from e2e.releases import ROLLBACK_SECONDS
 from e2e.scenario import NAMESPACE, Scenario, all_gone
 from iris_demo import counts
 from iris_demo.access import RELEASE_LABEL
 from iris_demo.cost import OPERATOR_LABELS, OPERATOR_NAMESPACE
+from iris_demo.incident import slow_stores
 from iris_demo.inside import kubectl
 from iris_demo.kube import (
     AUTOSCALERS,
@@ -30,11 +31,13 @@ from iris_demo.kube import (
     ApiError,
     Object,
 )
-from iris_demo.observations import Release, canary_weight
+from iris_demo.observations import EventSeen, Release, canary_weight
+from iris_demo.scenario import SILENT
 from iris_demo.traffic import Traffic
 
 DEPLOYED_SECONDS = 90.0
 ROLLOUT_SECONDS = 120.0
+DEMO_RATE = 60.0
 # How much later than it was stored a change may reach a watch.
 WATCH_DELAY_SECONDS = 0.5
 VERSION_LABEL = "iris.mlrelease.dev/version"
@@ -50,15 +53,20 @@ class Given:
         """How many pods there are to be and who scales them, in the words of the release's ``serving`` block."""
         self._s.serving = serving
 
+    def the_silent_act(self) -> None:
+        """The releases are those of the demo's second act, and the traffic is the demo's."""
+        self._s.act, self._s.rate = SILENT, DEMO_RATE
+
     async def a_stable_release(self, version: str) -> None:
         """A first version that serves everything."""
-        await self._s.kube.apply(RELEASES, release(self._s.name, version, **self._s.serving))
+        await self._s.kube.apply(RELEASES, self._s.manifest(version))
         await self._s.watcher.until(
             lambda seen: seen.release.stable == version and seen.release.phase == "Stable", DEPLOYED_SECONDS
         )
 
-    async def traffic(self) -> None:
-        """Requests at a constant rate through the Ingress, until the end of the scenario."""
+    async def traffic(self, labels: float = 0.0) -> None:
+        """Requests at a constant rate through the Ingress until the end of the scenario, a share of them labelled."""
+        self._s.labels = labels
         await self._s.start_traffic()
 
     async def a_canary(self, version: str, weight: int) -> None:
@@ -76,7 +84,7 @@ class When:
     async def apply(self, version: str, image_version: str = "") -> None:
         """Apply another version of the release."""
         self._s.applied = time.time()
-        await self._s.kube.apply(RELEASES, release(self._s.name, version, image_version, **self._s.serving))
+        await self._s.kube.apply(RELEASES, self._s.manifest(version, image_version))
 
     async def pause(self, *, paused: bool = True) -> None:
         """Set or clear ``spec.paused`` as ``kubectl patch`` does."""
@@ -118,6 +126,10 @@ class When:
         """SIGKILL the processes of every canary container."""
         for pod in await self._pods("canary"):
             _kill_container(pod)
+
+    async def postgres_and_redis_are_slow(self, seconds: int) -> None:
+        """Both stores are slow for both versions, and then no more."""
+        await slow_stores(self._s.kubeconfig, NAMESPACE, seconds)
 
     async def _pods(self, backend: str) -> list[Object]:
         service = await self._s.kube.get(SERVICES, NAMESPACE, f"{self._s.name}-{backend}")
@@ -195,6 +207,25 @@ class Then:
         unexplained = counts.unexplained_failures(running.samples, version)
         listed = "\n".join(self._s.describe(sample) for sample in unexplained[:10])
         assert not unexplained, f"{len(unexplained)} of {len(running.samples)} failed:\n{listed}"
+
+    def was_never_blamed(self, version: str) -> None:
+        """No word was said against the version: no check failed, and nothing was rolled back."""
+        against = [seen.release for seen in self._s.seen() if seen.release.judged_bad]
+        assert not against, against[0]
+        assert all(past.version != version for past in self._s.seen()[-1].release.history)
+
+    def was_told(self, reason: str) -> None:
+        """An event with this reason was seen since the last apply."""
+        told = [e.reason for e in self._s.watcher.observations if isinstance(e, EventSeen) and e.at >= self._s.applied]
+        assert reason in told, told
+
+    def labels_said_that_fewer_were_right(self, version: str, than: str) -> None:
+        """Of the labels that were sent back, the version had fewer on its side."""
+        labels = counts.labels_by_version(self._traffic().labels)
+        worse, better = (
+            labels[each].correct / (labels[each].correct + labels[each].incorrect) for each in (version, than)
+        )
+        assert worse < better - 0.03, labels
 
     async def answered(self, requests: int) -> None:
         """Wait until so many further requests have ended."""

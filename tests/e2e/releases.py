@@ -27,11 +27,16 @@ def release(name: str, version: str, image_version: str = "", **serving: Any) ->
 
     ``serving`` is what differs in the block of that name from one pod with the demo's resources.
     """
-    made = LOUD.manifest("1.0.0")
-    made["metadata"]["name"] = name
+    made = renamed(LOUD.manifest("1.0.0"), name)
     spec = made["spec"]
     spec["model"] |= {"version": version, "image": f"localhost/iris-inference:{image_version or version}"}
     spec["serving"] |= {"replicas": 1, **serving}
-    spec["traffic"]["host"] = f"{name}.example.com"
     spec["rollout"], spec["analysis"] = ROLLOUT, ANALYSIS
+    return made
+
+
+def renamed(made: dict[str, Any], name: str) -> dict[str, Any]:
+    """A release of another name, with a host of its own."""
+    made["metadata"]["name"] = name
+    made["spec"]["traffic"]["host"] = f"{name}.example.com"
     return made

@@ -5,19 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from e2e.invariants import violations
 from e2e.recorder import Recorder, recording
-from e2e.releases import ROLLBACK_SECONDS
+from e2e.releases import ROLLBACK_SECONDS, release, renamed
 from iris_demo import counts
 from iris_demo.access import RELEASE_LABEL, new_key
-from iris_demo.kube import DEPLOYMENTS, INGRESSES, PODS, RELEASES, SERVICES, Kube, Resource, connect, local_authority
+from iris_demo.kube import (
+    DEPLOYMENTS,
+    INGRESSES,
+    PODS,
+    RELEASES,
+    SERVICES,
+    Kube,
+    Object,
+    Resource,
+    connect,
+    local_authority,
+)
 from iris_demo.load import Load
 from iris_demo.observations import Observation, ReleaseSeen, RouteSeen
 from iris_demo.samples import Sample
+from iris_demo.scenario import Act
 from iris_demo.story import PREDICT_URL
 from iris_demo.timeline import Timeline
 from iris_demo.traffic import Traffic, first_answer, traffic
@@ -46,6 +58,9 @@ class Scenario:
     serving: dict[str, Any] = field(default_factory=dict)
     applied: float = field(default_factory=time.time)
     key: str = ""
+    act: Act | None = None
+    rate: float = RATE
+    labels: float = 0.0
 
     @property
     def host(self) -> str:
@@ -55,8 +70,15 @@ class Scenario:
     @property
     def load(self) -> Load:
         """The scenario's background load."""
-        requests, authority = int(RATE * LONGEST_SECONDS), str(local_authority())
-        return Load(PREDICT_URL, self.host, RATE, LONGEST_SECONDS, requests, authority=authority, key=self.key)
+        requests, authority = int(self.rate * LONGEST_SECONDS), str(local_authority())
+        load = Load(PREDICT_URL, self.host, self.rate, LONGEST_SECONDS, requests, authority=authority, key=self.key)
+        return replace(load, labels=self.labels)
+
+    def manifest(self, version: str, image_version: str = "") -> Object:
+        """The release at a version, as the scenario wants it."""
+        if self.act is None:
+            return release(self.name, version, image_version, **self.serving)
+        return renamed(self.act.manifest(version), self.name)
 
     async def start_traffic(self) -> None:
         """Wait for the route and then load it until the end of the scenario."""

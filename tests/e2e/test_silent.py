@@ -1,0 +1,53 @@
+"""Versions that start, are ready, and answer every request with a 200; and trouble that is nobody's fault."""
+
+from __future__ import annotations
+
+import pytest
+
+from e2e.given_when_then import Given, Then, When
+
+
+@pytest.fixture(autouse=True)
+async def _beside_a_sound_version(given: Given) -> None:
+    given.the_silent_act()
+    await given.a_stable_release("6.0.0")
+    await given.traffic(labels=0.5)
+
+
+async def test_rollback_on_exchanged_labels(when: When, then: Then) -> None:
+    await when.apply("7.0.0")
+    release = await then.is_rolled_back("7.0.0", stable="6.0.0", reason="PredictionDrift")
+
+    assert "predictionDrift" in [check.name for check in release.failing]
+    then.weights_were(30, 0)
+    await then.no_request_failed()
+
+
+async def test_rollback_on_lost_accuracy(when: When, then: Then) -> None:
+    await when.apply("8.0.0")
+    release = await then.is_rolled_back("8.0.0", stable="6.0.0", reason="Accuracy")
+
+    assert [check.name for check in release.failing] == ["accuracy"]
+    then.traffic_left_in_time()
+    await then.no_request_failed()
+    then.labels_said_that_fewer_were_right("8.0.0", than="6.0.0")
+
+
+async def test_rollback_on_a_fifth_more_latency(when: When, then: Then) -> None:
+    await when.apply("9.0.0")
+    release = await then.is_rolled_back("9.0.0", stable="6.0.0", reason="Latency")
+
+    assert [check.name for check in release.failing] == ["latency"]
+    then.traffic_left_in_time()
+    await then.no_request_failed()
+
+
+async def test_an_incident_of_both_versions_is_not_blamed_on_the_canary(given: Given, when: When, then: Then) -> None:
+    await given.a_canary("2.0.0", weight=30)
+
+    await when.postgres_and_redis_are_slow(seconds=30)
+    await then.is_promoted("2.0.0")
+
+    then.was_never_blamed("2.0.0")
+    then.was_told("SharedIncident")
+    await then.no_request_failed()
