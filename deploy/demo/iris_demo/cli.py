@@ -45,15 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         act = scenario.ACTS[options.act]
         releases = act.chosen(options.only)
+        output = options.output or Path("artifacts", "demo.json" if act is scenario.LOUD else f"demo-{act.name}.json")
         if not options.no_setup:
             setup.prepare()
         refuse_foreign_context(options.kubeconfig)
-        plan = story.Plan(act, releases, options.rate, options.keep_going, options.kubeconfig)
+        plan = story.Plan(act, releases, options.rate, options.keep_going, options.kubeconfig, output.parent)
         result = asyncio.run(story.run(plan, Screen(console)))
     except (ValueError, setup.SetupError, ForeignContextError, story.NotReadyError) as error:
         console.print(f"demo: {error}", style="bold red")
         return EXIT_UNABLE
-    output = options.output or Path("artifacts") / ("demo.json" if act is scenario.LOUD else f"demo-{act.name}.json")
     write(result, output)
     summary.show(result, console)
     console.print(f"written to {output}")

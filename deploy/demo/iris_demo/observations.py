@@ -16,12 +16,13 @@ CANARY_WEIGHT = "nginx.ingress.kubernetes.io/canary-weight"
 
 @dataclass(frozen=True)
 class Check:
-    """One check of the analysis."""
+    """One check of the analysis; ``worse`` is the evidence that the canary is, as a share of what rolls back."""
 
     name: str
     verdict: str
     reason: str
     requests: int
+    worse: float | None = None
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,14 @@ def release_of(resource: Mapping[str, Any]) -> Release:
 
 
 def _check(check: Mapping[str, Any]) -> Check:
+    evidence = check.get("evidence") or {}
+    needed = evidence.get("rollbackAt")
     return Check(
         name=check.get("name", ""),
         verdict=check.get("verdict", ""),
         reason=check.get("reason") or "",
         requests=int(check.get("requests") or 0),
+        worse=float(evidence.get("worse") or 0.0) / needed if needed else None,
     )
 
 

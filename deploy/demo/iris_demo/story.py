@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from iris_demo import access, cost, counts, judge
+from iris_demo import access, cost, counts, evidence, judge
 from iris_demo.incident import slow_stores
 from iris_demo.judge import PROMOTED, ROLLED_BACK, UNDECIDED, Expectation, Report
 from iris_demo.kube import DEPLOYMENTS, RELEASES, Kube, Object, connect, local_authority
@@ -38,13 +38,14 @@ PREDICT_URL = "https://127.0.0.1:30443/v1/predict"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run: the act's releases in order, requests/s, and whether to go on after a surprise."""
+    """What to run: the act's releases in order, requests/s, whether to go on after a surprise, where pictures go."""
 
     act: Act
     releases: list[Expectation]
     rate: float
     keep_going: bool
     kubeconfig: Path
+    pictures: Path
 
 
 @dataclass
@@ -98,6 +99,7 @@ async def run(plan: Plan, screen: Screen) -> Result:
                     changes = await cost.idle_changes(kube, namespace, IDLE_SECONDS)
                     turns += await _others(plan, turns[0], kube, watcher, screen)
                     memory = await cost.operator_memory(kube)
+            _draw(plan, turns[1:], watcher, screen)
             return _result(plan, turns, watcher, running, screen, Operator(memory, IDLE_SECONDS, changes))
 
 
@@ -173,6 +175,14 @@ async def _incident(plan: Plan, namespace: str, screen: Screen) -> None:
 
 def _decided(seen: ReleaseSeen, version: str) -> bool:
     return judge.outcome_of(seen.release, version) in {PROMOTED, ROLLED_BACK}
+
+
+def _draw(plan: Plan, turns: list[_Turn], watcher: Watcher, screen: Screen) -> None:
+    for turn in turns:
+        version = turn.expected.version
+        path = plan.pictures / f"evidence-{version}.png"
+        if evidence.write(watcher.observations, version, turn.applied, turn.settled, path):
+            screen.say("evidence", f"{version}: {path}", Tone.QUIET)
 
 
 def _result(

@@ -18,6 +18,7 @@ from iris_operator.analysis.judge import Judgement, judge, learn
 from iris_operator.analysis.sentences import odds
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.spec import Analysis
+from iris_operator.cli.picture import draw as draw_picture
 
 _WIDTH = 40
 _SIDES = ("canary", "stable")
@@ -100,27 +101,19 @@ def draw(points: Sequence[Point], settings: Analysis) -> Iterator[str]:
             yield f"{result.name} {result.verdict.value}: {result.reason}"
 
 
-def plot(points: Sequence[Point], settings: Analysis, path: Path) -> None:
+def plot(points: Sequence[Point], path: Path) -> None:
     """The evidence of every check over time as a picture.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed; it is no part of the operator's image.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415 - only who asks for a picture needs it
-
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots()
-    seconds = [point.second for point in points]
-    for name in dict.fromkeys(result.name for point in points for result in point.judgement.results):
-        share = [_share(point, name) for point in points]
-        if any(value is not None for value in share):
-            axes.plot(seconds, [math.nan if value is None else value for value in share], marker=".", label=name)
-    axes.axhline(1.0, color="black", linestyle="--", linewidth=1)
-    axes.annotate(f"rolls back: {odds(math.log(1 / settings.false_rollback))}", (seconds[0], 1.0), va="bottom")
-    axes.set(xlabel="seconds", ylabel="evidence that the canary is worse, of what rolls back", yscale="log")
-    axes.set_ylim(1e-4, 10.0)
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for point in points:
+        for result in point.judgement.results:
+            if result.worse is not None and result.bounds is not None:
+                share = result.worse / result.bounds.rollback_at
+                lines.setdefault(result.name, []).append((point.second, share))
+    draw_picture(lines, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     points = replay(rows, settings)
     print("\n".join(draw(points, settings)))
     if options.png and points:
-        plot(points, settings, options.png)
+        plot(points, options.png)
         print(f"\nwrote {options.png}")
     return int(any(point.judgement.verdict is Verdict.FAIL for point in points))
 
@@ -219,13 +212,6 @@ def _measured(rows: Sequence[Row]) -> frozenset[str]:
 def _worst(point: Point) -> float:
     """Log evidence over all checks; each check's bound holds its part in the alarm."""
     return math.log(max(1e-9, point.judgement.worse))
-
-
-def _share(point: Point, name: str) -> float | None:
-    result = next((each for each in point.judgement.results if each.name == name), None)
-    if result is None or result.worse is None or result.bounds is None:
-        return None
-    return max(1e-9, result.worse / result.bounds.rollback_at)
 
 
 if __name__ == "__main__":
