@@ -1,11 +1,10 @@
 """`iris-analysis replay FILE`: run the rule over recorded counts, to try margins on a past release.
 
-`python -m iris_operator.cli.replay replay counts.csv --max-harm 0.01`. The columns are described in docs/analysis.md.
+`python -m iris_operator.cli replay counts.csv --max-harm 0.01`. The columns are described in docs/analysis.md.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import sys
@@ -116,56 +115,22 @@ def plot(points: Sequence[Point], path: Path) -> None:
     draw_picture(lines, path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 0 when the recording ends without a Fail, 1 with one, 2 when it cannot be read."""
-    options = _parser().parse_args(arguments)
-    settings = _settings(options)
+def run(file: Path, settings: Analysis, png: Path | None) -> int:
+    """Replay a file; 0 when it ends without a Fail, 1 with one, 2 when it cannot be read."""
     try:
-        rows = list(read_rows(options.file))
+        rows = list(read_rows(file))
     except (WrongFile, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     if not rows:
-        print(f"{options.file}: no intervals in it", file=sys.stderr)
+        print(f"{file}: no intervals in it", file=sys.stderr)
         return 2
     points = replay(rows, settings)
     print("\n".join(draw(points, settings)))
-    if options.png and points:
-        plot(points, options.png)
-        print(f"\nwrote {options.png}")
+    if png and points:
+        plot(points, png)
+        print(f"\nwrote {png}")
     return int(any(point.judgement.verdict is Verdict.FAIL for point in points))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="iris-analysis", description="Judge recorded counts.")
-    command = parser.add_subparsers(required=True).add_parser("replay", help="run the rule over recorded counts")
-    command.add_argument("file", type=Path, help="CSV: second, next_weight, canary_..., stable_... (docs/analysis.md)")
-    command.add_argument("--png", type=Path, help="draw the evidence of every check into this file; needs matplotlib")
-    margins = command.add_argument_group("margins, as in spec.analysis")
-    margins.add_argument("--false-rollback", type=float)
-    margins.add_argument("--missed-regression", type=float)
-    for name in ("--max-ratio", "--max-harm", "--max-slower", "--max-shift", "--max-drop"):
-        margins.add_argument(name, type=float)
-    return parser
-
-
-def _settings(options: argparse.Namespace) -> Analysis:
-    given = {
-        "errorRate": {"maxRatio": options.max_ratio, "maxHarm": options.max_harm},
-        "inferenceFailures": {"maxRatio": options.max_ratio, "maxHarm": options.max_harm},
-        "latency": {"maxSlower": options.max_slower},
-        "predictionDrift": {"maxShift": options.max_shift},
-        "accuracy": {"maxDrop": options.max_drop} if options.max_drop is not None else None,
-    }
-    checks = {
-        name: {key: value for key, value in fields.items() if value is not None}
-        for name, fields in given.items()
-        if fields is not None
-    }
-    both = {"falseRollback": options.false_rollback, "missedRegression": options.missed_regression}
-    return Analysis.model_validate(
-        {"checks": checks, **{key: value for key, value in both.items() if value is not None}}
-    )
 
 
 def _counts(row: Mapping[str, str], side: str) -> RequestCounts:
@@ -212,7 +177,3 @@ def _measured(rows: Sequence[Row]) -> frozenset[str]:
 def _worst(point: Point) -> float:
     """Log evidence over all checks; each check's bound holds its part in the alarm."""
     return math.log(max(1e-9, point.judgement.worse))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

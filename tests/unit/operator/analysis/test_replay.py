@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iris_operator.cli.replay import main
+from iris_operator.cli.__main__ import main
 
 EXAMPLE = Path(__file__).resolve().parents[4] / "docs" / "replay.csv"
 
