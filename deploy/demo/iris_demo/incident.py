@@ -10,8 +10,10 @@ from pathlib import Path
 
 from iris_demo.inside import run_inside
 
-# Below the 50 ms after which the service does without its cache: each lookup waits, and none is given up.
-REDIS_PAUSE_MILLISECONDS = 40
+# Far below what the releases of the silent act wait for Redis: each lookup is late, and none is given up.
+REDIS_PAUSE_MILLISECONDS = 250
+# From one pause to the next. Longer than a pause, or lookups would wait behind the command for the next one.
+REDIS_PERIOD_SECONDS = 0.27
 
 # Predictions and labels wait to be written for as long as somebody holds the tables, as a migration gone wrong would.
 POSTGRES = """\
@@ -21,7 +23,7 @@ PGPASSWORD="$POSTGRES_PASSWORD" exec psql --quiet --host=127.0.0.1 --username="$
 # Redis answers nobody for so many milliseconds, again and again, as under somebody's slow commands.
 REDIS = """\
 export REDISCLI_AUTH="$REDIS_PASSWORD"
-timeout {seconds} redis-cli -r -1 -i 0.005 CLIENT PAUSE {pause} ALL >/dev/null || [ $? = 124 ]
+timeout {seconds} redis-cli -r -1 -i {period} CLIENT PAUSE {pause} ALL >/dev/null || [ $? = 124 ]
 """
 
 
@@ -34,4 +36,4 @@ async def slow_stores(kubeconfig: Path, namespace: str, seconds: int) -> None:
 
 
 def _with(script: str, seconds: int) -> str:
-    return script.format(seconds=seconds, pause=REDIS_PAUSE_MILLISECONDS)
+    return script.format(seconds=seconds, pause=REDIS_PAUSE_MILLISECONDS, period=REDIS_PERIOD_SECONDS)

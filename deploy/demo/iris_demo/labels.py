@@ -14,9 +14,10 @@ import aiohttp
 
 from iris_demo.samples import Fate, Label
 
-# A prediction may not be in the database yet, and the database may be away: about half a minute for both.
+# A prediction may not be in the database yet, and the database may be away: about a minute, less and less often.
 TRIES = 8
-PAUSE_SECONDS = 4.0
+PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 16.0
 # Of another stream than the flowers, so that labels change nothing about what is asked.
 SEED_OFFSET = 1_000_003
 LATER = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
@@ -63,14 +64,14 @@ class Labeller:
 
     async def tell(self, prediction: Prediction, stop: asyncio.Event) -> None:
         """Send the label when it is due. One that is still to be sent when ``stop`` is set is not sent at all."""
-        pause = self._delay
+        wait, pause = self._delay, PAUSE_SECONDS
         for _ in range(TRIES):
-            if await _stopped_within(stop, pause):
+            if await _stopped_within(stop, wait):
                 return
             fate = await self._send(prediction)
             if fate is not None:
                 break
-            pause = PAUSE_SECONDS
+            wait, pause = pause, min(2 * pause, LONGEST_PAUSE_SECONDS)
         else:
             fate = Fate.LOST
         self._record(Label(time.time(), prediction.version, fate))

@@ -41,5 +41,5 @@ def draw(lines: Mapping[str, Line], path: Path, *, title: str = "", weights: Lin
         # The lines over the share, which is drawn on the later axes.
         axes.set_zorder(share.get_zorder() + 1)
         axes.patch.set_visible(False)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=len(lines))
     figure.savefig(path, dpi=120)
