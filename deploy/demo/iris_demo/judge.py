@@ -115,7 +115,7 @@ def report(
     bad = expected.version if expected.outcome == ROLLED_BACK else None
     unexplained = len(counts.unexplained_failures(samples, bad))
     evidence = _evidence(expected, seen, samples)
-    problems = _problems(expected, outcome, reason, unexplained, evidence, interval)
+    problems = _problems(expected, outcome, reason, unexplained, evidence, interval) + _blame(expected, seen)
     return Report(
         expected=expected,
         outcome=outcome,
@@ -171,6 +171,16 @@ def _weight_zero(seen: Sequence[Observation]) -> float | None:
 def _until(start: float | None, end: float) -> float | None:
     # The status and the route arrive on two watches: their order within milliseconds means nothing.
     return None if start is None else max(0.0, end - start)
+
+
+def _blame(expected: Expectation, seen: Sequence[Observation]) -> tuple[str, ...]:
+    """What was said against a version that shared an incident: it is to wait, and not to be blamed."""
+    told = [entry.release for entry in seen if isinstance(entry, ReleaseSeen) and entry.release.current]
+    against = next((each for each in told if each.canary == expected.version and each.judged_bad), None)
+    if not expected.incident or against is None:
+        return ()
+    words = "; ".join(f"{check.name}: {check.reason}" for check in against.failing) or against.phase
+    return (f"an incident of both versions was blamed on it: {words}",)
 
 
 def _problems(

@@ -147,3 +147,15 @@ def test_what_happened_before_a_release_is_not_its_own() -> None:
     earlier: list[Observation] = [RouteSeen(90.0, 10), RouteSeen(95.0, 0)]
     report = judge.report(GOOD, [*earlier, ReleaseSeen(105.0, PROMOTED_2)], [], 100.0, 105.0, 5.0)
     assert report.steps == (Step(0, 5.0),)
+
+
+def test_a_version_that_an_incident_of_both_is_blamed_on_is_a_problem_even_if_it_is_promoted() -> None:
+    shared = replace(GOOD, incident=True)
+    canary = replace(PROMOTED_2, phase="Progressing", stable="1.0.0", canary="2.0.0", promoted="False")
+    slow = (Check("latency", "Hold", "stable itself is in trouble", 90),)
+    held = [ReleaseSeen(110.0, replace(canary, checks=slow)), ReleaseSeen(146.0, PROMOTED_2)]
+    assert judge.report(shared, held, [], 100.0, 146.0, 5.0).as_expected
+    failed = [ReleaseSeen(110.0, replace(canary, checks=(Check("latency", "Fail", "over 25 ms", 90),))), held[-1]]
+    assert judge.report(shared, failed, [], 100.0, 146.0, 5.0).problems == (
+        "an incident of both versions was blamed on it: latency: over 25 ms",
+    )
