@@ -1,12 +1,26 @@
-"""The evidence against each canary as a picture, from the statuses that the demo saw."""
+"""The evidence against each canary, from the statuses that the demo saw: as figures, and drawn by the operator's command."""
 
 from __future__ import annotations
 
+import csv
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from iris_demo.observations import Observation, ReleaseSeen, RouteSeen
-from iris_operator.cli.picture import Line, draw
+
+Line = Sequence[tuple[float, float]]
+"""Points: seconds, and a value."""
+
+# Where the command lives. It is run like any user runs it: the demo knows the operator only from outside.
+OPERATOR = Path(__file__).parents[3] / "operator"
+DRAW = ("iris_operator.cli", "draw")
+
+
+class NotDrawnError(Exception):
+    """The operator's command could not draw; the message has what it said."""
 
 
 def lines(seen: Sequence[Observation], version: str, start: float, end: float) -> dict[str, Line]:
@@ -33,10 +47,34 @@ def weights(seen: Sequence[Observation], start: float, end: float) -> Line:
 
 
 def write(seen: Sequence[Observation], version: str, start: float, end: float, path: Path) -> Path | None:
-    """Draw what was seen of ``version`` in its time into ``path``; None when no check had evidence to show."""
+    """Write what was seen of ``version`` in its time beside ``path``, as CSV, and draw it into ``path``.
+
+    None when no check had evidence to show. Raises NotDrawnError.
+    """
     found = lines(seen, version, start, end)
     if not found:
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw(found, path, title=f"version {version}", weights=weights(seen, start, end))
+    figures = path.with_suffix(".csv")
+    _table(found, weights(seen, start, end), figures)
+    _draw(figures, path, f"version {version}")
     return path
+
+
+def _table(found: dict[str, Line], share: Line, path: Path) -> None:
+    rows: dict[float, dict[str, float]] = {}
+    for name, line in {"weight": share, **found}.items():
+        for second, value in line:
+            rows.setdefault(second, {"second": second})[name] = value
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ("second", "weight", *found), restval="")
+        writer.writeheader()
+        writer.writerows(rows[second] for second in sorted(rows))
+
+
+def _draw(figures: Path, picture: Path, title: str) -> None:
+    command = (sys.executable, "-m", *DRAW, str(figures), "--png", str(picture), "--title", title)
+    environment = os.environ | {"PYTHONPATH": str(OPERATOR)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        raise NotDrawnError(f"`{' '.join(DRAW)}` ended with exit code {ended.returncode}: {ended.stderr.strip()}")

@@ -181,8 +181,12 @@ def _draw(plan: Plan, turns: list[_Turn], watcher: Watcher, screen: Screen) -> N
     for turn in turns:
         version = turn.expected.version
         path = plan.pictures / f"evidence-{version}.png"
-        if evidence.write(watcher.observations, version, turn.applied, turn.settled, path):
-            screen.say("evidence", f"{version}: {path}", Tone.QUIET)
+        try:
+            if evidence.write(watcher.observations, version, turn.applied, turn.settled, path):
+                screen.say("evidence", f"{version}: {path}", Tone.QUIET)
+        except evidence.NotDrawnError as error:
+            # What was seen is worth more than its picture: the result is still to be written.
+            screen.say("evidence", f"{version} was not drawn: {error}", Tone.BAD)
 
 
 def _result(

@@ -11,8 +11,9 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from iris_demo import scenario, setup
+from iris_demo import setup
 from iris_demo.kube import local_kubeconfig
+from iris_demo.scenario import LOUD
 from iris_demo.screen import Screen
 from iris_local import addons, catalog, registry
 from iris_local.cluster import Cluster
@@ -90,7 +91,7 @@ def publish(images: Sequence[Image], console: Console, *, lists: Path, tag: str 
     _heading(console, f"registry {access.address}")
     publisher = Publisher(Store(paths, progress), Registry(access), lists, progress.say)
     published = publisher.publish(images, tag)
-    namespace = scenario.manifest(BASELINE)["metadata"]["namespace"]
+    namespace = LOUD.manifest(BASELINE)["metadata"]["namespace"]
     if kubectl.text("get", "namespace", namespace, "--ignore-not-found").strip():
         registry.offer(kubectl, access, namespace)
     return published
@@ -98,7 +99,7 @@ def publish(images: Sequence[Image], console: Console, *, lists: Path, tag: str 
 
 def _template(options: Options) -> dict[str, object]:
     if options.resource is None:
-        return scenario.manifest(BASELINE)
+        return LOUD.manifest(BASELINE)
     parsed: dict[str, object] = yaml.safe_load(options.resource.read_text(encoding="utf-8"))
     return parsed
 

@@ -1,4 +1,4 @@
-"""`iris-analysis`: record a past release, and run the rule over what was recorded, to try margins.
+"""`iris-analysis`: record a past release, run the rule over what was recorded, to try margins, and draw evidence.
 
 `python -m iris_operator.cli --help`.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from iris_operator.adapters.prometheus.client import PrometheusClient
 from iris_operator.api.durations import parse_duration
 from iris_operator.api.spec import Analysis
+from iris_operator.cli.picture import WrongEvidence, draw, read
 from iris_operator.cli.record import NothingRecorded, Wanted, record
 from iris_operator.cli.replay import run
 from iris_operator.engine.ports import MetricsUnavailable
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "record":
         return _record(options)
+    if options.command == "draw":
+        return _draw(options)
     return run(options.file, _settings(options), options.png)
 
 
@@ -44,8 +47,19 @@ def _record(options: argparse.Namespace) -> int:
     return 0
 
 
+def _draw(options: argparse.Namespace) -> int:
+    try:
+        lines, weights = read(options.file)
+        draw(lines, options.png, title=options.title, weights=weights)
+    except (WrongEvidence, ModuleNotFoundError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"wrote {options.png}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="iris-analysis", description="Record releases, and judge what was recorded.")
+    parser = argparse.ArgumentParser(prog="iris-analysis", description="Record releases, judge what was recorded, draw.")
     commands = parser.add_subparsers(required=True, dest="command")
     command = commands.add_parser("record", help="write what a past release was judged by, from Prometheus")
     command.add_argument("file", type=Path, help="CSV to write, for `replay`")
@@ -64,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     margins.add_argument("--missed-regression", type=float)
     for name in ("--max-ratio", "--max-harm", "--max-slower", "--max-shift", "--max-drop"):
         margins.add_argument(name, type=float)
+    command = commands.add_parser("draw", help="draw evidence that was written down elsewhere; needs matplotlib")
+    command.add_argument("file", type=Path, help="CSV: second, weight, and a column a check (docs/analysis.md)")
+    command.add_argument("--png", type=Path, required=True, help="file to draw into")
+    command.add_argument("--title", default="")
     return parser
 
 

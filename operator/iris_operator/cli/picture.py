@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,34 @@ Line = Sequence[tuple[float, float]]
 
 # Below a ten-thousandth of what rolls back there is nothing to see, and above ten times that it has been decided.
 _LOWEST, _HIGHEST = 1e-4, 10.0
+
+
+class WrongEvidence(Exception):
+    """A file of evidence that cannot be drawn; the message names it, the line, and what is wrong."""
+
+
+def read(path: Path) -> tuple[dict[str, Line], Line]:
+    """The evidence of every check, and the canary's shares of the traffic, of a CSV; an empty cell says nothing.
+
+    Columns: `second`; `weight`, percent from that second on; the others are checks, as shares of what rolls back.
+
+    Raises:
+        WrongEvidence: there is no column `second`, a value is no number, or there is none.
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file), 2):
+            try:
+                second = float(row.pop("second"))
+                for name, value in row.items():
+                    if value:
+                        found.setdefault(name, []).append((second, float(value)))
+            except (KeyError, ValueError, TypeError) as error:
+                raise WrongEvidence(f"{path}, line {number}: {type(error).__name__}: {error}") from error
+    weights = found.pop("weight", [])
+    if not found:
+        raise WrongEvidence(f"{path}: no evidence in it")
+    return dict(found), weights
 
 
 def draw(lines: Mapping[str, Line], path: Path, *, title: str = "", weights: Line = ()) -> None:

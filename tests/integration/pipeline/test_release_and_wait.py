@@ -17,7 +17,7 @@ import pytest
 
 from integration.harness.kubernetes import KubeApiserver
 from integration.harness.tools import component
-from iris_demo import scenario
+from iris_demo.scenario import LOUD
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMESPACE, NAME = "iris", "iris"
@@ -33,7 +33,7 @@ def cluster(kube_apiserver: KubeApiserver) -> KubeApiserver:
     kube_apiserver.install_resource()
     kube_apiserver.create_namespace(NAMESPACE)
     kubectl(kube_apiserver, "apply", "--server-side", "-k", str(ROOT / "deploy/pipeline"))
-    kube_apiserver.request("POST", RELEASES, scenario.manifest("1.0.0"))
+    kube_apiserver.request("POST", RELEASES, LOUD.manifest("1.0.0"))
     return kube_apiserver
 
 
@@ -153,7 +153,7 @@ def test_a_release_that_is_promoted_meanwhile_ends_green(cluster: KubeApiserver,
     assert asked.returncode == 0, asked.stdout
     spec = cluster.request("GET", f"{RELEASES}/{NAME}")["spec"]
     assert spec["model"] == {"name": "iris", "version": "2.0.0", "image": IMAGE}
-    assert spec["serving"]["replicas"] == scenario.manifest("1.0.0")["spec"]["serving"]["replicas"]
+    assert spec["serving"]["replicas"] == LOUD.manifest("1.0.0")["spec"]["serving"]["replicas"]
 
     waiting = workflow.wait()
     operate(

@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from iris_demo import evidence
 from iris_demo.observations import Check, Observation, Release, ReleaseSeen, RouteSeen, release_of
 
@@ -38,12 +40,27 @@ def test_the_weights_are_there_from_the_second_on_at_which_they_came() -> None:
     assert evidence.weights([], 100.0, 120.0) == ((0.0, 0.0), (20.0, 0.0))
 
 
-def test_the_picture_is_a_png_and_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
+def test_the_figures_are_a_csv_the_picture_is_a_png_and_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
     path = tmp_path / "artifacts" / "evidence.png"
     assert evidence.write(OBSERVATIONS, "8.0.0", 100.0, 120.0, path) == path
     assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.with_suffix(".csv").read_text(encoding="utf-8").splitlines() == [
+        "second,weight,accuracy,predictionDrift",
+        "0.0,0.0,,",
+        "2.0,30.0,,",
+        "5.0,,0.1,",
+        "10.0,,1.5,0.01",
+        "10.5,0.0,,",
+        "20.0,0.0,,",
+    ]
     assert evidence.write(OBSERVATIONS, "5.0.0", 100.0, 120.0, tmp_path / "other.png") is None
     assert not (tmp_path / "other.png").exists()
+
+
+def test_what_the_command_says_when_it_cannot_draw_is_told(tmp_path: Path) -> None:
+    (tmp_path / "evidence.png").mkdir()
+    with pytest.raises(evidence.NotDrawnError, match="evidence.png"):
+        evidence.write(OBSERVATIONS, "8.0.0", 100.0, 120.0, tmp_path / "evidence.png")
 
 
 def test_the_evidence_is_read_as_a_share_of_what_rolls_back() -> None:

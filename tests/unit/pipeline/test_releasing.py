@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from iris_demo import scenario
 from iris_demo.kube import Kube, Object, Resource
+from iris_demo.scenario import LOUD
 from iris_pipeline.errors import PipelineError
 from iris_pipeline.outcome import Wanted
 from iris_pipeline.releasing import ask_for, change, filled
@@ -36,14 +36,14 @@ class Server(Kube):
 
 
 async def test_of_a_release_that_is_there_only_the_model_changes() -> None:
-    server = Server(scenario.manifest("1.0.0"))
+    server = Server(LOUD.manifest("1.0.0"))
     await ask_for(server, "iris", "iris", WANTED)
     assert server.merged == [{"spec": {"model": {"version": WANTED.version, "image": WANTED.image}}}]
     assert server.applied == []
 
 
 async def test_a_release_that_is_missing_is_made_from_the_template() -> None:
-    server, template = Server(None), scenario.manifest("1.0.0")
+    server, template = Server(None), LOUD.manifest("1.0.0")
     before = copy.deepcopy(template)
     await ask_for(server, "iris", "iris", WANTED, pull_secret="iris-registry", template=template)
     (made,) = server.applied

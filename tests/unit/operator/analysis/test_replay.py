@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from iris_operator.cli.__main__ import main
+from iris_operator.cli.picture import read
 
 EXAMPLE = Path(__file__).resolve().parents[4] / "docs" / "replay.csv"
 
@@ -26,6 +27,38 @@ def test_the_evidence_is_drawn_as_a_picture(tmp_path: Path, capsys: pytest.Captu
     main(["replay", str(EXAMPLE), "--png", str(picture)])
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "wrote" in capsys.readouterr().out
+
+
+def test_evidence_that_was_written_down_elsewhere_is_drawn(tmp_path: Path) -> None:
+    figures, picture = tmp_path / "evidence.csv", tmp_path / "evidence.png"
+    figures.write_text("second,weight,accuracy,latency\n0,0,,\n4.5,30,,\n10,,0.1,0.5\n20,,2,\n21,0,,\n")
+
+    assert read(figures) == (
+        {"accuracy": [(10.0, 0.1), (20.0, 2.0)], "latency": [(10.0, 0.5)]},
+        [(0.0, 0.0), (4.5, 30.0), (21.0, 0.0)],
+    )
+    assert main(["draw", str(figures), "--png", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("at,latency\n1,2\n", ", line 2: KeyError"),
+        ("second,latency\n1,much\n", ", line 2: ValueError"),
+        ("second,latency\n1,2,3\n", ", line 2: TypeError"),
+        ("second,weight,latency\n1,30,\n", ": no evidence in it"),
+    ],
+)
+def test_of_evidence_that_cannot_be_drawn_it_is_said_where_it_is_wrong(
+    text: str, where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures, picture = tmp_path / "evidence.csv", tmp_path / "evidence.png"
+    figures.write_text(text)
+
+    assert main(["draw", str(figures), "--png", str(picture)]) == 2
+    assert f"{figures}{where}" in capsys.readouterr().err
+    assert not picture.exists()
 
 
 @pytest.mark.parametrize("text", ["second\n1\n", "", "second,next_weight,canary_requests\n0,50,many\n"])
