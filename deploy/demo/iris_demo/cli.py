@@ -11,6 +11,7 @@ from rich.console import Console
 
 from iris_demo import scenario, setup, story, summary
 from iris_demo.addresses import PAGES
+from iris_demo.inside import CommandError
 from iris_demo.kube import ForeignContextError, local_kubeconfig, refuse_foreign_context
 from iris_demo.result import Result, as_json
 from iris_demo.screen import Screen
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         refuse_foreign_context(options.kubeconfig)
         plan = story.Plan(act, releases, options.rate, options.keep_going, options.kubeconfig, output.parent)
         result = asyncio.run(story.run(plan, Screen(console)))
-    except (ValueError, setup.SetupError, ForeignContextError, story.NotReadyError) as error:
+    except (ValueError, setup.SetupError, ForeignContextError, CommandError, story.NotReadyError) as error:
         console.print(f"demo: {error}", style="bold red")
         return EXIT_UNABLE
     write(result, output)

@@ -1,4 +1,4 @@
-"""The evidence against each canary, from the statuses that the demo saw: as figures, and drawn by the operator's command."""
+"""The evidence against each canary, from the statuses that the demo saw, drawn by the operator's own command."""
 
 from __future__ import annotations
 

@@ -59,7 +59,9 @@ def _draw(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="iris-analysis", description="Record releases, judge what was recorded, draw.")
+    parser = argparse.ArgumentParser(
+        prog="iris-analysis", description="Record releases, judge what was recorded, draw."
+    )
     commands = parser.add_subparsers(required=True, dest="command")
     command = commands.add_parser("record", help="write what a past release was judged by, from Prometheus")
     command.add_argument("file", type=Path, help="CSV to write, for `replay`")

@@ -59,7 +59,7 @@ def test_the_figures_are_a_csv_the_picture_is_a_png_and_nothing_is_drawn_of_noth
 
 def test_what_the_command_says_when_it_cannot_draw_is_told(tmp_path: Path) -> None:
     (tmp_path / "evidence.png").mkdir()
-    with pytest.raises(evidence.NotDrawnError, match="evidence.png"):
+    with pytest.raises(evidence.NotDrawnError, match=r"evidence\.png"):
         evidence.write(OBSERVATIONS, "8.0.0", 100.0, 120.0, tmp_path / "evidence.png")
 
 
