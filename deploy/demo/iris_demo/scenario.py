@@ -59,7 +59,7 @@ SILENT = Act(
         Expectation("7.0.0", "two classes' labels exchanged in training", ROLLED_BACK, "PredictionDrift"),
         Expectation("8.0.0", "trained without the petals, wrong more often", ROLLED_BACK, "Accuracy"),
         Expectation("9.0.0", "a fifth slower", ROLLED_BACK, "Latency"),
-        Expectation("2.0.0", "good, released into an incident", PROMOTED, incident=True),
+        Expectation("6.1.0", "as good, released into an incident", PROMOTED, incident=True),
     ),
 )
 ACTS = {act.name: act for act in (LOUD, SILENT)}

@@ -36,7 +36,7 @@ def recorded_accuracy(exported: Exported, recipe: str) -> float:
     return float(manifest["training"]["cross_validated_accuracy"])
 
 
-@pytest.mark.parametrize("recipe", ["1.0.0", "2.0.0", "4.0.0", "6.0.0", "9.0.0"])
+@pytest.mark.parametrize("recipe", ["1.0.0", "2.0.0", "4.0.0", "6.0.0", "6.1.0", "9.0.0"])
 def test_a_model_that_loads_labels_the_data_set_well(exported: Exported, recipe: str) -> None:
     assert right(labels_of(loaded(exported, recipe))) >= 144
 
