@@ -152,13 +152,26 @@ class Traffic(ApiModel):
 
 
 class Step(ApiModel):
-    """One stop on the way to all of the traffic."""
+    """One stop on the way to all of the traffic: a share of it, or copies of a share before the first one."""
 
-    weight: int = Field(ge=1, le=100, description="Share of the requests for the canary, in percent.")
+    weight: int = Field(default=0, ge=0, le=100, description="Share of the requests for the canary, in percent.")
+    shadow: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Instead of a weight: share of the requests whose copies the canary gets, in percent. "
+        "Stable answers all of them; what the canary answers is recorded and compared.",
+    )
     min_duration: Duration = Field(default="0s", description="Shortest stay, however good the evidence.")
     approval: bool = Field(default=False, description="Wait for a person before this step starts.")
 
     _min_duration = field_validator("min_duration")(_check_duration)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Step:
+        if (self.weight > 0) == (self.shadow is not None):
+            raise ValueError("a step has either a weight of at least 1 or a shadow")
+        return self
 
 
 class Rollout(ApiModel):
@@ -168,11 +181,20 @@ class Rollout(ApiModel):
         default_factory=lambda: [Step(weight=5), Step(weight=25), Step(weight=50), Step(weight=100)],
         min_length=1,
         max_length=20,
-        description="Weights of the canary, rising; 100 is added when it is missing.",
-        json_schema_extra=_rule(
-            "self.map(s, s.weight).isSorted() && self.map(s, s.weight).all(w, self.exists_one(s, s.weight == w))",
-            "weights must rise from step to step",
-        ),
+        description="Weights of the canary, rising, after at most one shadow; 100 is added when it is missing.",
+        json_schema_extra={
+            CEL: [
+                {
+                    "rule": "self.map(s, s.weight).isSorted() "
+                    "&& self.map(s, s.weight).all(w, self.exists_one(s, s.weight == w))",
+                    "message": "weights must rise from step to step, and a shadow can only be the first step",
+                },
+                {
+                    "rule": "self.all(s, has(s.shadow) != (s.weight > 0))",
+                    "message": "a step has either a weight of at least 1 or a shadow",
+                },
+            ]
+        },
     )
     interval: Duration = Field(default="10s", description="Time between two judgements of the canary.")
     ready_timeout: Duration = Field(default="10m", description="How long a revision may take to become ready.")
@@ -192,7 +214,7 @@ class Rollout(ApiModel):
     def _rising(cls, steps: list[Step]) -> list[Step]:
         weights = [step.weight for step in steps]
         if any(later <= earlier for earlier, later in pairwise(weights)):
-            raise ValueError(f"steps must rise, got weights {weights}")
+            raise ValueError(f"weights must rise, and a shadow can only be the first step; got weights {weights}")
         return steps
 
 

@@ -49,6 +49,7 @@ class Children:
     endpoint_slices: Collection[Json] = field(default_factory=tuple)
     autoscalers: Collection[Json] = field(default_factory=tuple)
     budgets: Collection[Json] = field(default_factory=tuple)
+    plans: Collection[Json] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True)

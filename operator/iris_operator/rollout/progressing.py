@@ -6,10 +6,20 @@ from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.durations import format_duration
 from iris_operator.api.spec import Step
 from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
-from iris_operator.rollout.decision import Decision, SetWeight
+from iris_operator.rollout.decision import Decision, Mirror, SetWeight
 from iris_operator.rollout.incident import recover, share_incident
+from iris_operator.rollout.mirroring import shadowed
 from iris_operator.rollout.outlook import slowness
-from iris_operator.rollout.plan import POLL_SECONDS, Plan, capacity, enter, limit_of, seconds_since, steps_of
+from iris_operator.rollout.plan import (
+    POLL_SECONDS,
+    Plan,
+    capacity,
+    enter,
+    limit_of,
+    load_of,
+    seconds_since,
+    steps_of,
+)
 from iris_operator.rollout.rolling_back import begin_rollback
 from iris_operator.rollout.scaling import pods_for_all
 from iris_operator.rollout.timing import seconds_to_tick, tick_before
@@ -77,7 +87,7 @@ def _advance(plan: Plan, canary: RevisionRef) -> Decision:
         keep_workload(plan, stable, "stable", pods)
         keep_service(plan, "stable", stable.revision)
     # Capacity goes ahead of the weight: pods for the next share are up before it is asked for.
-    wanted = capacity(pods, following.weight if following else 100)
+    wanted = capacity(pods, load_of(following) if following else 100)
     seen = plan.o.workloads.get(canary.revision)
     if not keep_workload(plan, canary, "canary", wanted) and seen and not seen.intact:
         _soak_again(plan)
@@ -87,7 +97,7 @@ def _advance(plan: Plan, canary: RevisionRef) -> Decision:
     if plan.o.route.weight != intended or (index and not plan.o.route.intact):
         return _shift(plan, canary, intended)
     if index and plan.status.rollout.step_started_at is None:
-        return _confirm(plan, canary, intended)
+        return _confirm(plan, canary, steps[index - 1], intended)
     if following is None:
         return _finish_last_step(plan, steps[-1])
     return _earn(plan, canary, index, following)
@@ -106,10 +116,17 @@ def _shift(plan: Plan, canary: RevisionRef, intended: int) -> Decision:
     return plan.done("Shifting", f"weight {plan.o.route.weight} -> {intended}")
 
 
-def _confirm(plan: Plan, canary: RevisionRef, weight: int) -> Decision:
+def _confirm(plan: Plan, canary: RevisionRef, step: Step, weight: int) -> Decision:
+    reason, message = "WeightShifted", f"version {canary.version} gets {weight} % of the traffic"
+    if step.shadow:
+        if not shadowed(plan, step):
+            plan.wake(POLL_SECONDS)
+            return plan.done("Shifting", f"copies of {step.shadow} % of the requests for version {canary.version}")
+        reason = "Shadowing"
+        message = f"version {canary.version} gets copies of {step.shadow} % of the requests, and answers nobody"
     plan.rollout(step_started_at=plan.now, hold_since=plan.now, confirmed_weight=weight)
-    plan.tell("WeightShifted", f"version {canary.version} gets {weight} % of the traffic")
-    return plan.done("WeightShifted", f"version {canary.version} gets {weight} % of the traffic")
+    plan.tell(reason, message)
+    return plan.done(reason, message)
 
 
 def _soak_again(plan: Plan) -> None:
@@ -141,21 +158,26 @@ def _earn(plan: Plan, canary: RevisionRef, index: int, following: Step) -> Decis
     unapproved = following.approval and plan.o.approved != f"{canary.revision}/{index + 1}"
     if unapproved and (waiting is None or _cleared(plan, index)):
         plan.rollout(hold_since=plan.now)
-        return plan.done(
-            "AwaitingApproval", f"step {index + 1} (weight {following.weight}) waits for a person's approval"
-        )
+        return plan.done("AwaitingApproval", f"step {index + 1} ({_named(following)}) waits for a person's approval")
     if waiting:
         return waiting
     plan.update(step=StepStatus(index=index + 1, count=plan.status.step.count))
-    needed = capacity(pods_for_all(plan), following.weight)
+    needed = capacity(pods_for_all(plan), load_of(following))
     plan.rollout(step_started_at=None, hold_since=None, waiting_since=None, earned_pods=needed)
-    plan.act(SetWeight(following.weight))
+    if following.shadow:
+        plan.act(Mirror(canary.revision, following.shadow))
+    else:
+        plan.act(SetWeight(following.weight))
     plan.wake(0)
-    return plan.done("StepStarted", f"step {index + 1}: weight {following.weight}")
+    return plan.done("StepStarted", f"step {index + 1}: {_named(following)}")
+
+
+def _named(step: Step) -> str:
+    return f"shadow {step.shadow}" if step.shadow else f"weight {step.weight}"
 
 
 def _await_capacity(plan: Plan, canary: RevisionRef, following: Step) -> Decision | None:
-    needed = capacity(pods_for_all(plan), following.weight)
+    needed = capacity(pods_for_all(plan), load_of(following))
     seen = plan.o.workloads.get(canary.revision)
     serving = plan.o.canary.serves(canary.revision)
     if seen and seen.ready >= needed and serving >= needed:
@@ -165,7 +187,7 @@ def _await_capacity(plan: Plan, canary: RevisionRef, following: Step) -> Decisio
         plan.rollout(waiting_since=plan.now)
     waited = seconds_since(plan.status.rollout.waiting_since, plan.now)
     why = f": {seen.waiting}" if seen and seen.waiting else ""
-    text = f"{seen.ready if seen else 0} of {needed} canary pods ready for weight {following.weight}{why}"
+    text = f"{seen.ready if seen else 0} of {needed} canary pods ready for {_named(following)}{why}"
     if waited > limit_of(plan.o.spec.rollout.ready_timeout):
         message = f"version {canary.version}: {text}; waited {format_duration(waited)}"
         return begin_rollback(plan, Outcome.ROLLED_BACK, "ReadyTimeout", message)

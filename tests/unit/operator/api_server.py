@@ -118,6 +118,7 @@ class ApiServer:
             endpoint_slices=of("EndpointSlice"),
             autoscalers=of("HorizontalPodAutoscaler"),
             budgets=of("PodDisruptionBudget"),
+            plans=of("ConfigMap"),
         )
 
     # -- what a user does
