@@ -38,6 +38,21 @@ class RequestCounts:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """What came of copies of requests: of the canary, and of both versions' answers to the same requests.
+
+    `counts` are the canary's, counted where they were sent, so that one that never answers is counted, too. `same` of
+    the requests that both answered had the same answers, `different` had not. `labels` are those that came for flowers
+    that both predicted: (both right, only stable, only the canary, neither).
+    """
+
+    counts: RequestCounts
+    same: int = 0
+    different: int = 0
+    labels: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
 class Interval:
     """One look at both revisions over the same time. None: that revision had no series at all.
 

@@ -96,16 +96,17 @@ class Judging:
             answer = await self._metrics.count(question)
         except MetricsUnavailable as error:
             return Judged(unjudged(Verdict.ERROR, str(error), memory, spec.analysis), span.since)
-        interval = self._interval(release, answer, span)
         # What came before the step's own requests is judged as the step before it was, and lets nothing go on.
         at = status.step.index if span.fresh else status.step.index - 1
+        shadow = at > 0 and steps_of(spec)[at - 1].shadow is not None
+        interval = self._interval(release, answer, span, shadow=shadow)
         judgement = await self._bench.judge(Case(interval, memory, spec.analysis, steps_of(spec)[at].weight))
         if not span.fresh and judgement.verdict is Verdict.PASS:
             judgement = replace(judgement, verdict=Verdict.HOLD)
         # An interval that could not be counted is judged again, together with the next: nothing is lost, nothing
         # counted twice.
         through = span.until if judgement.counted else span.since
-        return Judged(judgement, through, _rate(interval, span) if judgement.counted else None)
+        return Judged(judgement, through, _rate(interval, span, shadow=shadow) if judgement.counted else None)
 
     async def learn(self, release: Release, children: Children, now: datetime) -> Judged:
         """What stable alone has to teach before the canary gets its first request. Nothing is concluded."""
@@ -118,7 +119,8 @@ class Judging:
         span = _Span(max(since, until - _LONGEST), until, fresh=False, single_weight=False)
         question = self._question(release, children, span)
         # The canary's own pods are no concern yet, and its queries have no answer.
-        question = replace(question, pods={status.stable.revision: question.pods[status.stable.revision]}, queries={})
+        pods = {status.stable.revision: question.pods[status.stable.revision]}
+        question = replace(question, pods=pods, queries={}, copied_to="")
         try:
             stable = (await self._metrics.count(question)).counts.get(status.stable.revision)
         except MetricsUnavailable as error:
@@ -145,6 +147,7 @@ class Judging:
     def _question(self, release: Release, children: Children, span: _Span) -> Question:
         status, interval = release.status, parse_duration(release.spec.rollout.interval)
         revisions = [ref.revision for ref in (status.canary, status.stable) if ref]
+        copied = any(step.shadow for step in release.spec.rollout.steps)
         words = {
             "$namespace": release.namespace,
             "$release": release.name,
@@ -159,16 +162,22 @@ class Judging:
             until=span.until,
             again=span.until + timedelta(seconds=interval),
             queries={check.name: _filled(check.query, words) for check in release.spec.analysis.checks.custom},
+            copied_to=status.canary.revision if status.canary and copied else "",
         )
 
-    def _interval(self, release: Release, answer: Answer, span: _Span) -> Interval:
-        status = release.status
+    def _interval(self, release: Release, answer: Answer, span: _Span, *, shadow: bool) -> Interval:
+        """With `shadow`, the canary is judged by copies of requests; labels for what was copied count in any step."""
+        status, copies = release.status, answer.copies
         assert status.canary is not None and status.stable is not None, "asked for by name"  # noqa: S101, PT018 - an invariant of `judge`
+        canary = answer.counts.get(status.canary.revision)
+        if shadow and canary and copies:
+            canary = replace(copies.counts, pods=canary.pods)
         return Interval(
-            canary=answer.counts.get(status.canary.revision),
+            canary=canary,
             stable=answer.counts.get(status.stable.revision),
-            weight=status.rollout.confirmed_weight / 100 if span.single_weight else None,
+            weight=status.rollout.confirmed_weight / 100 if span.single_weight and not shadow else None,
             custom=answer.custom,
+            paired=copies.labels[1:3] if copies else None,
         )
 
 
@@ -200,7 +209,7 @@ def _filled(query: str, words: Mapping[str, str]) -> str:
     return query
 
 
-def _rate(interval: Interval, span: _Span) -> float:
-    """Requests a second of both revisions together."""
-    both: tuple[RequestCounts | None, ...] = (interval.canary, interval.stable)
+def _rate(interval: Interval, span: _Span, *, shadow: bool) -> float:
+    """Requests a second of both revisions together. Copies are none."""
+    both: tuple[RequestCounts | None, ...] = (None if shadow else interval.canary, interval.stable)
     return sum(counts.total for counts in both if counts) / (span.until - span.since).total_seconds()
