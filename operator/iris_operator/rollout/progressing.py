@@ -86,8 +86,9 @@ def _advance(plan: Plan, canary: RevisionRef) -> Decision:
     if stable:
         keep_workload(plan, stable, "stable", pods)
         keep_service(plan, "stable", stable.revision)
-    # Capacity goes ahead of the weight: pods for the next share are up before it is asked for.
-    wanted = capacity(pods, load_of(following) if following else 100)
+    # Capacity goes ahead of the weight: pods for the next share are up before it is asked for. Copies may be more.
+    loads = [load_of(steps[index - 1]) if index else 0, load_of(following) if following else 100]
+    wanted = capacity(pods, max(loads))
     seen = plan.o.workloads.get(canary.revision)
     if not keep_workload(plan, canary, "canary", wanted) and seen and not seen.intact:
         _soak_again(plan)

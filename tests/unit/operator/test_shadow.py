@@ -1,0 +1,163 @@
+"""A step in which the canary gets copies of requests: whole releases in virtual time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from iris_operator.api import names
+from iris_operator.api.spec import ReleaseSpec
+from iris_operator.api.status import ReleaseStatus
+from unit.operator.api_server import Image
+from unit.operator.simulation import Simulation, manifest, phase, serving
+
+STEPS: list[dict[str, Any]] = [
+    {"shadow": 20, "minDuration": "10s"},
+    {"weight": 10, "minDuration": "10s"},
+    {"weight": 50},
+    {"weight": 100},
+]
+SHADOW: dict[str, Any] = {"rollout": {"steps": STEPS, "interval": "5s"}}
+
+
+def deployed(**images: Image) -> Simulation:
+    simulation = Simulation(**images)
+    simulation.apply("1.0.0", **SHADOW)
+    simulation.run(serving("1.0.0"))
+    return simulation
+
+
+def shadowing(status: ReleaseStatus) -> bool:
+    """Until: the canary gets copies, and the step has begun."""
+    return status.step.index == 1 and status.rollout.step_started_at is not None
+
+
+def test_a_good_version_gets_copies_before_it_gets_a_request_and_is_promoted() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", **SHADOW)
+    status = simulation.run(shadowing)
+    assert (simulation.copies(), simulation.weight, status.weight) == (("2.0.0", 0.2), 0, 0)
+    simulation.run(lambda status: status.step.index == 2)
+    simulation.step()
+    # Labels still come for what was copied.
+    assert simulation.copies() == ("2.0.0", 0.0)
+    simulation.run(serving("2.0.0"))
+    assert simulation.server.weights == [10, 50, 100, 0]
+    simulation.step()
+    assert simulation.copies() == ("", 0.0)
+    reasons = [reason for reason, _ in simulation.server.events]
+    assert reasons == [
+        *("Deploying", "Deployed", "ReleaseStarted", "Shadowing"),
+        *["WeightShifted"] * 3,
+        "Promoted",
+    ]
+
+
+def test_a_version_that_fails_on_copies_never_gets_a_request() -> None:
+    simulation = deployed(v2_0_0=Image(error_share=0.3))
+    simulation.apply("2.0.0", **SHADOW)
+    status = simulation.run(phase("RolledBack"))
+    assert status.rejected is not None
+    assert status.rejected.reason in ("ErrorRate", "InferenceFailures")
+    assert set(simulation.server.weights) <= {0}
+    simulation.run_for(5)
+    assert simulation.copies() == ("", 0.0)
+
+
+def test_without_copies_no_request_follows_and_the_release_gives_up() -> None:
+    simulation = deployed()
+    simulation.server.copies_sent = False
+    simulation.apply("2.0.0", rollout={**SHADOW["rollout"], "holdTimeout": "2m"})
+    status = simulation.run(phase("Paused"), seconds=300)
+    assert status.rejected is not None
+    assert status.rejected.reason == "HoldTimeout"
+    assert set(simulation.server.weights) <= {0}
+
+
+def test_a_version_that_is_wrong_where_stable_is_right_is_found_by_the_labels() -> None:
+    simulation = deployed()
+    simulation.traffic.labelled = (0.6, 0.3, 0.0, 0.1)
+    settings = {"checks": {"accuracy": {"maxDrop": 0.05}}}
+    simulation.apply("2.0.0", **SHADOW, analysis=settings)
+    status = simulation.run(phase("RolledBack"))
+    assert status.rejected is not None
+    assert status.rejected.reason == "Accuracy"
+    assert set(simulation.server.weights) <= {0}
+
+
+def test_the_pods_of_stable_stay_while_the_plan_changes() -> None:
+    simulation = deployed()
+    born = dict(simulation.server._born)
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(serving("2.0.0"))
+    assert {name: at for name, at in simulation.server._born.items() if name in born} == born
+    deployment = next(item for key, item in simulation.server.objects.items() if key[0] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {"name": "IRIS_SHADOW_FILE", "value": "/etc/iris/shadow/plan.json"} in container["env"]
+
+
+def test_a_plan_that_somebody_edits_is_put_right() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(shadowing)
+    plan = simulation.server.objects["ConfigMap", "iris", "iris-shadow"]
+    told = json.loads(plan["data"]["plan.json"])
+    plan["data"]["plan.json"] = json.dumps({**told, "url": "http://elsewhere"})
+    simulation.step()
+    assert simulation.copies() == ("2.0.0", 0.2)
+    assert "ShadowRepaired" in [reason for reason, _ in simulation.server.events]
+    plan = simulation.server.objects["ConfigMap", "iris", "iris-shadow"]
+    plan["data"]["plan.json"] = "{"
+    simulation.step()
+    assert simulation.copies() == ("2.0.0", 0.2)
+
+
+def test_a_release_without_such_a_step_has_no_plan() -> None:
+    simulation = Simulation()
+    simulation.apply("1.0.0")
+    simulation.run(serving("1.0.0"))
+    simulation.apply("2.0.0")
+    simulation.run(serving("2.0.0"))
+    assert not [key for key in simulation.server.objects if key[0] == "ConfigMap"]
+    assert not any(question.copied_to for question in simulation.traffic.asked)
+
+
+def test_a_release_that_is_taken_back_by_its_user_stops_the_copies() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(shadowing)
+    simulation.apply("1.0.0", **SHADOW)
+    simulation.run(serving("1.0.0"))
+    simulation.step()
+    assert simulation.copies() == ("", 0.0)
+
+
+def test_the_canary_has_as_many_pods_as_its_copies_need() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", rollout={"steps": [{"shadow": 60, "minDuration": "10s"}, *STEPS[1:]], "interval": "5s"})
+    simulation.run(shadowing)
+    assert simulation.ready("2.0.0") == 3
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([{"shadow": 10, "weight": 10}], "either"),
+        ([{"minDuration": "1m"}], "either"),
+        ([{"weight": 10}, {"shadow": 10}], "first"),
+        ([{"shadow": 1}, {"shadow": 10}, {"weight": 100}], "first"),
+        ([{"shadow": 0}], "greater"),
+        ([{"shadow": 101}], "less"),
+    ],
+)
+def test_steps_that_cannot_be_are_refused(steps: list[dict[str, Any]], message: str) -> None:
+    spec = manifest("1.0.0", rollout={"steps": steps})["spec"]
+    with pytest.raises(ValidationError, match=message):
+        ReleaseSpec.model_validate(spec)
+
+
+def test_names_of_the_plan_are_those_that_the_pods_are_told() -> None:
+    assert (names.SHADOW_FOLDER, names.SHADOW_FILE) == ("/etc/iris/shadow", "plan.json")
