@@ -50,9 +50,13 @@ class Given:
         """How many pods there are to be and who scales them, in the words of the release's ``serving`` block."""
         self._s.serving = serving
 
+    def a_step_of_copies(self, percent: int) -> None:
+        """The canary is to get copies of so many requests before it gets the first one."""
+        self._s.copies = percent
+
     async def a_stable_release(self, version: str) -> None:
         """A first version that serves everything."""
-        await self._s.kube.apply(RELEASES, release(self._s.name, version, **self._s.serving))
+        await self._s.kube.apply(RELEASES, _release(self._s, version))
         await self._s.watcher.until(
             lambda seen: seen.release.stable == version and seen.release.phase == "Stable", DEPLOYED_SECONDS
         )
@@ -67,6 +71,10 @@ class Given:
         await Then(self._s).weight_becomes(weight)
 
 
+def _release(scenario: Scenario, version: str, image_version: str = "") -> Object:
+    return release(scenario.name, version, image_version, copies=scenario.copies, **scenario.serving)
+
+
 class When:
     """What somebody does."""
 
@@ -76,7 +84,7 @@ class When:
     async def apply(self, version: str, image_version: str = "") -> None:
         """Apply another version of the release."""
         self._s.applied = time.time()
-        await self._s.kube.apply(RELEASES, release(self._s.name, version, image_version, **self._s.serving))
+        await self._s.kube.apply(RELEASES, _release(self._s, version, image_version))
 
     async def pause(self, *, paused: bool = True) -> None:
         """Set or clear ``spec.paused`` as ``kubectl patch`` does."""

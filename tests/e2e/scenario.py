@@ -44,6 +44,7 @@ class Scenario:
     started: float
     running: Traffic | None = None
     serving: dict[str, Any] = field(default_factory=dict)
+    copies: int = 0
     applied: float = field(default_factory=time.time)
     key: str = ""
 
