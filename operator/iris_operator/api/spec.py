@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from iris_operator.api.base import ApiModel
 from iris_operator.api.durations import DURATION_PATTERN, parse_duration
@@ -154,6 +154,12 @@ class Traffic(ApiModel):
 class Step(ApiModel):
     """One stop on the way to all of the traffic: a share of it, or copies of a share before the first one."""
 
+    model_config = ConfigDict(
+        json_schema_extra=_rule(
+            "has(self.shadow) != (self.weight > 0)", "a step has either a weight of at least 1 or a shadow"
+        )
+    )
+
     weight: int = Field(default=0, ge=0, le=100, description="Share of the requests for the canary, in percent.")
     shadow: int | None = Field(
         default=None,
@@ -182,19 +188,10 @@ class Rollout(ApiModel):
         min_length=1,
         max_length=20,
         description="Weights of the canary, rising, after at most one shadow; 100 is added when it is missing.",
-        json_schema_extra={
-            CEL: [
-                {
-                    "rule": "self.map(s, s.weight).isSorted() "
-                    "&& self.map(s, s.weight).all(w, self.exists_one(s, s.weight == w))",
-                    "message": "weights must rise from step to step, and a shadow can only be the first step",
-                },
-                {
-                    "rule": "self.all(s, has(s.shadow) != (s.weight > 0))",
-                    "message": "a step has either a weight of at least 1 or a shadow",
-                },
-            ]
-        },
+        json_schema_extra=_rule(
+            "self.map(s, s.weight).isSorted() && self.map(s, s.weight).all(w, self.exists_one(s, s.weight == w))",
+            "weights must rise from step to step, and a shadow can only be the first step",
+        ),
     )
     interval: Duration = Field(default="10s", description="Time between two judgements of the canary.")
     ready_timeout: Duration = Field(default="10m", description="How long a revision may take to become ready.")
