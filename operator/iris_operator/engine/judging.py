@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from iris_operator.analysis.counts import Interval, RequestCounts
+from iris_operator.analysis.checks import agreement
+from iris_operator.analysis.counts import Copies, Interval, RequestCounts
 from iris_operator.analysis.judge import Case, Judgement, judge_fleet, lesson, unjudged
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api import names
@@ -90,12 +91,12 @@ class Judging:
         span = self._span(release, now, status.rollout.step_started_at)
         if span.until <= span.since:
             reason = "the first requests have not been scraped yet"
-            return Judged(unjudged(Verdict.HOLD, reason, memory, spec.analysis), span.since)
+            return _reported(release, Judged(unjudged(Verdict.HOLD, reason, memory, spec.analysis), span.since))
         question = self._question(release, children, span)
         try:
             answer = await self._metrics.count(question)
         except MetricsUnavailable as error:
-            return Judged(unjudged(Verdict.ERROR, str(error), memory, spec.analysis), span.since)
+            return _reported(release, Judged(unjudged(Verdict.ERROR, str(error), memory, spec.analysis), span.since))
         # What came before the step's own requests is judged as the step before it was, and lets nothing go on.
         at = status.step.index if span.fresh else status.step.index - 1
         shadow = at > 0 and steps_of(spec)[at - 1].shadow is not None
@@ -106,7 +107,8 @@ class Judging:
         # An interval that could not be counted is judged again, together with the next: nothing is lost, nothing
         # counted twice.
         through = span.until if judgement.counted else span.since
-        return Judged(judgement, through, _rate(interval, span, shadow=shadow) if judgement.counted else None)
+        judged = Judged(judgement, through, _rate(interval, span, shadow=shadow) if judgement.counted else None)
+        return _reported(release, judged, answer.copies if judgement.counted else None)
 
     async def learn(self, release: Release, children: Children, now: datetime) -> Judged:
         """What stable alone has to teach before the canary gets its first request. Nothing is concluded."""
@@ -179,6 +181,17 @@ class Judging:
             custom=answer.custom,
             paired=copies.labels[1:3] if copies else None,
         )
+
+
+def _reported(release: Release, judged: Judged, copies: Copies | None = None) -> Judged:
+    """With what copies told of how often both versions agree; what was told before is kept when nothing is new."""
+    checks = release.status.analysis.checks if release.status.analysis else []
+    told = next((check for check in checks if check.name == agreement.NAME), None)
+    before = (told.canary or 0.0, told.requests) if told else (0.0, 0)
+    if not told and not (copies and copies.same + copies.different):
+        return judged
+    report = agreement.report_agreement(copies or Copies(RequestCounts()), before)
+    return replace(judged, judgement=replace(judged.judgement, results=(*judged.judgement.results, report)))
 
 
 def _memory(release: Release) -> Mapping[str, Any]:

@@ -99,7 +99,8 @@ class Traffic:
         both, only_stable, only_canary, neither = (round(requests * share) for share in self.labelled)
         counts = self._answers(question.copied_to, requests)
         counts = replace(counts, correct=both + only_canary, incorrect=only_stable + neither)
-        return Copies(counts, labels=(both, only_stable, only_canary, neither))
+        same = round(0.9 * counts.by_code["200"])
+        return Copies(counts, same, counts.by_code["200"] - same, (both, only_stable, only_canary, neither))
 
     def _seconds_of_canary(self, since: datetime, until: datetime) -> float:
         return _seconds_of(self.shares, since, until)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from iris_operator.api import names
 from iris_operator.api.spec import ReleaseSpec
-from iris_operator.api.status import ReleaseStatus
+from iris_operator.api.status import CheckStatus, ReleaseStatus
 from unit.operator.api_server import Image
 from unit.operator.simulation import Simulation, manifest, phase, serving
 
@@ -113,6 +113,33 @@ def test_a_plan_that_somebody_edits_is_put_right() -> None:
     plan["data"]["plan.json"] = "{"
     simulation.step()
     assert simulation.copies() == ("2.0.0", 0.2)
+
+
+def test_how_often_both_agree_is_told_and_not_forgotten() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(lambda status: status.step.index == 2)
+    told = _agreement(simulation)
+    assert told.verdict == "Pass"
+    assert told.requests > 100
+    assert told.canary == pytest.approx(0.9, abs=0.01)
+    assert told.reason == f"the same answers to 90 % of {told.requests:,} copied requests"
+    simulation.traffic.down = "Prometheus is away"
+    simulation.run_for(12)
+    assert simulation.status.analysis is not None
+    assert simulation.status.analysis.verdict == "Error"
+    assert _agreement(simulation) == told
+    simulation.traffic.down = ""
+    simulation.start_operator()
+    simulation.run_for(12)
+    after = _agreement(simulation)
+    assert after.requests >= told.requests
+    assert after.canary == pytest.approx(0.9, abs=0.01)
+
+
+def _agreement(simulation: Simulation) -> CheckStatus:
+    assert simulation.status.analysis is not None
+    return next(check for check in simulation.status.analysis.checks if check.name == "agreement")
 
 
 def test_a_release_without_such_a_step_has_no_plan() -> None:
