@@ -46,6 +46,7 @@ class ApiServer:
     weights: list[int] = field(default_factory=list)
     writes: int = 0
     endpoints_listed: bool = True
+    plans_listed: bool = True
     copies_sent: bool = True
     """Do stable's pods send the copies that the plan asks for?"""
     autoscaler_wants: int = 0
@@ -120,7 +121,7 @@ class ApiServer:
             endpoint_slices=of("EndpointSlice"),
             autoscalers=of("HorizontalPodAutoscaler"),
             budgets=of("PodDisruptionBudget"),
-            plans=of("ConfigMap"),
+            plans=of("ConfigMap") if self.plans_listed else (),
         )
 
     # -- what a user does

@@ -56,6 +56,17 @@ def test_a_good_version_gets_copies_before_it_gets_a_request_and_is_promoted() -
     ]
 
 
+def test_the_step_begins_when_the_plan_is_seen_and_not_when_it_is_written() -> None:
+    simulation = deployed()
+    simulation.server.plans_listed = False
+    simulation.apply("2.0.0", **SHADOW)
+    status = simulation.run_for(30)
+    assert simulation.copies() == ("2.0.0", 0.2)
+    assert (status.step.index, status.rollout.step_started_at, status.rollout.reason) == (1, None, "Shifting")
+    simulation.server.plans_listed = True
+    simulation.run(serving("2.0.0"))
+
+
 def test_a_version_that_fails_on_copies_never_gets_a_request() -> None:
     simulation = deployed(v2_0_0=Image(error_share=0.3))
     simulation.apply("2.0.0", **SHADOW)
