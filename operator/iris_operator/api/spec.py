@@ -280,6 +280,13 @@ class AccuracyCheck(ApiModel):
     )
 
 
+# Names in the status that no custom check can have, or one entry would be two.
+_OUR_CHECKS = (
+    *("errorRate", "inferenceFailures", "latency", "predictionDrift", "accuracy"),
+    *("trafficSplit", "featureDrift", "agreement", "copies"),
+)
+
+
 class CustomCheck(ApiModel):
     """A PromQL query with a bound. It knows no statistics: a breach is a breach, so many of them in a row fail."""
 
@@ -306,7 +313,8 @@ class Checks(ApiModel):
         default_factory=list,
         max_length=10,
         json_schema_extra=_rule(
-            "self.all(c, self.exists_one(d, d.name == c.name) && (has(c.min) || has(c.max)))",
+            "self.all(c, self.exists_one(d, d.name == c.name) && (has(c.min) || has(c.max)) && "
+            f"!(c.name in {list(_OUR_CHECKS)}))",
             "each custom check needs a name of its own and a min or a max",
         ),
     )

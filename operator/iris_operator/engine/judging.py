@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from iris_operator.analysis.checks import agreement
+from iris_operator.analysis.checks import copies as arrived
 from iris_operator.analysis.counts import Copies, Interval, RequestCounts
 from iris_operator.analysis.judge import Case, Judgement, judge_fleet, lesson, unjudged
-from iris_operator.analysis.verdict import Verdict
+from iris_operator.analysis.verdict import Verdict, combine
 from iris_operator.api import names
 from iris_operator.api.durations import parse_duration
+from iris_operator.api.spec import ReleaseSpec
 from iris_operator.engine.pods import ready_since
 from iris_operator.engine.ports import Answer, Children, Metrics, MetricsUnavailable, Question
 from iris_operator.engine.release import Release
@@ -89,17 +91,19 @@ class Judging:
             reason = "there are no two revisions to compare"
             return Judged(unjudged(Verdict.NO_DATA, reason, memory, spec.analysis), None)
         span = self._span(release, now, status.rollout.step_started_at)
+        shadow = _shadowed(spec, status.step.index)
         if span.until <= span.since:
-            reason = "the first requests have not been scraped yet"
-            return _reported(release, Judged(unjudged(Verdict.HOLD, reason, memory, spec.analysis), span.since))
+            judgement = unjudged(Verdict.HOLD, "the first requests have not been scraped yet", memory, spec.analysis)
+            return _reported(release, Judged(judgement, span.since), shadow=shadow)
         question = self._question(release, children, span)
         try:
             answer = await self._metrics.count(question)
         except MetricsUnavailable as error:
-            return _reported(release, Judged(unjudged(Verdict.ERROR, str(error), memory, spec.analysis), span.since))
+            judgement = unjudged(Verdict.ERROR, str(error), memory, spec.analysis)
+            return _reported(release, Judged(judgement, span.since), shadow=shadow)
         # What came before the step's own requests is judged as the step before it was, and lets nothing go on.
         at = status.step.index if span.fresh else status.step.index - 1
-        shadow = at > 0 and steps_of(spec)[at - 1].shadow is not None
+        shadow = _shadowed(spec, at)
         interval = self._interval(release, answer, span, shadow=shadow)
         judgement = await self._bench.judge(Case(interval, memory, spec.analysis, steps_of(spec)[at].weight))
         if not span.fresh and judgement.verdict is Verdict.PASS:
@@ -108,7 +112,7 @@ class Judging:
         # counted twice.
         through = span.until if judgement.counted else span.since
         judged = Judged(judgement, through, _rate(interval, span, shadow=shadow) if judgement.counted else None)
-        return _reported(release, judged, answer.copies if judgement.counted else None)
+        return _reported(release, judged, answer.copies if judgement.counted else None, shadow=shadow)
 
     async def learn(self, release: Release, children: Children, now: datetime) -> Judged:
         """What stable alone has to teach before the canary gets its first request. Nothing is concluded."""
@@ -183,15 +187,29 @@ class Judging:
         )
 
 
-def _reported(release: Release, judged: Judged, copies: Copies | None = None) -> Judged:
-    """With what copies told of how often both versions agree; what was told before is kept when nothing is new."""
-    checks = release.status.analysis.checks if release.status.analysis else []
-    told = next((check for check in checks if check.name == agreement.NAME), None)
-    before = (told.canary or 0.0, told.requests) if told else (0.0, 0)
-    if not told and not (copies and copies.same + copies.different):
-        return judged
-    report = agreement.report_agreement(copies or Copies(RequestCounts()), before)
-    return replace(judged, judgement=replace(judged.judgement, results=(*judged.judgement.results, report)))
+def _shadowed(spec: ReleaseSpec, index: int) -> bool:
+    """Is this the step, counted from 1, in which the canary gets copies?"""
+    return index > 0 and steps_of(spec)[index - 1].shadow is not None
+
+
+def _reported(release: Release, judged: Judged, copies: Copies | None = None, *, shadow: bool = False) -> Judged:
+    """With what copies told of both versions: how often they agree, and whether there are any in a step of them.
+
+    What was told before is kept when nothing is new. Without a copy nothing goes on, whatever is known from elsewhere.
+    """
+    told = {check.name: check for check in (release.status.analysis.checks if release.status.analysis else ())}
+    judgement = judged.judgement
+    arrivals, agreements = [], []
+    if shadow:
+        so_far = told[arrived.NAME].requests if arrived.NAME in told else 0
+        arrivals.append(arrived.judge_copies(copies, so_far))
+    agreed = told.get(agreement.NAME)
+    if agreed or (copies and copies.same + copies.different):
+        before = (agreed.canary or 0.0, agreed.requests) if agreed else (0.0, 0)
+        agreements.append(agreement.report_agreement(copies or Copies(RequestCounts()), before))
+    verdict = combine([judgement.verdict, *(result.verdict for result in arrivals)])
+    results = (*arrivals, *judgement.results, *agreements)
+    return replace(judged, judgement=replace(judgement, verdict=verdict, results=results))
 
 
 def _memory(release: Release) -> Mapping[str, Any]:

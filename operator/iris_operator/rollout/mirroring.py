@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from iris_operator.analysis.checks import copies
 from iris_operator.api.spec import Step
 from iris_operator.api.status import Stage
 from iris_operator.rollout.decision import Mirror
-from iris_operator.rollout.plan import Plan, steps_of
+from iris_operator.rollout.plan import Plan, capacity, steps_of
+from iris_operator.rollout.scaling import pods_for_all
 
 
 def mirror(plan: Plan) -> None:
@@ -28,11 +30,24 @@ def shadowed(plan: Plan, step: Step) -> bool:
     return seen is not None and canary is not None and (seen.revision, seen.share) == (canary.revision, step.shadow)
 
 
+def begin_with_the_first_copy(plan: Plan) -> None:
+    """The dwell time is one with copies: it takes the kubelet a while to bring the plan to stable's pods."""
+    judgement, through, started = plan.o.judgement, plan.o.judged_through, plan.status.rollout.step_started_at
+    if judgement is None or not judgement.counted or through is None or started is None or through <= started:
+        return
+    if any(result.name == copies.NAME and not result.requests for result in judgement.results):
+        plan.rollout(step_started_at=through)
+
+
 def _wanted(plan: Plan) -> Mirror:
     """Labels come late, so the canary is compared with stable on what was copied until its turn is over."""
     steps, canary, index = steps_of(plan.o.spec), plan.status.canary, plan.status.step.index
     progressing = plan.status.rollout.stage is Stage.PROGRESSING
     if canary is None or not progressing or not index or not any(step.shadow for step in steps):
         return Mirror(None)
-    step = steps[min(index, len(steps)) - 1]
-    return Mirror(canary.revision, step.shadow or 0)
+    share = steps[min(index, len(steps)) - 1].shadow or 0
+    seen, pods = plan.o.shadowing, plan.o.workloads.get(canary.revision)
+    if plan.status.rollout.step_started_at and (pods.ready if pods else 0) < capacity(pods_for_all(plan), share):
+        # The step was edited, and the pods for more copies are still to come.
+        share = min(share, seen.share if seen and seen.revision == canary.revision else 0)
+    return Mirror(canary.revision, share)

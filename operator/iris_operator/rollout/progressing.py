@@ -7,8 +7,9 @@ from iris_operator.api.durations import format_duration
 from iris_operator.api.spec import Step
 from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
 from iris_operator.rollout.decision import Decision, Mirror, SetWeight
+from iris_operator.rollout.editing import judged_weight, reached
 from iris_operator.rollout.incident import recover, share_incident
-from iris_operator.rollout.mirroring import shadowed
+from iris_operator.rollout.mirroring import begin_with_the_first_copy, shadowed
 from iris_operator.rollout.outlook import slowness
 from iris_operator.rollout.plan import (
     POLL_SECONDS,
@@ -73,8 +74,11 @@ def _failed(plan: Plan, canary: RevisionRef) -> Decision | None:
 
 
 def _advance(plan: Plan, canary: RevisionRef) -> Decision:
-    steps, index = steps_of(plan.o.spec), min(plan.status.step.index, len(steps_of(plan.o.spec)))
+    steps = steps_of(plan.o.spec)
+    index = reached(plan, steps)
     plan.update(step=StepStatus(index=index, count=len(steps)))
+    if index and steps[index - 1].shadow:
+        begin_with_the_first_copy(plan)
     intended = steps[index - 1].weight if index else 0
     if plan.status.rollout.step_started_at is not None:
         # Steps edited in mid-rollout never raise a weight that was not earned.
@@ -121,13 +125,24 @@ def _confirm(plan: Plan, canary: RevisionRef, step: Step, weight: int) -> Decisi
     reason, message = "WeightShifted", f"version {canary.version} gets {weight} % of the traffic"
     if step.shadow:
         if not shadowed(plan, step):
-            plan.wake(POLL_SECONDS)
-            return plan.done("Shifting", f"copies of {step.shadow} % of the requests for version {canary.version}")
+            return _await_plan(plan, canary, step)
         reason = "Shadowing"
         message = f"version {canary.version} gets copies of {step.shadow} % of the requests, and answers nobody"
     plan.rollout(step_started_at=plan.now, hold_since=plan.now, confirmed_weight=weight)
     plan.tell(reason, message)
     return plan.done(reason, message)
+
+
+def _await_plan(plan: Plan, canary: RevisionRef, step: Step) -> Decision:
+    """The plan of the copies is not seen yet. Nothing is judged meanwhile, so this has a limit of its own."""
+    if plan.status.rollout.hold_since is None:
+        plan.rollout(hold_since=plan.now)
+    held = seconds_since(plan.status.rollout.hold_since, plan.now)
+    if held > limit_of(plan.o.spec.rollout.hold_timeout):
+        message = f"version {canary.version}: the plan of its copies was not seen for {format_duration(held)}"
+        return begin_rollback(plan, Outcome.ROLLED_BACK, "HoldTimeout", message)
+    plan.wake(POLL_SECONDS)
+    return plan.done("Shifting", f"copies of {step.shadow} % of the requests for version {canary.version}")
 
 
 def _soak_again(plan: Plan) -> None:
@@ -155,7 +170,9 @@ def _earn(plan: Plan, canary: RevisionRef, index: int, following: Step) -> Decis
         return plan.done("Paused", f"spec.paused is true; holding at step {index}")
     if plan.status.rollout.reason == "Paused":
         plan.rollout(hold_since=plan.now)
-    waiting = _await_capacity(plan, canary, following) or recover(plan) or _await_evidence(plan, canary, index)
+    waiting = (
+        _await_capacity(plan, canary, following) or recover(plan) or _await_evidence(plan, canary, index, following)
+    )
     unapproved = following.approval and plan.o.approved != f"{canary.revision}/{index + 1}"
     if unapproved and (waiting is None or _cleared(plan, index)):
         plan.rollout(hold_since=plan.now)
@@ -209,20 +226,22 @@ def _cleared(plan: Plan, index: int) -> bool:
     return analysis.verdict == Verdict.PASS and analysis.judged_at > started and _dwell_left(plan, index) <= 0
 
 
-def _fresh(plan: Plan) -> bool:
-    """Is the newest judgement the newest that there can be? The next one is due an interval later."""
+def _fresh(plan: Plan, following: Step) -> bool:
+    """Is the newest judgement the newest that there can be, and one on this step? The next one is an interval later."""
     analysis, interval = plan.status.analysis, limit_of(plan.o.spec.rollout.interval)
     if not analysis or not analysis.judged_at or analysis.judged_at > plan.now:
         return False
+    if judged_weight(plan) != following.weight:
+        return False  # the steps were edited since
     return tick_before(analysis.judged_at, interval) == tick_before(plan.now, interval)
 
 
-def _await_evidence(plan: Plan, canary: RevisionRef, index: int) -> Decision | None:
+def _await_evidence(plan: Plan, canary: RevisionRef, index: int, following: Step) -> Decision | None:
     """A hold that outlasts its limit gives the traffic back; a timeout never promotes."""
     if index == 0:
         return None  # no share yet, so no evidence either
     left = _dwell_left(plan, index)
-    if _cleared(plan, index) and _fresh(plan):
+    if _cleared(plan, index) and _fresh(plan, following):
         return None
     held = seconds_since(plan.status.rollout.hold_since, plan.now)
     words = _words(plan)

@@ -77,6 +77,11 @@ def release(name: str, **changes: Any) -> dict[str, Any]:
         ({"rollout": {"steps": [{"shadow": 101}]}}, "spec.rollout.steps[0].shadow", "100"),
         ({"rollout": {"steps": [{"weight": 10}, {"shadow": 10}]}}, "spec.rollout.steps", "first"),
         ({"rollout": {"steps": [{"shadow": 1}, {"shadow": 10}]}}, "spec.rollout.steps", "first"),
+        (
+            {"analysis": {"checks": {"custom": [{"name": "copies", "query": "1", "max": 1}]}}},
+            "checks.custom",
+            "its own",
+        ),
         ({"rollout": {"interval": "soon"}}, "spec.rollout.interval", "duration"),
         ({"rollout": {"steps": [{"weight": 5, "minDuration": "1 h"}]}}, "minDuration", "duration"),
         ({"model": {"name": "iris", "version": "1", "image": "r.example.com/iris"}}, "spec.model.image", "tag"),

@@ -100,7 +100,8 @@ class Traffic:
         counts = self._answers(question.copied_to, requests)
         counts = replace(counts, correct=both + only_canary, incorrect=only_stable + neither)
         same = round(0.9 * counts.by_code["200"])
-        return Copies(counts, same, counts.by_code["200"] - same, (both, only_stable, only_canary, neither))
+        labels = (both, only_stable, only_canary, neither)
+        return Copies(counts, same, counts.by_code["200"] - same, labels, planned=self.server.copies_sent)
 
     def _seconds_of_canary(self, since: datetime, until: datetime) -> float:
         return _seconds_of(self.shares, since, until)

@@ -44,6 +44,20 @@ def test_a_counter_that_begins_with_the_plan_began_at_0() -> None:
     assert copies_of(CANARY, [], stables, SPAN).counts.by_code["200"] == 9
 
 
+def test_a_pod_that_came_back_under_another_address_is_counted_on() -> None:
+    stables = [
+        series("inference_requests_total", (2, 1), (12, 2), code="200"),
+        sent("answered", (8, 100), (12, 110)),
+        Series({**sent("answered").labels, "instance": "10.0.0.2"}, ((14, 115), (18, 120))),
+    ]
+    assert copies_of(CANARY, [], stables, SPAN).counts.by_code["200"] == 20
+
+
+def test_copies_that_the_canary_did_not_get_are_told_and_not_counted() -> None:
+    copies = copies_of(CANARY, [], [sent("refused", (8, 0), (18, 5)), sent("answered", (8, 0), (18, 0))], SPAN)
+    assert (copies.counts.total, copies.lost, copies.planned) == (0, {"refused": 5}, True)
+
+
 def test_how_long_it_took_and_what_was_predicted_is_counted_by_the_canary() -> None:
     theirs = [
         series("shadow_request_duration_seconds_bucket", (8, 0), (18, 7), le="0.25"),
@@ -76,3 +90,4 @@ def test_pairs_and_labels_are_told_apart_by_who_was_right() -> None:
 def test_pods_that_know_nothing_of_copies_have_none() -> None:
     copies = copies_of(CANARY, [series("inference_requests_total", (8, 1), (18, 2), code="200")], [], SPAN)
     assert (copies.counts.total, copies.counts.failures, copies.counts.by_class) == (0, None, None)
+    assert not copies.planned

@@ -86,6 +86,93 @@ def test_without_copies_no_request_follows_and_the_release_gives_up() -> None:
     assert status.rejected is not None
     assert status.rejected.reason == "HoldTimeout"
     assert set(simulation.server.weights) <= {0}
+    assert "at step 1. copies Hold: no pod of stable copies requests" in status.rejected.message
+
+
+def test_a_plan_that_nobody_sees_is_given_up_as_well() -> None:
+    simulation = deployed()
+    simulation.server.plans_listed = False
+    simulation.apply("2.0.0", rollout={**SHADOW["rollout"], "holdTimeout": "2m"})
+    status = simulation.run(phase("Paused"), seconds=300)
+    assert status.rejected is not None
+    assert (status.rejected.reason, simulation.weight) == ("HoldTimeout", 0)
+
+
+def test_the_shortest_stay_counts_from_the_first_copy() -> None:
+    simulation = deployed()
+    simulation.server.copies_sent = False
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(shadowing)
+    status = simulation.run_for(40)
+    assert _check(simulation, "copies").verdict == "Hold"
+    assert (status.step.index, status.rollout.reason) == (1, "Soaking")
+    simulation.server.copies_sent = True
+    begun = simulation.server.now
+    simulation.run(lambda status: status.step.index == 2)
+    # As long as the step lasts, and two intervals: which copies came in is known at the end of one.
+    assert 10 <= (simulation.server.now - begun).total_seconds() <= 20
+    assert _check(simulation, "copies").requests >= 100
+
+
+def test_evidence_from_elsewhere_does_not_stand_in_for_copies() -> None:
+    simulation = deployed()
+    simulation.apply(
+        "2.0.0", rollout={"steps": [{"weight": 10, "minDuration": "1m"}, {"weight": 50}], "interval": "5s"}
+    )
+    simulation.run(lambda status: _verdict(status) == "Pass")
+    simulation.server.copies_sent = False
+    simulation.apply("2.0.0", rollout={"steps": [{"shadow": 20}, {"weight": 100}], "interval": "5s"})
+    status = simulation.run_for(60)
+    assert (status.step.index, simulation.weight, _verdict(status)) == (1, 0, "Hold")
+
+
+def test_a_step_of_copies_that_is_edited_away_begins_the_release_anew() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(shadowing)
+    simulation.apply("2.0.0", rollout={"steps": STEPS[1:], "interval": "5s"})
+    simulation.run(serving("2.0.0"))
+    assert simulation.server.weights == [10, 50, 100, 0]
+    assert simulation.copies() == ("", 0.0)
+
+
+def test_steps_edited_to_all_of_the_traffic_wait_for_the_pods_that_it_needs() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(shadowing)
+    simulation.server.images = {"registry.example.com/iris:2.0.0": Image(ready_after=60)}
+    simulation.apply("2.0.0", rollout={"steps": [{"weight": 100}], "interval": "5s"})
+    simulation.run(lambda _: simulation.weight == 100)
+    assert simulation.ready("2.0.0") == 4
+
+
+def test_more_copies_wait_for_the_pods_that_they_need() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(shadowing)
+    simulation.server.images = {"registry.example.com/iris:2.0.0": Image(ready_after=60)}
+    simulation.apply("2.0.0", rollout={"steps": [{"shadow": 80, "minDuration": "5m"}, *STEPS[1:]], "interval": "5s"})
+    simulation.run_for(10)
+    assert simulation.copies() == ("2.0.0", 0.2)
+    simulation.run(lambda _: simulation.ready("2.0.0") == 4)
+    simulation.step()
+    simulation.step()
+    assert simulation.copies() == ("2.0.0", 0.8)
+
+
+def test_an_operator_that_starts_in_the_step_goes_on_with_it() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", **SHADOW)
+    begun = simulation.run(shadowing).rollout.step_started_at
+    simulation.start_operator()
+    status = simulation.run_for(3)
+    assert (status.rollout.step_started_at, simulation.copies()) == (begun, ("2.0.0", 0.2))
+    simulation.apply("2.0.0", **SHADOW, paused=True)
+    simulation.start_operator()
+    status = simulation.run_for(60)
+    assert (status.step.index, simulation.copies(), simulation.weight) == (1, ("2.0.0", 0.2), 0)
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(serving("2.0.0"))
 
 
 def test_a_version_that_is_wrong_where_stable_is_right_is_found_by_the_labels() -> None:
@@ -149,8 +236,16 @@ def test_how_often_both_agree_is_told_and_not_forgotten() -> None:
 
 
 def _agreement(simulation: Simulation) -> CheckStatus:
+    return _check(simulation, "agreement")
+
+
+def _check(simulation: Simulation, name: str) -> CheckStatus:
     assert simulation.status.analysis is not None
-    return next(check for check in simulation.status.analysis.checks if check.name == "agreement")
+    return next(check for check in simulation.status.analysis.checks if check.name == name)
+
+
+def _verdict(status: ReleaseStatus) -> str:
+    return status.analysis.verdict if status.analysis else ""
 
 
 def test_a_release_without_such_a_step_has_no_plan() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from iris_operator.adapters.prometheus.client import Sample, Series
-from iris_operator.adapters.prometheus.counters import Span, grown
+from iris_operator.adapters.prometheus.client import Series
+from iris_operator.adapters.prometheus.counters import FAMILIES as REQUESTS
+from iris_operator.adapters.prometheus.counters import Span, by_pod, growths
 from iris_operator.analysis.counts import Copies, RequestCounts
 
 # Counted where copies are sent. What the canary counts of its own answers lacks those that it never gave.
@@ -22,14 +23,17 @@ FAMILIES: Mapping[str, str] = {
 }  # fmt: skip
 """The metrics about copies, and the label that tells each one's counters apart."""
 _BY_CANARY = frozenset({_SENT, _PAIRS, _LABELS})
-
-Growths = Mapping[str, Mapping[str, int]]
+_ALL = {**REQUESTS, **FAMILIES}
 
 
 def copies_of(canary: str, theirs: Iterable[Series], stables: Iterable[Series], span: Span) -> Copies:
     """What came of copies for the revision `canary`: `theirs` are its own series, `stables` those of stable.
 
-    A copy that was refused, was dropped, or found nobody is no news about the version, and is not counted.
+    A copy that was refused, was dropped, or found nobody is no news about the version, and does not count as one that
+    it got.
+
+    Raises:
+        MetricsUnavailable: a pod is scraped twice.
     """
     got, sent = _growths(canary, theirs, span), _growths(canary, stables, span)
     results, pairs, labels = (sent.get(name, {}) for name in (_SENT, _PAIRS, _LABELS))
@@ -46,24 +50,24 @@ def copies_of(canary: str, theirs: Iterable[Series], stables: Iterable[Series], 
         incorrect=right["neither"] + right["only_stable"],
     )
     in_order = (right["both"], right["only_stable"], right["only_canary"], right["neither"])
-    return Copies(counts, pairs.get("same", 0), pairs.get("different", 0), in_order)
+    lost = {name: results[name] for name in ("refused", "unreachable", "dropped") if results.get(name)}
+    return Copies(counts, pairs.get("same", 0), pairs.get("different", 0), in_order, lost, planned=bool(results))
 
 
 def _growths(canary: str, series: Iterable[Series], span: Span) -> dict[str, dict[str, int]]:
     """By how much each counter grew, over all pods."""
-    known = [one for one in series if one.samples]
-    first: dict[str, float] = {}
-    for one in known:
-        pod = one.labels.get("pod", "")
-        first[pod] = min(first.get(pod, math.inf), one.samples[0][0])
     total: dict[str, dict[str, int]] = {}
-    for one in known:
-        name = one.labels.get("__name__", "")
-        label = FAMILIES.get(name)
-        if label is None or (name in _BY_CANARY and one.labels.get("canary") != canary):
-            continue
-        samples: Iterable[Sample] = one.samples
-        grew = grown(samples, span.since, span.until, first[one.labels.get("pod", "")])
-        of = total.setdefault(name, {})
-        of[one.labels.get(label, "unknown")] = of.get(one.labels.get(label, "unknown"), 0) + grew
+    # With the families of requests: they tell since when a pod is scraped, and so that a later counter began at 0.
+    for counters in by_pod(_about(canary, series), _ALL).values():
+        for name, grew in growths(counters, span).items():
+            of = total.setdefault(name, {})
+            for label, count in grew.items():
+                of[label] = of.get(label, 0) + count
     return total
+
+
+def _about(canary: str, series: Iterable[Series]) -> Iterator[Series]:
+    """Without what was counted of earlier canaries."""
+    for one in series:
+        if one.labels.get("__name__") not in _BY_CANARY or one.labels.get("canary") == canary:
+            yield one
