@@ -253,7 +253,7 @@ def _await_evidence(plan: Plan, canary: RevisionRef, index: int, following: Step
     if left > 0:
         plan.wake(left)
         return plan.done("Soaking", f"step {index} lasts another {format_duration(left)}. {words}".rstrip())
-    return plan.done("Holding", words or f"step {index} waits for its first judgement")
+    return plan.done("Holding", words or f"step {index} waits for its next judgement")
 
 
 def _words(plan: Plan) -> str:

@@ -336,7 +336,7 @@ def test_evidence_for_a_smaller_step_is_none_for_the_one_it_was_edited_to() -> N
     simulation.traffic.down = "Prometheus is away"
     simulation.apply("2.0.0", rollout={"steps": [{"weight": 10}, {"weight": 100}], "interval": "20s"})
     simulation.run_for(15)
-    assert (simulation.status.step.index, simulation.weight) == (1, 10)
+    assert (simulation.status.step.index, simulation.server.weights) == (1, [10])
     simulation.traffic.down = ""
     simulation.run(serving("2.0.0"))
 

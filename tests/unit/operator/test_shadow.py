@@ -116,12 +116,11 @@ def test_the_shortest_stay_counts_from_the_first_copy() -> None:
 
 def test_evidence_from_elsewhere_does_not_stand_in_for_copies() -> None:
     simulation = deployed()
-    simulation.apply(
-        "2.0.0", rollout={"steps": [{"weight": 10, "minDuration": "1m"}, {"weight": 50}], "interval": "5s"}
-    )
+    rollout = {"steps": [{"weight": 50, "minDuration": "20m"}, {"weight": 100}], "interval": "5s"}
+    simulation.apply("2.0.0", rollout=rollout)
     simulation.run(lambda status: _verdict(status) == "Pass")
     simulation.server.copies_sent = False
-    simulation.apply("2.0.0", rollout={"steps": [{"shadow": 20}, {"weight": 100}], "interval": "5s"})
+    simulation.apply("2.0.0", rollout={**rollout, "steps": [{"shadow": 20, "minDuration": "5m"}, {"weight": 100}]})
     status = simulation.run_for(60)
     assert (status.step.index, simulation.weight, _verdict(status)) == (1, 0, "Hold")
 
