@@ -95,7 +95,7 @@ def test_every_request_is_counted_once_and_by_pod(prometheus: Prometheus, pods: 
 def test_what_both_versions_made_of_copies_is_counted_where_it_is_known(
     prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]
 ) -> None:
-    one, other, canary = pods
+    one, other, _ = pods
     one.compared("shadow_copies_total", CANARY, answered=0, failed=0, timeout=0, refused=0)
     one.compared("shadow_labels_total", CANARY, both=0, only_stable=0, only_canary=0, neither=0)
     since = stored(prometheus, *pods)
