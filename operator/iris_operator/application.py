@@ -76,7 +76,7 @@ class Application:
         settings.networking.connect_timeout = 5
         for plural in (
             *("deployments", "services", "pods", "endpointslices", "ingresses"),
-            *("horizontalpodautoscalers", "poddisruptionbudgets"),
+            *("horizontalpodautoscalers", "poddisruptionbudgets", "configmaps"),
         ):
             settings.watching.label_selectors[plural] = names.LABEL_RELEASE
 

@@ -57,6 +57,10 @@ class Given:
         """The releases are those of the demo's second act, and the traffic is the demo's."""
         self._s.act, self._s.rate = SILENT, DEMO_RATE
 
+    def a_step_of_copies(self, percent: int) -> None:
+        """The canary is to get copies of so many requests before it gets the first one."""
+        self._s.copies = percent
+
     async def a_stable_release(self, version: str) -> None:
         """A first version that serves everything."""
         await self._s.kube.apply(RELEASES, self._s.manifest(version))

@@ -72,6 +72,12 @@ async def shows_something(query: str, since: float) -> bool:
     return any(value != "NaN" for value in values)
 
 
+async def number(query: str) -> float:
+    """The newest value of a query for one number; 0 when there is none."""
+    series = await ask(query, time.time() - 4)
+    return float(series[0]["values"][-1][1]) if series else 0.0
+
+
 async def ask(query: str, since: float, step: float = 2.0) -> list[dict[str, Any]]:
     """The series of a query from `since`, Unix seconds, until now; RuntimeError when Prometheus refuses it."""
     parameters = {"query": query, "start": f"{since:.3f}", "end": f"{time.time():.3f}", "step": f"{step:g}"}

@@ -11,8 +11,9 @@ INTERVAL_SECONDS = 2.0
 ROLLBACK_SECONDS = INTERVAL_SECONDS + 2.0
 STEPS = (20, 60, 100)
 
-ROLLOUT = {
-    "steps": [{"weight": weight, "minDuration": "3s"} for weight in STEPS[:-1]] + [{"weight": STEPS[-1]}],
+STEPS_OF_SHARES = [{"weight": weight, "minDuration": "3s"} for weight in STEPS[:-1]] + [{"weight": STEPS[-1]}]
+ROLLOUT: dict[str, Any] = {
+    "steps": STEPS_OF_SHARES,
     "interval": "2s",
     "readyTimeout": "60s",
     "scaleDownDelay": "5s",
@@ -22,16 +23,19 @@ ROLLOUT = {
 ANALYSIS = {"checks": {"errorRate": {"maxHarm": 0.1}, "latency": {"maxSlower": 3}}}
 
 
-def release(name: str, version: str, image_version: str = "", **serving: Any) -> dict[str, Any]:
+def release(name: str, version: str, image_version: str = "", *, copies: int = 0, **serving: Any) -> dict[str, Any]:
     """A release of ``version``; ``image_version`` is the model in it when that is another one.
 
-    ``serving`` is what differs in the block of that name from one pod with the demo's resources.
+    ``copies`` is the percentage of the requests that is copied to the canary in a step before the first share; 0: there
+    is no such step. ``serving`` is what differs in the block of that name from one pod with the demo's resources.
     """
     made = renamed(LOUD.manifest("1.0.0"), name)
     spec = made["spec"]
     spec["model"] |= {"version": version, "image": f"localhost/iris-inference:{image_version or version}"}
     spec["serving"] |= {"replicas": 1, **serving}
     spec["rollout"], spec["analysis"] = ROLLOUT, ANALYSIS
+    if copies:
+        spec["rollout"] = ROLLOUT | {"steps": [{"shadow": copies}, *STEPS_OF_SHARES]}
     return made
 
 

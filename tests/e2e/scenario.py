@@ -56,6 +56,7 @@ class Scenario:
     started: float
     running: Traffic | None = None
     serving: dict[str, Any] = field(default_factory=dict)
+    copies: int = 0
     applied: float = field(default_factory=time.time)
     key: str = ""
     act: Act | None = None
@@ -77,7 +78,7 @@ class Scenario:
     def manifest(self, version: str, image_version: str = "") -> Object:
         """The release at a version, as the scenario wants it."""
         if self.act is None:
-            return release(self.name, version, image_version, **self.serving)
+            return release(self.name, version, image_version, copies=self.copies, **self.serving)
         return renamed(self.act.manifest(version), self.name)
 
     async def start_traffic(self) -> None:

@@ -159,6 +159,8 @@ def kubelet_configuration(paths: Paths) -> Mapping[str, Any]:
         "podLogsDir": str(paths.pod_logs),
         "volumePluginDir": str(paths.cluster / "volume-plugins"),
         "maxPods": 110,
+        # How long it may take until a pod sees what was changed in a ConfigMap.
+        "syncFrequency": "10s",
         # One machine with either version of control groups, with or without swap and systemd.
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{paths.mark}",

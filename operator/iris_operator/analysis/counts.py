@@ -38,6 +38,24 @@ class RequestCounts:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """What came of copies of requests: of the canary, and of both versions' answers to the same requests.
+
+    `counts` are the canary's, counted where they were sent, so that one that never answers is counted, too. `same` of
+    the requests that both answered had the same answers, `different` had not. `labels` are those that came for flowers
+    that both predicted: (both right, only stable, only the canary, neither). `lost` are copies that the canary did not
+    get, by what became of them. `planned`: does a pod of stable know that this canary is to get copies?
+    """
+
+    counts: RequestCounts
+    same: int = 0
+    different: int = 0
+    labels: tuple[int, int, int, int] = (0, 0, 0, 0)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    planned: bool = False
+
+
+@dataclass(frozen=True)
 class Interval:
     """One look at both revisions over the same time. None: that revision had no series at all.
 

@@ -45,8 +45,10 @@ def expect(
     interval = parse_duration(rollout.interval)
     seen, lengths, slowest = 0.0, [], ""
     for at, (weight, following) in enumerate(pairwise(weights)):
-        per_second = requests_per_second * weight
-        needs = _requests(settings, weight, following, error_rate)
+        copied = (rollout.steps[at].shadow or 0) / 100
+        per_second = requests_per_second * (copied or weight)
+        # Stable answers what is copied, too.
+        needs = _requests(settings, copied / (1 + copied) or weight, following, error_rate)
         # The harm is judged on all requests so far; so is everything before the last step, and anew in those before.
         whole = following >= 1.0
         needs = {name: need - seen if whole or name == "errorRate" else need for name, need in needs.items()}

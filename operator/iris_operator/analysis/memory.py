@@ -6,6 +6,7 @@ checks, 12 histogram bounds and 3 classes it takes about 3 kB; a test holds the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +73,15 @@ def from_json(memory: Memory) -> Remembered:
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
         return Remembered()
+
+
+def judged_for(text: str) -> int:
+    """The weight, in percent, that the last judgement was about; 0 when the evidence, as JSON, is not understood."""
+    try:
+        memory = json.loads(text)
+    except ValueError:
+        return 0
+    return from_json(memory).next_weight if isinstance(memory, dict) else 0
 
 
 def in_a_row(state: State) -> Floats:

@@ -33,6 +33,9 @@ CONTAINER = "inference"
 PORT_HTTP = "http"
 PORT_METRICS = "metrics"
 METRICS_PORT = 9100
+# Where a pod finds the plan of its copies.
+SHADOW_FOLDER = "/etc/iris/shadow"
+SHADOW_FILE = "plan.json"
 
 
 def workload_name(release: str, revision: str) -> str:
@@ -48,6 +51,11 @@ def autoscaler_name(release: str) -> str:
 def stable_service(release: str) -> str:
     """Name of the Service that the primary route points to."""
     return f"{release}-stable"
+
+
+def shadow_plan(release: str) -> str:
+    """Name of the ConfigMap that says to stable's pods of which requests the canary gets copies."""
+    return f"{release}-shadow"
 
 
 def canary_service(release: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from iris_operator.api.base import ApiModel
 from iris_operator.api.durations import DURATION_PATTERN, parse_duration
@@ -152,13 +152,32 @@ class Traffic(ApiModel):
 
 
 class Step(ApiModel):
-    """One stop on the way to all of the traffic."""
+    """One stop on the way to all of the traffic: a share of it, or copies of a share before the first one."""
 
-    weight: int = Field(ge=1, le=100, description="Share of the requests for the canary, in percent.")
+    model_config = ConfigDict(
+        json_schema_extra=_rule(
+            "has(self.shadow) != (self.weight > 0)", "a step has either a weight of at least 1 or a shadow"
+        )
+    )
+
+    weight: int = Field(default=0, ge=0, le=100, description="Share of the requests for the canary, in percent.")
+    shadow: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="Instead of a weight: share of the requests whose copies the canary gets, in percent. "
+        "Stable answers all of them; what the canary answers is recorded and compared.",
+    )
     min_duration: Duration = Field(default="0s", description="Shortest stay, however good the evidence.")
     approval: bool = Field(default=False, description="Wait for a person before this step starts.")
 
     _min_duration = field_validator("min_duration")(_check_duration)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Step:
+        if (self.weight > 0) == (self.shadow is not None):
+            raise ValueError("a step has either a weight of at least 1 or a shadow")
+        return self
 
 
 class Rollout(ApiModel):
@@ -168,10 +187,10 @@ class Rollout(ApiModel):
         default_factory=lambda: [Step(weight=5), Step(weight=25), Step(weight=50), Step(weight=100)],
         min_length=1,
         max_length=20,
-        description="Weights of the canary, rising; 100 is added when it is missing.",
+        description="Weights of the canary, rising, after at most one shadow; 100 is added when it is missing.",
         json_schema_extra=_rule(
             "self.map(s, s.weight).isSorted() && self.map(s, s.weight).all(w, self.exists_one(s, s.weight == w))",
-            "weights must rise from step to step",
+            "weights must rise from step to step, and a shadow can only be the first step",
         ),
     )
     interval: Duration = Field(default="10s", description="Time between two judgements of the canary.")
@@ -192,7 +211,7 @@ class Rollout(ApiModel):
     def _rising(cls, steps: list[Step]) -> list[Step]:
         weights = [step.weight for step in steps]
         if any(later <= earlier for earlier, later in pairwise(weights)):
-            raise ValueError(f"steps must rise, got weights {weights}")
+            raise ValueError(f"weights must rise, and a shadow can only be the first step; got weights {weights}")
         return steps
 
 
@@ -261,6 +280,13 @@ class AccuracyCheck(ApiModel):
     )
 
 
+# Names in the status that no custom check can have, or one entry would be two.
+_OUR_CHECKS = (
+    *("errorRate", "inferenceFailures", "latency", "predictionDrift", "accuracy"),
+    *("trafficSplit", "featureDrift", "agreement", "copies"),
+)
+
+
 class CustomCheck(ApiModel):
     """A PromQL query with a bound. It knows no statistics: a breach is a breach, so many of them in a row fail."""
 
@@ -287,7 +313,8 @@ class Checks(ApiModel):
         default_factory=list,
         max_length=10,
         json_schema_extra=_rule(
-            "self.all(c, self.exists_one(d, d.name == c.name) && (has(c.min) || has(c.max)))",
+            "self.all(c, self.exists_one(d, d.name == c.name) && (has(c.min) || has(c.max)) && "
+            f"!(c.name in {list(_OUR_CHECKS)}))",
             "each custom check needs a name of its own and a min or a max",
         ),
     )

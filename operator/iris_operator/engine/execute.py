@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from iris_operator.api import names
 from iris_operator.engine.guards import AUTOSCALER, AUTOSCALING, BUDGET, POLICY, autoscaler, budget
-from iris_operator.engine.manifests import deployment, service
+from iris_operator.engine.manifests import deployment, service, shadow_plan
 from iris_operator.engine.ports import Objects, Router
 from iris_operator.engine.release import Inputs, Release
 from iris_operator.rollout.decision import (
@@ -14,6 +14,7 @@ from iris_operator.rollout.decision import (
     ApplyWorkload,
     Autoscale,
     DeleteWorkload,
+    Mirror,
     PointService,
     Protect,
     SetWeight,
@@ -61,6 +62,8 @@ class Executor:
                 await self._objects.apply(service(release, name(release.name), revision))
             case SetWeight(weight):
                 await self._router.set_weight(release, weight)
+            case Mirror(revision, share):
+                await self._objects.apply(shadow_plan(release, revision, share))
             case _:
                 await self._guard(release, action)
 

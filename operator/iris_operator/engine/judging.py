@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from iris_operator.analysis.counts import Interval, RequestCounts
+from iris_operator.analysis.checks import agreement
+from iris_operator.analysis.checks import copies as arrived
+from iris_operator.analysis.counts import Copies, Interval, RequestCounts
 from iris_operator.analysis.judge import Case, Judgement, judge_fleet, lesson, unjudged
-from iris_operator.analysis.verdict import Verdict
+from iris_operator.analysis.verdict import Verdict, combine
 from iris_operator.api import names
 from iris_operator.api.durations import parse_duration
+from iris_operator.api.spec import ReleaseSpec
 from iris_operator.engine.pods import ready_since
 from iris_operator.engine.ports import Answer, Children, Metrics, MetricsUnavailable, Question
 from iris_operator.engine.release import Release
@@ -88,24 +91,28 @@ class Judging:
             reason = "there are no two revisions to compare"
             return Judged(unjudged(Verdict.NO_DATA, reason, memory, spec.analysis), None)
         span = self._span(release, now, status.rollout.step_started_at)
+        shadow = _shadowed(spec, status.step.index)
         if span.until <= span.since:
-            reason = "the first requests have not been scraped yet"
-            return Judged(unjudged(Verdict.HOLD, reason, memory, spec.analysis), span.since)
+            judgement = unjudged(Verdict.HOLD, "the first requests have not been scraped yet", memory, spec.analysis)
+            return _reported(release, Judged(judgement, span.since), shadow=shadow)
         question = self._question(release, children, span)
         try:
             answer = await self._metrics.count(question)
         except MetricsUnavailable as error:
-            return Judged(unjudged(Verdict.ERROR, str(error), memory, spec.analysis), span.since)
-        interval = self._interval(release, answer, span)
+            judgement = unjudged(Verdict.ERROR, str(error), memory, spec.analysis)
+            return _reported(release, Judged(judgement, span.since), shadow=shadow)
         # What came before the step's own requests is judged as the step before it was, and lets nothing go on.
         at = status.step.index if span.fresh else status.step.index - 1
+        shadow = _shadowed(spec, at)
+        interval = self._interval(release, answer, span, shadow=shadow)
         judgement = await self._bench.judge(Case(interval, memory, spec.analysis, steps_of(spec)[at].weight))
         if not span.fresh and judgement.verdict is Verdict.PASS:
             judgement = replace(judgement, verdict=Verdict.HOLD)
         # An interval that could not be counted is judged again, together with the next: nothing is lost, nothing
         # counted twice.
         through = span.until if judgement.counted else span.since
-        return Judged(judgement, through, _rate(interval, span) if judgement.counted else None)
+        judged = Judged(judgement, through, _rate(interval, span, shadow=shadow) if judgement.counted else None)
+        return _reported(release, judged, answer.copies if judgement.counted else None, shadow=shadow)
 
     async def learn(self, release: Release, children: Children, now: datetime) -> Judged:
         """What stable alone has to teach before the canary gets its first request. Nothing is concluded."""
@@ -118,7 +125,8 @@ class Judging:
         span = _Span(max(since, until - _LONGEST), until, fresh=False, single_weight=False)
         question = self._question(release, children, span)
         # The canary's own pods are no concern yet, and its queries have no answer.
-        question = replace(question, pods={status.stable.revision: question.pods[status.stable.revision]}, queries={})
+        pods = {status.stable.revision: question.pods[status.stable.revision]}
+        question = replace(question, pods=pods, queries={}, copied_to="")
         try:
             stable = (await self._metrics.count(question)).counts.get(status.stable.revision)
         except MetricsUnavailable as error:
@@ -145,6 +153,7 @@ class Judging:
     def _question(self, release: Release, children: Children, span: _Span) -> Question:
         status, interval = release.status, parse_duration(release.spec.rollout.interval)
         revisions = [ref.revision for ref in (status.canary, status.stable) if ref]
+        copied = any(step.shadow for step in release.spec.rollout.steps)
         words = {
             "$namespace": release.namespace,
             "$release": release.name,
@@ -159,17 +168,48 @@ class Judging:
             until=span.until,
             again=span.until + timedelta(seconds=interval),
             queries={check.name: _filled(check.query, words) for check in release.spec.analysis.checks.custom},
+            copied_to=status.canary.revision if status.canary and copied else "",
         )
 
-    def _interval(self, release: Release, answer: Answer, span: _Span) -> Interval:
-        status = release.status
+    def _interval(self, release: Release, answer: Answer, span: _Span, *, shadow: bool) -> Interval:
+        """With `shadow`, the canary is judged by copies of requests; labels for what was copied count in any step."""
+        status, copies = release.status, answer.copies
         assert status.canary is not None and status.stable is not None, "asked for by name"  # noqa: S101, PT018 - an invariant of `judge`
+        canary = answer.counts.get(status.canary.revision)
+        if shadow and canary and copies:
+            canary = replace(copies.counts, pods=canary.pods)
         return Interval(
-            canary=answer.counts.get(status.canary.revision),
+            canary=canary,
             stable=answer.counts.get(status.stable.revision),
-            weight=status.rollout.confirmed_weight / 100 if span.single_weight else None,
+            weight=status.rollout.confirmed_weight / 100 if span.single_weight and not shadow else None,
             custom=answer.custom,
+            paired=copies.labels[1:3] if copies else None,
         )
+
+
+def _shadowed(spec: ReleaseSpec, index: int) -> bool:
+    """Is this the step, counted from 1, in which the canary gets copies?"""
+    return index > 0 and steps_of(spec)[index - 1].shadow is not None
+
+
+def _reported(release: Release, judged: Judged, copies: Copies | None = None, *, shadow: bool = False) -> Judged:
+    """With what copies told of both versions: how often they agree, and whether there are any in a step of them.
+
+    What was told before is kept when nothing is new. Without a copy nothing goes on, whatever is known from elsewhere.
+    """
+    told = {check.name: check for check in (release.status.analysis.checks if release.status.analysis else ())}
+    judgement = judged.judgement
+    arrivals, agreements = [], []
+    if shadow:
+        so_far = told[arrived.NAME].requests if arrived.NAME in told else 0
+        arrivals.append(arrived.judge_copies(copies, so_far))
+    agreed = told.get(agreement.NAME)
+    if agreed or (copies and copies.same + copies.different):
+        before = (agreed.canary or 0.0, agreed.requests) if agreed else (0.0, 0)
+        agreements.append(agreement.report_agreement(copies or Copies(RequestCounts()), before))
+    verdict = combine([judgement.verdict, *(result.verdict for result in arrivals)])
+    results = (*arrivals, *judgement.results, *agreements)
+    return replace(judged, judgement=replace(judgement, verdict=verdict, results=results))
 
 
 def _memory(release: Release) -> Mapping[str, Any]:
@@ -200,7 +240,7 @@ def _filled(query: str, words: Mapping[str, str]) -> str:
     return query
 
 
-def _rate(interval: Interval, span: _Span) -> float:
-    """Requests a second of both revisions together."""
-    both: tuple[RequestCounts | None, ...] = (interval.canary, interval.stable)
+def _rate(interval: Interval, span: _Span, *, shadow: bool) -> float:
+    """Requests a second of both revisions together. Copies are none."""
+    both: tuple[RequestCounts | None, ...] = (None if shadow else interval.canary, interval.stable)
     return sum(counts.total for counts in both if counts) / (span.until - span.since).total_seconds()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ _USER = 10001
 # New requests still arrive while the routers learn that a pod goes: it answers them for this long.
 _LEAVE_SECONDS = 5
 _GRACE_SECONDS = 30
+_SERVICE_PORT = 80
 _ZONE = "topology.kubernetes.io/zone"
 
 
@@ -45,13 +47,13 @@ def deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": {**release.labels, **identity}},
-                "spec": _pod_spec(inputs, selector),
+                "spec": _pod_spec(release, inputs, selector),
             },
         },
     }
 
 
-def _pod_spec(inputs: Inputs, selector: dict[str, str]) -> dict[str, Any]:
+def _pod_spec(release: Release, inputs: Inputs, selector: dict[str, str]) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -65,7 +67,11 @@ def _pod_spec(inputs: Inputs, selector: dict[str, str]) -> dict[str, Any]:
         # A node or a zone that goes takes as few pods of a revision with it as can be; full ones are no reason to wait.
         "topologySpreadConstraints": [_spread("kubernetes.io/hostname", selector), _spread(_ZONE, selector)],
         "containers": [_container(inputs)],
-        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
+        "volumes": [
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            # What it says is no part of the template: the pods read it anew, and none is made anew for it.
+            {"name": "shadow", "configMap": {"name": names.shadow_plan(release.name), "optional": True}},
+        ],
     }
     if inputs.serving.image_pull_secrets:
         spec["imagePullSecrets"] = inputs.serving.image_pull_secrets
@@ -98,6 +104,7 @@ def _container(inputs: Inputs) -> dict[str, Any]:
             },
             {"name": "IRIS_PORT", "value": str(serving.port)},
             {"name": "IRIS_METRICS_PORT", "value": str(names.METRICS_PORT)},
+            {"name": "IRIS_SHADOW_FILE", "value": f"{names.SHADOW_FOLDER}/{names.SHADOW_FILE}"},
             *serving.env,
         ],
         "securityContext": {
@@ -111,7 +118,10 @@ def _container(inputs: Inputs) -> dict[str, Any]:
         "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
         # A crash at start explains itself in status and event: the last log lines come with the exit code.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a path in the pod, its own emptyDir
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, its own emptyDir
+            {"name": "shadow", "mountPath": names.SHADOW_FOLDER, "readOnly": True},
+        ],
     }
     if serving.resources:
         container["resources"] = serving.resources
@@ -142,6 +152,28 @@ def service(release: Release, name: str, revision: str) -> dict[str, Any]:
         },
         "spec": {
             "selector": {names.LABEL_RELEASE: release.name, names.LABEL_REVISION: revision},
-            "ports": [{"name": names.PORT_HTTP, "port": 80, "targetPort": names.PORT_HTTP, "protocol": "TCP"}],
+            "ports": [
+                {"name": names.PORT_HTTP, "port": _SERVICE_PORT, "targetPort": names.PORT_HTTP, "protocol": "TCP"}
+            ],
         },
+    }
+
+
+def shadow_plan(release: Release, revision: str | None, share: int) -> dict[str, Any]:
+    """The ConfigMap that says to stable's pods of how many requests, in percent, the revision gets copies.
+
+    It stays when nobody gets any: a pod sees what it says sooner than that it is gone.
+    """
+    host = f"{names.canary_service(release.name)}.{release.namespace}.svc"
+    told = {"revision": revision, "url": f"http://{host}:{_SERVICE_PORT}", "share": share / 100}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": names.shadow_plan(release.name),
+            "namespace": release.namespace,
+            "labels": release.labels,
+            "ownerReferences": [release.owner],
+        },
+        "data": {names.SHADOW_FILE: "" if revision is None else json.dumps(told)},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -11,11 +12,20 @@ from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
 from iris_operator.engine.drift import says
 from iris_operator.engine.guards import autoscaler, budget
-from iris_operator.engine.manifests import deployment, service
+from iris_operator.engine.manifests import deployment, service, shadow_plan
 from iris_operator.engine.pods import crash_of, is_ready, waiting_of
 from iris_operator.engine.ports import Children, Json
 from iris_operator.engine.release import Inputs, Release
-from iris_operator.rollout.observation import Autoscaler, Backend, Budget, Judged, Observation, Route, Workload
+from iris_operator.rollout.observation import (
+    Autoscaler,
+    Backend,
+    Budget,
+    Judged,
+    Observation,
+    Route,
+    Shadowing,
+    Workload,
+)
 
 
 def observe(release: Release, children: Children, route: Route) -> Observation:
@@ -38,6 +48,7 @@ def observe(release: Release, children: Children, route: Route) -> Observation:
         route=route,
         autoscaler=_autoscaler(release, children),
         budgets=dict(_budgets(release, children)),
+        shadowing=_shadowing(release, children),
         deleting=release.deleting,
         approved=release.annotations.get(names.ANNOTATION_APPROVED),
         retry=release.annotations.get(names.ANNOTATION_RETRY),
@@ -113,6 +124,18 @@ def _budgets(release: Release, children: Children) -> Iterator[tuple[str, Budget
     for item in children.budgets:
         revision, at_least = _label(item, names.LABEL_REVISION), item["spec"].get("minAvailable")
         yield revision, Budget(at_least=at_least, intact=says(item, budget(release, revision, at_least)))
+
+
+def _shadowing(release: Release, children: Children) -> Shadowing | None:
+    item = next((one for one in children.plans if one["metadata"]["name"] == names.shadow_plan(release.name)), None)
+    if item is None:
+        return None
+    try:
+        told = json.loads((item.get("data") or {}).get(names.SHADOW_FILE) or "null")
+        revision, share = (None, 0) if told is None else (str(told["revision"]), round(100 * float(told["share"])))
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return Shadowing(None, intact=False)
+    return Shadowing(revision, share, intact=says(item, shadow_plan(release, revision, share)))
 
 
 def _applied_by_us(item: Json, *path: str) -> bool:

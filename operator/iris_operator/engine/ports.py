@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from iris_operator.analysis.counts import RequestCounts
+from iris_operator.analysis.counts import Copies, RequestCounts
 from iris_operator.engine.release import Release
 from iris_operator.rollout.decision import Notice
 from iris_operator.rollout.observation import Route
@@ -49,6 +49,7 @@ class Children:
     endpoint_slices: Collection[Json] = field(default_factory=tuple)
     autoscalers: Collection[Json] = field(default_factory=tuple)
     budgets: Collection[Json] = field(default_factory=tuple)
+    plans: Collection[Json] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Question:
     until: datetime
     again: datetime
     queries: Mapping[str, str] = field(default_factory=dict)
+    copied_to: str = ""
+    """The revision that gets, or got, copies of requests; empty: none."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Answer:
     """Counts by revision, and numbers by query: None for an answer without a number, a text for a query that failed."""
 
     counts: Mapping[str, RequestCounts]
+    copies: Copies | None = None
+    """Of the requests that were copied; None when it was not asked for."""
     custom: Mapping[str, float | str | None] = field(default_factory=dict)
 
 

@@ -15,6 +15,7 @@ from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.deleting import deleting
 from iris_operator.rollout.idle import idle
 from iris_operator.rollout.initializing import initializing
+from iris_operator.rollout.mirroring import mirror
 from iris_operator.rollout.observation import Observation
 from iris_operator.rollout.outlook import time_left
 from iris_operator.rollout.plan import Plan, steps_of
@@ -57,6 +58,7 @@ def decide(observation: Observation, now: datetime) -> Decision:
     if stage is not Stage.INITIALIZING:
         autoscale(plan)
         protect(plan)
+        mirror(plan)
         retire(plan)
     return report(plan, _STAGES[stage](plan))
 

@@ -70,7 +70,28 @@ class Unprotect:
     revision: str
 
 
-Action = ApplyWorkload | DeleteWorkload | PointService | SetWeight | Autoscale | StopAutoscaling | Protect | Unprotect
+@dataclass(frozen=True)
+class Mirror:
+    """Have stable's pods send copies of this share of the requests, in percent, to the revision; None: to nobody.
+
+    At 0 nothing is copied, and what was copied before still counts when a label comes.
+    """
+
+    revision: str | None
+    share: int = 0
+
+
+Action = (
+    ApplyWorkload
+    | DeleteWorkload
+    | PointService
+    | SetWeight
+    | Autoscale
+    | StopAutoscaling
+    | Protect
+    | Unprotect
+    | Mirror
+)
 
 
 @dataclass(frozen=True)

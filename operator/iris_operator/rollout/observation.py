@@ -51,6 +51,17 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Shadowing:
+    """What the plan of the copies says."""
+
+    revision: str | None
+    """Who gets copies; None: nobody."""
+    share: int = 0
+    """Of how many requests, in percent."""
+    intact: bool = True
+
+
+@dataclass(frozen=True)
 class Backend:
     """A Service and the endpoints behind it."""
 
@@ -104,6 +115,8 @@ class Observation:
     autoscaler: Autoscaler | None = None
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     """By revision."""
+    shadowing: Shadowing | None = None
+    """None when there is no plan, and never was one."""
     judgement: Judgement | None = None
     """A judgement made in this very pass; None when it was not time for one."""
     lesson: Judgement | None = None

@@ -9,7 +9,7 @@ from iris_operator.analysis.forecast import Forecast, expect
 from iris_operator.analysis.words import FAR_AWAY
 from iris_operator.api.durations import format_duration, parse_duration
 from iris_operator.rollout.observation import Observation
-from iris_operator.rollout.plan import seconds_since, steps_of
+from iris_operator.rollout.plan import load_of, seconds_since, steps_of
 
 _LONG = 3600.0
 
@@ -51,7 +51,7 @@ def _step_left(observation: Observation, forecast: Forecast, rate: float, now: d
     judgement, rollout = observation.judgement, observation.status.rollout
     step = steps_of(observation.spec)[observation.status.step.index - 1]
     dwell = parse_duration(step.min_duration) - seconds_since(rollout.step_started_at, now)
-    per_second = rate * step.weight / 100
+    per_second = rate * load_of(step) / 100
     missing = max((result.requests_missing for result in judgement.results), default=0) if judgement else 0
     if missing >= FAR_AWAY:
         # Nothing like what is missing was seen yet: as long as a healthy step takes.

@@ -35,6 +35,11 @@ def capacity(replicas: int, weight: int) -> int:
     return max(1, math.ceil(replicas * weight / 100))
 
 
+def load_of(step: Step) -> int:
+    """Percent of the requests that reach the canary in a step, copies or not: what its pods have to carry."""
+    return step.shadow or step.weight
+
+
 def seconds_since(moment: datetime | None, now: datetime) -> float:
     """Seconds that passed; 0 when it has not begun, or when the clock was set back."""
     return max(0.0, (now - moment).total_seconds()) if moment else 0.0

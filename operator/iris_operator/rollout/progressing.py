@@ -6,10 +6,21 @@ from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.durations import format_duration
 from iris_operator.api.spec import Step
 from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
-from iris_operator.rollout.decision import Decision, SetWeight
+from iris_operator.rollout.decision import Decision, Mirror, SetWeight
+from iris_operator.rollout.editing import judged_weight, reached
 from iris_operator.rollout.incident import recover, share_incident
+from iris_operator.rollout.mirroring import begin_with_the_first_copy, shadowed
 from iris_operator.rollout.outlook import slowness
-from iris_operator.rollout.plan import POLL_SECONDS, Plan, capacity, enter, limit_of, seconds_since, steps_of
+from iris_operator.rollout.plan import (
+    POLL_SECONDS,
+    Plan,
+    capacity,
+    enter,
+    limit_of,
+    load_of,
+    seconds_since,
+    steps_of,
+)
 from iris_operator.rollout.rolling_back import begin_rollback
 from iris_operator.rollout.scaling import pods_for_all
 from iris_operator.rollout.timing import seconds_to_tick, tick_before
@@ -63,8 +74,11 @@ def _failed(plan: Plan, canary: RevisionRef) -> Decision | None:
 
 
 def _advance(plan: Plan, canary: RevisionRef) -> Decision:
-    steps, index = steps_of(plan.o.spec), min(plan.status.step.index, len(steps_of(plan.o.spec)))
+    steps = steps_of(plan.o.spec)
+    index = reached(plan, steps)
     plan.update(step=StepStatus(index=index, count=len(steps)))
+    if index and steps[index - 1].shadow:
+        begin_with_the_first_copy(plan)
     intended = steps[index - 1].weight if index else 0
     if plan.status.rollout.step_started_at is not None:
         # Steps edited in mid-rollout never raise a weight that was not earned.
@@ -76,8 +90,9 @@ def _advance(plan: Plan, canary: RevisionRef) -> Decision:
     if stable:
         keep_workload(plan, stable, "stable", pods)
         keep_service(plan, "stable", stable.revision)
-    # Capacity goes ahead of the weight: pods for the next share are up before it is asked for.
-    wanted = capacity(pods, following.weight if following else 100)
+    # Capacity goes ahead of the weight: pods for the next share are up before it is asked for. Copies may be more.
+    loads = [load_of(steps[index - 1]) if index else 0, load_of(following) if following else 100]
+    wanted = capacity(pods, max(loads))
     seen = plan.o.workloads.get(canary.revision)
     if not keep_workload(plan, canary, "canary", wanted) and seen and not seen.intact:
         _soak_again(plan)
@@ -87,7 +102,7 @@ def _advance(plan: Plan, canary: RevisionRef) -> Decision:
     if plan.o.route.weight != intended or (index and not plan.o.route.intact):
         return _shift(plan, canary, intended)
     if index and plan.status.rollout.step_started_at is None:
-        return _confirm(plan, canary, intended)
+        return _confirm(plan, canary, steps[index - 1], intended)
     if following is None:
         return _finish_last_step(plan, steps[-1])
     return _earn(plan, canary, index, following)
@@ -106,10 +121,28 @@ def _shift(plan: Plan, canary: RevisionRef, intended: int) -> Decision:
     return plan.done("Shifting", f"weight {plan.o.route.weight} -> {intended}")
 
 
-def _confirm(plan: Plan, canary: RevisionRef, weight: int) -> Decision:
+def _confirm(plan: Plan, canary: RevisionRef, step: Step, weight: int) -> Decision:
+    reason, message = "WeightShifted", f"version {canary.version} gets {weight} % of the traffic"
+    if step.shadow:
+        if not shadowed(plan, step):
+            return _await_plan(plan, canary, step)
+        reason = "Shadowing"
+        message = f"version {canary.version} gets copies of {step.shadow} % of the requests, and answers nobody"
     plan.rollout(step_started_at=plan.now, hold_since=plan.now, confirmed_weight=weight)
-    plan.tell("WeightShifted", f"version {canary.version} gets {weight} % of the traffic")
-    return plan.done("WeightShifted", f"version {canary.version} gets {weight} % of the traffic")
+    plan.tell(reason, message)
+    return plan.done(reason, message)
+
+
+def _await_plan(plan: Plan, canary: RevisionRef, step: Step) -> Decision:
+    """The plan of the copies is not seen yet. Nothing is judged meanwhile, so this has a limit of its own."""
+    if plan.status.rollout.hold_since is None:
+        plan.rollout(hold_since=plan.now)
+    held = seconds_since(plan.status.rollout.hold_since, plan.now)
+    if held > limit_of(plan.o.spec.rollout.hold_timeout):
+        message = f"version {canary.version}: the plan of its copies was not seen for {format_duration(held)}"
+        return begin_rollback(plan, Outcome.ROLLED_BACK, "HoldTimeout", message)
+    plan.wake(POLL_SECONDS)
+    return plan.done("Shifting", f"copies of {step.shadow} % of the requests for version {canary.version}")
 
 
 def _soak_again(plan: Plan) -> None:
@@ -137,25 +170,32 @@ def _earn(plan: Plan, canary: RevisionRef, index: int, following: Step) -> Decis
         return plan.done("Paused", f"spec.paused is true; holding at step {index}")
     if plan.status.rollout.reason == "Paused":
         plan.rollout(hold_since=plan.now)
-    waiting = _await_capacity(plan, canary, following) or recover(plan) or _await_evidence(plan, canary, index)
+    waiting = (
+        _await_capacity(plan, canary, following) or recover(plan) or _await_evidence(plan, canary, index, following)
+    )
     unapproved = following.approval and plan.o.approved != f"{canary.revision}/{index + 1}"
     if unapproved and (waiting is None or _cleared(plan, index)):
         plan.rollout(hold_since=plan.now)
-        return plan.done(
-            "AwaitingApproval", f"step {index + 1} (weight {following.weight}) waits for a person's approval"
-        )
+        return plan.done("AwaitingApproval", f"step {index + 1} ({_named(following)}) waits for a person's approval")
     if waiting:
         return waiting
     plan.update(step=StepStatus(index=index + 1, count=plan.status.step.count))
-    needed = capacity(pods_for_all(plan), following.weight)
+    needed = capacity(pods_for_all(plan), load_of(following))
     plan.rollout(step_started_at=None, hold_since=None, waiting_since=None, earned_pods=needed)
-    plan.act(SetWeight(following.weight))
+    if following.shadow:
+        plan.act(Mirror(canary.revision, following.shadow))
+    else:
+        plan.act(SetWeight(following.weight))
     plan.wake(0)
-    return plan.done("StepStarted", f"step {index + 1}: weight {following.weight}")
+    return plan.done("StepStarted", f"step {index + 1}: {_named(following)}")
+
+
+def _named(step: Step) -> str:
+    return f"shadow {step.shadow}" if step.shadow else f"weight {step.weight}"
 
 
 def _await_capacity(plan: Plan, canary: RevisionRef, following: Step) -> Decision | None:
-    needed = capacity(pods_for_all(plan), following.weight)
+    needed = capacity(pods_for_all(plan), load_of(following))
     seen = plan.o.workloads.get(canary.revision)
     serving = plan.o.canary.serves(canary.revision)
     if seen and seen.ready >= needed and serving >= needed:
@@ -165,7 +205,7 @@ def _await_capacity(plan: Plan, canary: RevisionRef, following: Step) -> Decisio
         plan.rollout(waiting_since=plan.now)
     waited = seconds_since(plan.status.rollout.waiting_since, plan.now)
     why = f": {seen.waiting}" if seen and seen.waiting else ""
-    text = f"{seen.ready if seen else 0} of {needed} canary pods ready for weight {following.weight}{why}"
+    text = f"{seen.ready if seen else 0} of {needed} canary pods ready for {_named(following)}{why}"
     if waited > limit_of(plan.o.spec.rollout.ready_timeout):
         message = f"version {canary.version}: {text}; waited {format_duration(waited)}"
         return begin_rollback(plan, Outcome.ROLLED_BACK, "ReadyTimeout", message)
@@ -186,20 +226,22 @@ def _cleared(plan: Plan, index: int) -> bool:
     return analysis.verdict == Verdict.PASS and analysis.judged_at > started and _dwell_left(plan, index) <= 0
 
 
-def _fresh(plan: Plan) -> bool:
-    """Is the newest judgement the newest that there can be? The next one is due an interval later."""
+def _fresh(plan: Plan, following: Step) -> bool:
+    """Is the newest judgement the newest that there can be, and one on this step? The next one is an interval later."""
     analysis, interval = plan.status.analysis, limit_of(plan.o.spec.rollout.interval)
     if not analysis or not analysis.judged_at or analysis.judged_at > plan.now:
         return False
+    if judged_weight(plan) != following.weight:
+        return False  # the steps were edited since
     return tick_before(analysis.judged_at, interval) == tick_before(plan.now, interval)
 
 
-def _await_evidence(plan: Plan, canary: RevisionRef, index: int) -> Decision | None:
+def _await_evidence(plan: Plan, canary: RevisionRef, index: int, following: Step) -> Decision | None:
     """A hold that outlasts its limit gives the traffic back; a timeout never promotes."""
     if index == 0:
         return None  # no share yet, so no evidence either
     left = _dwell_left(plan, index)
-    if _cleared(plan, index) and _fresh(plan):
+    if _cleared(plan, index) and _fresh(plan, following):
         return None
     held = seconds_since(plan.status.rollout.hold_since, plan.now)
     words = _words(plan)
@@ -211,7 +253,7 @@ def _await_evidence(plan: Plan, canary: RevisionRef, index: int) -> Decision | N
     if left > 0:
         plan.wake(left)
         return plan.done("Soaking", f"step {index} lasts another {format_duration(left)}. {words}".rstrip())
-    return plan.done("Holding", words or f"step {index} waits for its first judgement")
+    return plan.done("Holding", words or f"step {index} waits for its next judgement")
 
 
 def _words(plan: Plan) -> str:

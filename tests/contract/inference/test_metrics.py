@@ -16,6 +16,13 @@ def test_every_series_is_there_before_the_first_request(exported: Exported, serv
             for reason in ("feature_mismatch", "runtime_error", "non_finite")
         ),
         *(("model_predictions_total", (("class", name),)) for name in ("setosa", "versicolor", "virginica")),
+        # Of copies, as the operator reads them from a pod that is tried.
+        *(
+            ("shadow_inference_failures_total", (("reason", reason),))
+            for reason in ("feature_mismatch", "runtime_error", "non_finite")
+        ),
+        *(("shadow_predictions_total", (("class", name),)) for name in ("setosa", "versicolor", "virginica")),
+        *(("shadow_request_duration_seconds_bucket", (("le", bound),)) for bound in LATENCIES),
         *(("model_feedback_total", (("outcome", outcome),)) for outcome in ("correct", "incorrect")),
         *(
             ("cache_requests_total", (("result", result), ("tier", tier)))

@@ -49,6 +49,12 @@ class Pod:
         }.items():
             self.counters[label] += more
 
+    def compared(self, metric: str, canary: str, **results: int) -> None:
+        """So many copies, pairs or labels more, of which this pod tells the results by canary."""
+        more = {(metric, f'canary="{canary}",result', result): count for result, count in results.items()}
+        # Another dictionary: the page may be read just now.
+        self.counters = {**self.counters, **{label: self.counters.get(label, 0) + n for label, n in more.items()}}
+
     def restart(self) -> None:
         """The process is another one: everything from 0."""
         self.counters = dict(ZERO)

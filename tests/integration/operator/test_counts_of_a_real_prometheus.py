@@ -92,6 +92,36 @@ def test_every_request_is_counted_once_and_by_pod(prometheus: Prometheus, pods: 
     assert second[0].counts[CANARY].total == 0
 
 
+def test_what_both_versions_made_of_copies_is_counted_where_it_is_known(
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]
+) -> None:
+    one, other, _ = pods
+    one.compared("shadow_copies_total", CANARY, answered=0, failed=0, timeout=0, refused=0)
+    one.compared("shadow_labels_total", CANARY, both=0, only_stable=0, only_canary=0, neither=0)
+    since = stored(prometheus, *pods)
+    one.serve(50)
+    one.compared("shadow_copies_total", CANARY, answered=20, failed=2, timeout=1, refused=4)
+    one.compared("shadow_pairs_total", CANARY, same=18, different=2, only_stable=3)
+    one.compared("shadow_labels_total", CANARY, both=5, only_stable=3, only_canary=1, neither=1)
+    one.compared("shadow_labels_total", "cccccccccc", only_stable=7)
+    # A pod that has just read the plan.
+    other.serve(50)
+    other.compared("shadow_copies_total", CANARY, answered=10)
+    other.compared("shadow_labels_total", CANARY, only_stable=2)
+    until = stored(prometheus, *pods)
+
+    (plain,) = asyncio.run(ask(prometheus, question(since, until)))
+    assert plain.copies is None
+    (copied,) = asyncio.run(ask(prometheus, question(since, until, copied_to=CANARY)))
+    assert copied.counts[STABLE].total == 100
+    copies = copied.copies
+    assert copies is not None
+    assert copies.counts.by_code == {"200": 30, "500": 3}
+    assert (copies.same, copies.different, copies.lost) == (18, 2, {"refused": 4})
+    assert copies.labels == (5, 5, 1, 1)
+    assert (copies.counts.correct, copies.counts.incorrect) == (6, 6)
+
+
 def test_a_restarted_process_loses_nothing_that_was_scraped(prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]) -> None:
     canary = pods[2]
     since = now()

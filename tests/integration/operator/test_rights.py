@@ -29,8 +29,12 @@ def granted() -> set[Right]:
     }
 
 
-def apply(kubectl: Kubectl, version: str, serving: dict[str, Any]) -> None:
-    body = manifest(version, serving=serving, rollout=QUICK)
+# A step that is not passed without requests, and begins all the same.
+COPIED = QUICK | {"steps": [{"shadow": 50}, {"weight": 100}]}
+
+
+def apply(kubectl: Kubectl, version: str, serving: dict[str, Any], rollout: dict[str, Any] = QUICK) -> None:
+    body = manifest(version, serving=serving, rollout=rollout)
     body["metadata"]["namespace"] = kubectl.namespace
     kubectl.apply(body)
 
@@ -46,6 +50,18 @@ def promoted(kubectl: Kubectl, version: str) -> None:
     raise AssertionError(f"not promoted: {status}")
 
 
+def shadowing(kubectl: Kubectl, version: str) -> None:
+    """Plays the controllers until the version gets copies."""
+    status: dict[str, Any] = {}
+    for _ in range(60):
+        bring_up_pods(kubectl)
+        status = kubectl.get("imr", "iris").get("status", {})
+        if status.get("rollout", {}).get("reason") in ("Shadowing", "Holding") and status["step"]["index"] == 1:
+            assert status["canary"]["version"] == version
+            return
+    raise AssertionError(f"gets no copies: {status}")
+
+
 def test_it_uses_what_it_is_granted_and_asks_for_nothing_else(
     kube_apiserver: KubeApiserver, kubectl: Kubectl, restricted_operator: ServerProcess
 ) -> None:
@@ -55,8 +71,13 @@ def test_it_uses_what_it_is_granted_and_asks_for_nothing_else(
     kubectl.run("wait", "--for=create", "hpa/iris", "--timeout=20s")
     apply(kubectl, "2.0.0", AUTOSCALED)
     promoted(kubectl, "2.0.0")
-    apply(kubectl, "2.0.0", {key: value for key, value in AUTOSCALED.items() if key != "autoscaling"})
+    fixed = {key: value for key, value in AUTOSCALED.items() if key != "autoscaling"}
+    apply(kubectl, "2.0.0", fixed)
     kubectl.run("wait", "--for=delete", "hpa/iris", "--timeout=20s")
+    apply(kubectl, "3.0.0", fixed, COPIED)
+    shadowing(kubectl, "3.0.0")
+    apply(kubectl, "2.0.0", fixed, COPIED)
+    promoted(kubectl, "2.0.0")
     kubectl.run("delete", "imr", "iris", "--timeout=30s")
 
     used = kube_apiserver.rights_used(kubectl.namespace, "iris-operator")

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from iris_operator.analysis.counts import Interval, RequestCounts
@@ -81,6 +81,15 @@ memories: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.dictionaries(
 
 @settings(max_examples=100, deadline=None)
 @given(intervals, memories, weights)
+# Versions that have no bound and no class in common.
+@example(
+    Interval(
+        RequestCounts({"200": 1}, {0.01: 1}, 1, 0, {"a": 1}, correct=0, incorrect=0),
+        RequestCounts({"200": 1}, {0.02: 1}, 1, 0, {}, correct=0, incorrect=0),
+    ),
+    {},
+    50,
+)
 def test_any_observation_gives_a_verdict_with_a_reason(interval: Interval, memory: dict[str, Any], weight: int) -> None:
     judgement = judge(interval, memory, SETTINGS, weight)
     assert isinstance(judgement.verdict, Verdict)

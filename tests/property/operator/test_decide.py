@@ -22,8 +22,8 @@ from iris_operator.api.status import (
     StepStatus,
 )
 from iris_operator.rollout.decide import decide
-from iris_operator.rollout.decision import ApplyWorkload, PointService, SetWeight
-from iris_operator.rollout.observation import Autoscaler, Backend, Budget, Observation, Route, Workload
+from iris_operator.rollout.decision import ApplyWorkload, Mirror, PointService, SetWeight
+from iris_operator.rollout.observation import Autoscaler, Backend, Budget, Observation, Route, Shadowing, Workload
 
 NOW = datetime(2026, 1, 1, 12, 0, 7, tzinfo=UTC)
 REFS = [
@@ -35,13 +35,16 @@ MOMENTS = st.none() | st.integers(-600, 20_000).map(lambda seconds: NOW - timede
 LATELY = MOMENTS | st.integers(-1, 12).map(lambda seconds: NOW - timedelta(seconds=seconds))
 
 specs = st.builds(
-    lambda weights, paused, failure, approval, scaling: ReleaseSpec.model_validate(
+    lambda weights, paused, failure, approval, scaling, shadow: ReleaseSpec.model_validate(
         {
             "model": {"name": "iris", "version": "1", "image": "r/i:1"},
             "serving": {"replicas": 3, "autoscaling": scaling, "resources": {"requests": {"cpu": "100m"}}},
             "traffic": {"host": "a.b"},
             "rollout": {
-                "steps": [{"weight": weight, "approval": approval} for weight in sorted(weights)],
+                "steps": [
+                    *([{"shadow": 20, "approval": approval}] if shadow else []),
+                    *({"weight": weight, "approval": approval} for weight in sorted(weights)),
+                ],
                 "onFailure": failure,
             },
             "paused": paused,
@@ -52,6 +55,7 @@ specs = st.builds(
     st.sampled_from(["Rollback", "Pause"]),
     st.booleans(),
     st.none() | st.just({"minReplicas": 2, "maxReplicas": 3}),
+    st.booleans(),
 )
 backends = st.builds(
     Backend,
@@ -119,6 +123,13 @@ observations = st.builds(
     budgets=st.dictionaries(
         st.sampled_from([ref.revision for ref in REFS]),
         st.builds(Budget, at_least=st.none() | st.integers(1, 3), intact=st.booleans()),
+    ),
+    shadowing=st.none()
+    | st.builds(
+        Shadowing,
+        revision=st.none() | st.sampled_from([ref.revision for ref in REFS]),
+        share=st.sampled_from([0, 20, 100]),
+        intact=st.booleans(),
     ),
     judgement=judgements,
     deleting=st.booleans(),
@@ -221,3 +232,27 @@ def test_the_number_of_stable_s_pods_is_never_written_where_an_autoscaler_decide
     if decision.status.rollout.stage is Stage.PROMOTING:
         written = []  # it retires, and the autoscaler has been handed on
     assert set(written) <= {None}
+
+
+@given(observations)
+@settings(max_examples=250, deadline=None)
+def test_copies_go_to_the_canary_of_a_release_that_has_a_step_for_them_and_to_nobody_else(
+    observation: Observation,
+) -> None:
+    decision = decide(observation, NOW)
+    for action in decision.actions:
+        if isinstance(action, Mirror) and action.revision is not None:
+            assert decision.status.canary is not None
+            assert action.revision == decision.status.canary.revision
+            assert decision.status.rollout.stage is Stage.PROGRESSING
+            assert any(step.shadow for step in observation.spec.rollout.steps)
+
+
+@given(observations)
+@settings(max_examples=250, deadline=None)
+def test_nothing_about_copies_is_in_the_way_of_taking_the_traffic_away(observation: Observation) -> None:
+    actions = decide(observation, NOW).actions
+    if SetWeight(0) in actions and observation.route.weight > 0:
+        before = actions[: actions.index(SetWeight(0))]
+        rolling_back = observation.status.rollout.stage is Stage.ROLLING_BACK
+        assert not rolling_back or not any(isinstance(action, Mirror) for action in before)

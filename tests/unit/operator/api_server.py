@@ -46,6 +46,9 @@ class ApiServer:
     weights: list[int] = field(default_factory=list)
     writes: int = 0
     endpoints_listed: bool = True
+    plans_listed: bool = True
+    copies_sent: bool = True
+    """Do stable's pods send the copies that the plan asks for?"""
     autoscaler_wants: int = 0
     """Pods that the autoscaler's measurements ask for; 0 while it has none."""
     before_write: Callable[[int, str], None] = lambda _number, _what: None
@@ -118,6 +121,7 @@ class ApiServer:
             endpoint_slices=of("EndpointSlice"),
             autoscalers=of("HorizontalPodAutoscaler"),
             budgets=of("PodDisruptionBudget"),
+            plans=of("ConfigMap") if self.plans_listed else (),
         )
 
     # -- what a user does

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from iris_operator.adapters.kubernetes.api import KubernetesApi
 from iris_operator.adapters.kubernetes.objects import ReleaseObjects
 from iris_operator.adapters.kubernetes.releases import Releases
 from iris_operator.adapters.routers.registry import build_routers
-from iris_operator.analysis.counts import RequestCounts
+from iris_operator.analysis.counts import Copies, RequestCounts
 from iris_operator.api import names
 from iris_operator.api.status import ReleaseStatus
 from iris_operator.engine.judging import FleetJudge, Judging
@@ -63,6 +64,9 @@ class Traffic:
     asked: list[Question] = field(default_factory=list)
     served: dict[str, float] = field(default_factory=dict)
     shares: list[tuple[datetime, float]] = field(default_factory=lambda: [(START, 0.0)])
+    copied: list[tuple[datetime, float]] = field(default_factory=lambda: [(START, 0.0)])
+    labelled: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """Of the copied requests: both versions right, only stable, only the canary, neither."""
 
     async def count(self, question: Question) -> Answer:
         """See `Metrics.count`."""
@@ -74,23 +78,33 @@ class Traffic:
         canary = self.rate * self._seconds_of_canary(question.since, question.until)
         stable = self.rate * (question.until - question.since).total_seconds() - canary
         shares = [stable] if len(question.pods) == 1 else [canary, stable]
-        return Answer(
-            {
-                revision: self._answers(revision, requests)
-                for revision, requests in zip(question.pods, shares, strict=True)
-                if revision != self.unseen
-            },
-            dict.fromkeys(question.queries, self.custom),
-        )
+        answers = {
+            revision: self._answers(revision, requests)
+            for revision, requests in zip(question.pods, shares, strict=True)
+            if revision != self.unseen
+        }
+        copies = self._copies(question)
+        if copies:
+            both, only_stable, only_canary, neither = copies.labels
+            revision = next(revision for revision in question.pods if revision != question.copied_to)
+            wrong = only_canary + neither
+            if revision in answers:
+                answers[revision] = replace(answers[revision], correct=both + only_stable, incorrect=wrong)
+        return Answer(answers, copies, dict.fromkeys(question.queries, self.custom))
+
+    def _copies(self, question: Question) -> Copies | None:
+        if not question.copied_to:
+            return None
+        requests = self.rate * _seconds_of(self.copied, question.since, question.until)
+        both, only_stable, only_canary, neither = (round(requests * share) for share in self.labelled)
+        counts = self._answers(question.copied_to, requests)
+        counts = replace(counts, correct=both + only_canary, incorrect=only_stable + neither)
+        same = round(0.9 * counts.by_code["200"])
+        labels = (both, only_stable, only_canary, neither)
+        return Copies(counts, same, counts.by_code["200"] - same, labels, planned=self.server.copies_sent)
 
     def _seconds_of_canary(self, since: datetime, until: datetime) -> float:
-        """Seconds times share, over the weights that were set."""
-        ends = [moment for moment, _ in self.shares[1:]] + [until]
-        spans = [
-            (min(end, until) - max(begin, since)).total_seconds() * share
-            for (begin, share), end in zip(self.shares, ends, strict=True)
-        ]
-        return sum(span for span in spans if span > 0)
+        return _seconds_of(self.shares, since, until)
 
     def _answers(self, revision: str, requests: float) -> RequestCounts:
         deployment = self.server.objects["Deployment", "iris", names.workload_name("iris", revision)]
@@ -111,6 +125,16 @@ class Traffic:
             failures=errors,
             by_class=classes,
         )
+
+
+def _seconds_of(shares: list[tuple[datetime, float]], since: datetime, until: datetime) -> float:
+    """Seconds times share, over the shares that were set."""
+    ends = [moment for moment, _ in shares[1:]] + [until]
+    spans = [
+        (min(end, until) - max(begin, since)).total_seconds() * share
+        for (begin, share), end in zip(shares, ends, strict=True)
+    ]
+    return sum(span for span in spans if span > 0)
 
 
 class Simulation:
@@ -146,6 +170,7 @@ class Simulation:
         """One pass, then the time until the next one, a second at most."""
         outcome = LOOP.run_until_complete(self.reconciler.run("iris", "iris"))
         self.traffic.shares.append((self.server.now, self.weight / 100))
+        self.traffic.copied.append((self.server.now, self.copies()[1] if self.server.copies_sent else 0.0))
         self.server.advance(min(outcome.wake_after, 1.0))
         return outcome
 
@@ -179,6 +204,15 @@ class Simulation:
         if ingress is None:
             return 0
         return int(ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"])
+
+    def copies(self) -> tuple[str, float]:
+        """Which version gets copies of requests, and of which share; ("", 0) when none does."""
+        plan = self.server.objects.get(("ConfigMap", "iris", "iris-shadow"))
+        told = json.loads(plan["data"]["plan.json"] or "null") if plan else None
+        if told is None:
+            return "", 0.0
+        assert told["url"] == "http://iris-canary.iris.svc:80"
+        return self.version_of(names.workload_name("iris", told["revision"])), told["share"]
 
     def served_by_stable_service(self) -> str:
         """Version behind the stable Service."""
@@ -238,6 +272,7 @@ class Simulation:
             "deployments": deployments,
             "autoscaled": self.autoscaled(),
             "protected": sorted(self.budgets()),
+            "copies": self.copies(),
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from iris_operator.engine.reconcile import Outcome
 from unit.operator.api_server import ApiServer, Image, Killed
 from unit.operator.simulation import AUTOSCALED, Simulation, phase, serving
 
+COPIED = {"rollout": {"steps": [{"shadow": 20}, {"weight": 50}], "interval": "5s"}}
 BAD = Image(error_share=0.5)
 
 
@@ -24,12 +25,12 @@ class Story:
 
     version: str
     reached: Callable[[ReleaseStatus], bool]
-    serving: Mapping[str, Any] | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
     autoscaler_wants: int = 0
 
     def begin(self, simulation: Simulation) -> None:
         simulation.server.autoscaler_wants = self.autoscaler_wants
-        simulation.apply(self.version, **({"serving": self.serving} if self.serving else {}))
+        simulation.apply(self.version, **self.changes)
 
     def finish(self, simulation: Simulation) -> None:
         _surviving(simulation, lambda: simulation.run(self.reached))
@@ -73,7 +74,9 @@ class Remembered(Simulation):
 STORIES = {
     "promote": Story("2.0.0", serving("2.0.0")),
     "roll_back": Story("3.0.0", phase("RolledBack")),
-    "promote_and_autoscale": Story("2.0.0", serving("2.0.0"), serving=AUTOSCALED, autoscaler_wants=6),
+    "promote_and_autoscale": Story("2.0.0", serving("2.0.0"), {"serving": AUTOSCALED}, autoscaler_wants=6),
+    "promote_after_copies": Story("2.0.0", serving("2.0.0"), COPIED),
+    "roll_back_on_copies": Story("3.0.0", phase("RolledBack"), COPIED),
 }
 of_each_story = pytest.mark.parametrize("name", STORIES)
 
@@ -90,6 +93,7 @@ def shortly_before(write: int, name: str) -> Simulation:
     """The undisturbed story at the start of the pass that makes this write: up to there all runs are the same."""
     simulation = Simulation([world for world in undisturbed(name).past if world.writes < write][-1].copied())
     simulation.traffic.shares.append((simulation.server.now, simulation.weight / 100))
+    simulation.traffic.copied.append((simulation.server.now, simulation.copies()[1]))
     return simulation
 
 

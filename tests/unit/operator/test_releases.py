@@ -327,6 +327,44 @@ def test_steps_raised_in_mid_rollout_do_not_raise_a_weight_that_was_not_earned()
     assert simulation.server.weights == [10, 100, 0]
 
 
+def test_evidence_for_a_smaller_step_is_none_for_the_one_it_was_edited_to() -> None:
+    simulation = deployed()
+    simulation.apply(
+        "2.0.0", rollout={"steps": [{"weight": 10, "minDuration": "1m"}, {"weight": 11}], "interval": "20s"}
+    )
+    simulation.run(lambda status: bool(status.analysis and status.analysis.verdict == "Pass"))
+    simulation.traffic.down = "Prometheus is away"
+    simulation.apply("2.0.0", rollout={"steps": [{"weight": 10}, {"weight": 100}], "interval": "20s"})
+    simulation.run_for(15)
+    assert (simulation.status.step.index, simulation.server.weights) == (1, [10])
+    simulation.traffic.down = ""
+    simulation.run(serving("2.0.0"))
+
+
+def test_a_step_that_is_edited_before_it_begins_needs_the_evidence_for_what_it_became() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0")
+    simulation.run(lambda status: status.step.index == 2)
+    simulation.traffic.down = "Prometheus is away"
+    simulation.apply("2.0.0", rollout={"steps": [{"weight": 10}, {"weight": 100}], "interval": "5s"})
+    simulation.run_for(30)
+    assert (simulation.status.step.index, simulation.weight) == (1, 10)
+
+
+def test_a_last_step_that_was_edited_to_is_not_taken_for_one_that_was_reached() -> None:
+    simulation = deployed()
+    simulation.apply(
+        "2.0.0", rollout={"steps": [{"weight": 10}, {"weight": 50}], "interval": "5s", "holdTimeout": "1m"}
+    )
+    simulation.run(at_weight(50))
+    simulation.traffic.down = "Prometheus is away"
+    simulation.apply(
+        "2.0.0", rollout={"steps": [{"weight": 10}, {"weight": 100}], "interval": "5s", "holdTimeout": "1m"}
+    )
+    simulation.run(phase("Paused"))
+    assert simulation.server.weights == [10, 50, 10, 0]
+
+
 def test_an_older_version_applied_later_is_scaled_up_again_and_takes_the_steps() -> None:
     simulation = deployed()
     simulation.apply("2.0.0")

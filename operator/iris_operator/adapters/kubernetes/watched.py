@@ -22,6 +22,7 @@ class WatchedObjects:
     endpoint_slices: Index
     autoscalers: Index
     budgets: Index
+    plans: Index
 
     def children(self, namespace: str, release: str) -> Children:
         """See `Watched.children`."""
@@ -36,4 +37,5 @@ class WatchedObjects:
             endpoint_slices=of(self.endpoint_slices),
             autoscalers=of(self.autoscalers),
             budgets=of(self.budgets),
+            plans=of(self.plans),
         )

@@ -46,12 +46,12 @@ def counts_of(series: Iterable[Series], must: Collection[str], span: Span) -> Re
     Raises:
         MetricsUnavailable: a pod was not scraped, or is scraped twice.
     """
-    pods = _by_pod(series)
+    pods = by_pod(series, FAMILIES)
     for pod in must:
         _refuse_unseen(pod, pods.get(pod, {}), span)
     if not pods:
         return None
-    return _sum([_counts(_growths(counters, span)) for _, counters in sorted(pods.items())])
+    return _sum([_counts(growths(counters, span)) for _, counters in sorted(pods.items())])
 
 
 def grown(samples: Iterable[Sample], since: float, until: float, pod_seen: float) -> int:
@@ -73,16 +73,30 @@ def grown(samples: Iterable[Sample], since: float, until: float, pod_seen: float
     return round(total)
 
 
-def _by_pod(series: Iterable[Series]) -> dict[str, dict[Key, list[Sample]]]:
+def by_pod(series: Iterable[Series], families: Mapping[str, str]) -> dict[str, dict[Key, list[Sample]]]:
+    """The samples of each pod's counters; `families` are the metrics that are wanted, as in `FAMILIES`.
+
+    Raises:
+        MetricsUnavailable: a pod is scraped twice.
+    """
     pods: dict[str, dict[Key, list[Sample]]] = {}
     for one in series:
-        label = FAMILIES.get(one.labels.get("__name__", ""))
+        label = families.get(one.labels.get("__name__", ""))
         if label is None or not one.samples:
             continue
         counters = pods.setdefault(one.labels.get("pod", ""), {})
         key = (one.labels["__name__"], one.labels.get(label, "unknown"))
         counters[key] = _joined(counters[key], one) if key in counters else list(one.samples)
     return pods
+
+
+def growths(counters: Mapping[Key, list[Sample]], span: Span) -> dict[str, dict[str, int]]:
+    """By how much each of a pod's counters grew, by metric and label."""
+    first = min(samples[0][0] for samples in counters.values())
+    found: dict[str, dict[str, int]] = {}
+    for (name, label), samples in counters.items():
+        found.setdefault(name, {})[label] = grown(samples, span.since, span.until, first)
+    return found
 
 
 def _joined(before: list[Sample], one: Series) -> list[Sample]:
@@ -104,23 +118,15 @@ def _refuse_unseen(pod: str, counters: Mapping[Key, list[Sample]], span: Span) -
         raise MetricsUnavailable(f"the newest sample of pod {pod} is {age:.0f} s old (limit {span.max_age:.0f} s)")
 
 
-def _growths(counters: Mapping[Key, list[Sample]], span: Span) -> dict[str, dict[str, int]]:
-    first = min(samples[0][0] for samples in counters.values())
-    found: dict[str, dict[str, int]] = {}
-    for (name, label), samples in counters.items():
-        found.setdefault(name, {})[label] = grown(samples, span.since, span.until, first)
-    return found
-
-
-def _counts(growths: Mapping[str, Mapping[str, int]]) -> RequestCounts:
-    at_most = {float(bound.replace("+Inf", "inf")): count for bound, count in growths.get(DURATIONS, {}).items()}
-    failures, feedback = growths.get(FAILURES), growths.get(FEEDBACK)
+def _counts(grew: Mapping[str, Mapping[str, int]]) -> RequestCounts:
+    at_most = {float(bound.replace("+Inf", "inf")): count for bound, count in grew.get(DURATIONS, {}).items()}
+    failures, feedback = grew.get(FAILURES), grew.get(FEEDBACK)
     return RequestCounts(
-        by_code=growths.get(REQUESTS, {}),
+        by_code=grew.get(REQUESTS, {}),
         at_most=at_most,
         timed=at_most.get(math.inf, 0),
         failures=None if failures is None else sum(failures.values()),
-        by_class=growths.get(PREDICTIONS),
+        by_class=grew.get(PREDICTIONS),
         correct=None if feedback is None else feedback.get("correct", 0),
         incorrect=None if feedback is None else feedback.get("incorrect", 0),
     )

@@ -7,10 +7,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from iris_operator.adapters.prometheus.client import PrometheusClient, Series
+from iris_operator.adapters.prometheus.copies import FAMILIES as COPIES
+from iris_operator.adapters.prometheus.copies import copies_of
 from iris_operator.adapters.prometheus.counters import FAMILIES, Span, counts_of
-from iris_operator.analysis.counts import RequestCounts
+from iris_operator.analysis.counts import Copies, RequestCounts
 from iris_operator.engine.ports import Answer, MetricsUnavailable, Question
 
 # Revisions in one query: a fleet is asked for in a few of them, and no answer is larger than some megabytes.
@@ -20,11 +23,19 @@ Revision = tuple[str, str, str]
 """Namespace, release, revision."""
 
 
+class _Wanted(NamedTuple):
+    """From when on a revision's counters are wanted, and whether those about copies, as many again, are."""
+
+    begins: float
+    with_copies: bool
+
+
 @dataclass(frozen=True)
 class _Held:
     """The series of one revision from a moment on, or why there are none."""
 
     begins: float
+    with_copies: bool
     series: tuple[Series, ...] | MetricsUnavailable
 
 
@@ -50,8 +61,8 @@ class FleetMetrics:
         """See `Metrics.count`."""
         held = await self._series(question)
         span = Span(question.since.timestamp(), question.until.timestamp(), self._max_age)
-        counts = await asyncio.to_thread(_count, question, held, span)
-        return Answer(counts, await self._custom(question))
+        counts, copies = await asyncio.to_thread(_count, question, held, span)
+        return Answer(counts, copies, await self._custom(question))
 
     async def _series(self, question: Question) -> Mapping[Revision, _Held]:
         self._waiting.append(question)
@@ -69,7 +80,10 @@ class FleetMetrics:
     def _covers(self, question: Question) -> bool:
         """Failed queries cover, too: they are not asked again before the next interval."""
         held = [self._held.get(revision) for revision in _revisions(question)]
-        return all(each is not None and each.begins <= self._begin(question) for each in held)
+        copies = bool(question.copied_to)
+        return all(
+            each is not None and each.begins <= self._begin(question) and each.with_copies >= copies for each in held
+        )
 
     def _begin(self, question: Question) -> float:
         return question.since.timestamp() - self._look_back
@@ -82,27 +96,33 @@ class FleetMetrics:
             self._expected = {key: each for key, each in self._expected.items() if each.again >= end}
         # Those that have not asked yet are expected to go on where they ended.
         expected = [each for each in self._expected.values() if each.again == end and not self._holds(each)]
-        begins = {rev: each.until.timestamp() - self._look_back for each in expected for rev in _revisions(each)}
+        wanted = {
+            revision: _Wanted(each.until.timestamp() - self._look_back, bool(each.copied_to))
+            for each in expected
+            for revision in _revisions(each)
+        }
         due = [each for each in self._waiting if each.until == end and not self._covers(each)]
-        begins |= {revision: self._begin(each) for each in due for revision in _revisions(each)}
-        for held in await asyncio.gather(*(self._ask(part, begin, end.timestamp()) for begin, part in _parts(begins))):
+        wanted |= {
+            revision: _Wanted(self._begin(each), bool(each.copied_to)) for each in due for revision in _revisions(each)
+        }
+        for held in await asyncio.gather(*(self._ask(part, what, end.timestamp()) for what, part in _parts(wanted))):
             self._held.update(held)
 
     def _holds(self, question: Question) -> bool:
         return all(revision in self._held for revision in _revisions(question))
 
-    async def _ask(self, wanted: list[Revision], begins: float, end: float) -> Mapping[Revision, _Held]:
-        query = f"{{{_selector(wanted)}}}[{math.ceil(end - begins)}s]"
+    async def _ask(self, wanted: list[Revision], what: _Wanted, end: float) -> Mapping[Revision, _Held]:
+        query = f"{{{_selector(wanted, with_copies=what.with_copies)}}}[{math.ceil(end - what.begins)}s]"
         try:
             series = await self._client.matrix(query, end)
         except MetricsUnavailable as error:
-            return {revision: _Held(begins, error) for revision in wanted}
+            return {revision: _Held(*what, error) for revision in wanted}
         found: dict[Revision, list[Series]] = {revision: [] for revision in wanted}
         for one in series:
             label = one.labels.get
             # The selector lets through what carries the labels of two wanted revisions: it is nobody's.
             found.get((label("namespace", ""), label("release", ""), label("revision", "")), []).append(one)
-        return {revision: _Held(begins, tuple(of)) for revision, of in found.items()}
+        return {revision: _Held(*what, tuple(of)) for revision, of in found.items()}
 
     async def _custom(self, question: Question) -> Mapping[str, float | str | None]:
         at = question.until.timestamp()
@@ -116,34 +136,43 @@ class FleetMetrics:
             return str(error)
 
 
-def _parts(begins: Mapping[Revision, float]) -> Iterator[tuple[float, list[Revision]]]:
-    """Revisions whose counters are wanted from the same moment on, no more than fit into a query."""
-    alike: dict[float, list[Revision]] = {}
-    for revision, begin in sorted(begins.items()):
-        alike.setdefault(begin, []).append(revision)
-    for begin, wanted in alike.items():
-        for at in range(0, len(wanted), _IN_A_QUERY):
-            yield begin, wanted[at : at + _IN_A_QUERY]
+def _parts(wanted: Mapping[Revision, _Wanted]) -> Iterator[tuple[_Wanted, list[Revision]]]:
+    """Revisions of which the same counters are wanted from the same moment on, no more than fit into a query."""
+    alike: dict[_Wanted, list[Revision]] = {}
+    for revision, what in sorted(wanted.items()):
+        alike.setdefault(what, []).append(revision)
+    for what, revisions in alike.items():
+        for at in range(0, len(revisions), _IN_A_QUERY):
+            yield what, revisions[at : at + _IN_A_QUERY]
 
 
-def _count(question: Question, held: Mapping[Revision, _Held], span: Span) -> dict[str, RequestCounts]:
+def _count(
+    question: Question, held: Mapping[Revision, _Held], span: Span
+) -> tuple[dict[str, RequestCounts], Copies | None]:
     counts: dict[str, RequestCounts] = {}
+    by_revision: dict[str, tuple[Series, ...]] = {}
     for revision, must in question.pods.items():
         series = held[question.namespace, question.release, revision].series
         if isinstance(series, MetricsUnavailable):
             raise series
+        by_revision[revision] = series
         found = counts_of(series, must, span)
         if found is not None:
             counts[revision] = found
-    return counts
+    canary = question.copied_to
+    if not canary:
+        return counts, None
+    stables = [one for revision, series in by_revision.items() if revision != canary for one in series]
+    return counts, copies_of(canary, by_revision.get(canary, ()), stables, span)
 
 
 def _revisions(question: Question) -> list[Revision]:
     return [(question.namespace, question.release, revision) for revision in question.pods]
 
 
-def _selector(wanted: Iterable[Revision]) -> str:
+def _selector(wanted: Iterable[Revision], *, with_copies: bool) -> str:
     """All metrics that are judged, of all these revisions, in one query."""
     namespaces, releases, revisions = (sorted(set(values)) for values in zip(*wanted, strict=True))
-    labels = {"__name__": sorted(FAMILIES), "namespace": namespaces, "release": releases, "revision": revisions}
+    families = {**FAMILIES, **(COPIES if with_copies else {})}
+    labels = {"__name__": sorted(families), "namespace": namespaces, "release": releases, "revision": revisions}
     return ",".join(f'{name}=~"{"|".join(values)}"' for name, values in labels.items())

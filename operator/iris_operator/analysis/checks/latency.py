@@ -34,6 +34,8 @@ class Latency:
         """See `Check.missing`."""
         if not counts.at_most:
             return "durations"
+        if not self._bounds:
+            return "durations by any of the other's bounds"
         absent = [bound for bound in self._bounds if bound not in counts.at_most]
         return f"the histogram's bound {milliseconds(absent[0])}" if absent else ""
 

@@ -31,7 +31,7 @@ class PredictionDrift:
 
     def missing(self, counts: RequestCounts) -> str:
         """See `Check.missing`."""
-        return "" if counts.by_class is not None else "predictions by class"
+        return "" if counts.by_class is not None and self._classes else "predictions by class"
 
     def seen(self, state: State) -> Seen:
         """See `Check.seen`. The class that is told is the one whose share moved most."""

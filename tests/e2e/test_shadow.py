@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from e2e.given_when_then import Given, Then, When
+from e2e.monitoring import number
+
+
+def copied(release: str, result: str = ".+") -> str:
+    """PromQL: requests of a release that both versions were asked, by what came of it."""
+    return f'sum(max_over_time(shadow_pairs_total{{release="{release}",result=~"{result}"}}[5m]))'
+
+
+async def test_a_version_is_compared_on_copies_before_it_gets_a_request(given: Given, when: When, then: Then) -> None:
+    given.a_step_of_copies(50)
+    await given.a_stable_release("1.0.0")
+    await given.traffic()
+    pods = await then.pods_of("1.0.0", 1)
+
+    await when.apply("2.0.0")
+    await then.is_promoted("2.0.0")
+
+    then.weights_were(20, 60, 100, 0)
+    described = await then.kubectl("describe", then.resource)
+    assert "gets copies of 50 % of the requests, and answers nobody" in described
+    assert await then.pods_of("1.0.0", 1) == pods, "the pods of stable were made anew"
+    await then.no_request_failed()
+    release = then.resource.removeprefix("imr/")
+    same, both = await number(copied(release, "same")), await number(copied(release))
+    assert both > 0
+    assert same / both > 0.5, f"{same} of {both}"
+
+
+async def test_a_version_that_fails_on_copies_never_gets_a_request(given: Given, when: When, then: Then) -> None:
+    given.a_step_of_copies(50)
+    await given.a_stable_release("1.0.0")
+    await given.traffic()
+
+    await when.apply("3.0.0")
+    await then.is_rolled_back("3.0.0", stable="1.0.0", reason="")
+
+    then.weights_were()
+    await then.no_request_failed()
+    release = then.resource.removeprefix("imr/")
+    assert await number(copied(release, "only_stable")) == await number(copied(release)) > 0
