@@ -13,11 +13,15 @@ from iris_demo.judge import PROMOTED, ROLLED_BACK, Expectation
 
 @dataclass(frozen=True)
 class Act:
-    """Releases that follow each other, the first of them onto an empty place; ``folder`` has their files."""
+    """Releases that follow each other, the first of them onto an empty place; ``folder`` has their files.
+
+    ``label_delay`` is how many seconds after an answer its true label becomes known.
+    """
 
     name: str
     folder: str
     releases: tuple[Expectation, ...]
+    label_delay: float = 2.0
 
     def manifest(self, version: str) -> dict[str, Any]:
         """The release's resource, as the act's file has it."""
@@ -61,6 +65,8 @@ SILENT = Act(
         Expectation("9.0.0", "a fifth slower", ROLLED_BACK, "Latency"),
         Expectation("6.1.0", "as good, released into an incident", PROMOTED, incident=True),
     ),
+    # Nobody knows the truth at once: exchanged labels are found without it, lost accuracy cannot be.
+    label_delay=15.0,
 )
 ACTS = {act.name: act for act in (LOUD, SILENT)}
 FILES = [(act, release.version) for act in ACTS.values() for release in act.releases]

@@ -32,7 +32,6 @@ IDLE_SECONDS = 10.0
 LONGEST_RUN_SECONDS = 1500.0
 # Seconds here; days where somebody has to look at the flower.
 LABELLED_SHARE = 0.5
-LABEL_DELAY_SECONDS = 2.0
 PREDICT_URL = "https://127.0.0.1:30443/v1/predict"
 
 
@@ -78,7 +77,7 @@ async def run(plan: Plan, screen: Screen) -> Result:
         requests=int(LONGEST_RUN_SECONDS * plan.rate),
         authority=str(local_authority()),
         labels=LABELLED_SHARE,
-        label_delay=LABEL_DELAY_SECONDS,
+        label_delay=plan.act.label_delay,
     )
     async with connect(plan.kubeconfig) as kube:
         await _start_clean(kube, namespace, name, screen)
