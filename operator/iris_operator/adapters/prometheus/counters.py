@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import TypeVar
 
@@ -143,7 +144,9 @@ def _by_feature(growths: Mapping[tuple[str, ...], int]) -> dict[str, dict[Bin, i
     return found
 
 
+@lru_cache(maxsize=4096)
 def _bin(up_to: str, share: str) -> Bin | None:
+    """All pods of a revision have the same few."""
     try:
         part = Bin(float(up_to), float(share))
     except ValueError:
