@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,6 +38,8 @@ class Pod:
     scrapes: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
     address: str = ""
+    more: Callable[[], str] = str
+    """What else is on its page."""
 
     def serve(self, requests: int, errors: int = 0, slow: int = 0, wrong: int = 0, huge: int = 0) -> None:
         """So many requests: `slow` of them over 10 ms, one prediction each but for `errors`, labels for all.
@@ -80,7 +82,8 @@ class Pod:
         with self.changed:
             self.scrapes += 1
             self.changed.notify_all()
-            return "".join(f'{name}{{{label}="{value}"}} {n}\n' for (name, label, value), n in self.counters.items())
+            own = [f'{name}{{{label}="{value}"}} {n}\n' for (name, label, value), n in self.counters.items()]
+            return "".join(own) + self.more()
 
 
 def await_scrapes(*pods: Pod, more: int = 2) -> None:
