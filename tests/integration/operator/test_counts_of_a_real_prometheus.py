@@ -167,7 +167,7 @@ def test_what_training_wrote_down_and_the_service_counted_is_reported(start_prom
         del canary.counters[label]
     canary.more = lambda: generate_latest(registry).decode()
 
-    def reported(instances: Sequence[Sequence[float]], since: datetime) -> str:
+    def reported(prometheus: Prometheus, instances: Sequence[Sequence[float]], since: datetime) -> str:
         served.observe(instances)
         canary.serve(len(instances))
         until = stored(prometheus, canary)
@@ -178,9 +178,8 @@ def test_what_training_wrote_down_and_the_service_counted_is_reported(start_prom
     with running(canary):
         prometheus = start_prometheus([{"job_name": "iris-inference", "static_configs": [canary.target]}])
         since = stored(prometheus, canary)
-        alike = reported(flowers.tolist(), since)
-        between = now()
-        setosa = reported(flowers[:50].tolist(), between)
+        alike = reported(prometheus, flowers.tolist(), since)
+        setosa = reported(prometheus, flowers[:50].tolist(), now())
     assert alike.startswith("the requests look like the training data")
     assert "of 150 values" in alike
     assert "petal_length has 74 % of 50 values between 0.705 and 1.55, 25 % in training" in setosa

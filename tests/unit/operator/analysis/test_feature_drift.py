@@ -6,10 +6,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from iris_operator.analysis.check import CheckResult
-from iris_operator.analysis.counts import Bin, Interval, RequestCounts
+from iris_operator.analysis.counts import Bin, Interval
 from iris_operator.analysis.judge import Judgement, judge, learn
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.spec import Analysis
@@ -23,10 +22,9 @@ def judged(canary: Features, stable: Features, times: int = 6) -> Judgement:
     """What is said of a healthy canary after so many intervals like this one."""
     both = Interval(replace(revision(100), features=canary), replace(revision(900, 1), features=stable))
     memory = learn(replace(revision(900, 1), features=stable), {}, SETTINGS)
-    for _ in range(times):
-        judgement = judge(both, memory, SETTINGS, 50)
-        memory = json.loads(json.dumps(judgement.memory))
-    return judgement
+    for _ in range(times - 1):
+        memory = json.loads(json.dumps(judge(both, memory, SETTINGS, 50).memory))
+    return judge(both, memory, SETTINGS, 50)
 
 
 def told(judgement: Judgement) -> CheckResult:
@@ -69,7 +67,8 @@ def test_a_small_difference_is_not_worth_a_word_however_certain_it_is() -> None:
 
 
 def test_without_training_data_of_the_canary_there_is_nothing_to_report_and_nothing_waits_for_it() -> None:
-    for canary in (None, {}):
+    nothing: tuple[Features, ...] = (None, {})
+    for canary in nothing:
         said = judged(canary, {"petal": spread(0, 900)})
         assert told(said).verdict is Verdict.NO_DATA
         assert "no training shares of the canary revision: the manifest of its model has none" in told(said).reason
@@ -89,13 +88,12 @@ def test_stables_requests_count_only_in_bins_that_are_the_canarys() -> None:
 
 def test_a_memory_with_other_bins_is_counted_anew() -> None:
     halves = (Bin(3.0, 0.5), Bin(math.inf, 0.5))
-    memory: Mapping[str, Any] = {}
-    for bins in (QUARTERS, halves):
-        counts = {"petal": spread(100, bins=bins)}
-        both = Interval(replace(revision(100), features=counts), RequestCounts(by_code={"200": 900}))
-        judgement = judge(both, memory, SETTINGS, 50)
-        memory = judgement.memory
-    assert "50 % of 100 values up to 3" in told(judgement).reason
+    before, after = (
+        Interval(replace(revision(100), features={"petal": spread(100, bins=bins)}), revision(900, 1))
+        for bins in (QUARTERS, halves)
+    )
+    memory = judge(before, {}, SETTINGS, 50).memory
+    assert "50 % of 100 values up to 3" in told(judge(after, memory, SETTINGS, 50)).reason
 
 
 def test_a_recording_that_has_no_features_says_nothing_of_them() -> None:
