@@ -6,12 +6,13 @@ manifest's bytes and through the digest the model's, and is checked before the m
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from iris_inference.signature import SIGNATURE_BYTES, PublicKey, signed_by_one_of
 
@@ -32,6 +33,38 @@ class ArtifactError(Exception):
     """The model cannot be served. The message says what is wrong, where, and what to do about it."""
 
 
+class Distribution(BaseModel):
+    """Of one feature in the training data: `counts` of the values up to each of `bounds`, and beyond the last."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    # Each bin is a series in the metrics of every pod.
+    bounds: Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], Field(min_length=1, max_length=20)]
+    counts: tuple[Annotated[int, Field(ge=0)], ...]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if any(later <= earlier for earlier, later in pairwise(self.bounds)):
+            raise ValueError("the bounds do not rise")
+        if len(self.counts) != len(self.bounds) + 1 or not sum(self.counts):
+            raise ValueError("there must be a count for each bound and one for what is beyond, and not only zeros")
+        return self
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of all values, by bin."""
+        total = sum(self.counts)
+        return tuple(count / total for count in self.counts)
+
+
+class Training(BaseModel):
+    """What is known of the training data, by feature. May be nothing."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    features: Mapping[Name, Distribution] = Field(default_factory=dict)
+
+
 class Manifest(BaseModel):
     """What the training wrote down about a model. Fields that the service does not use are let pass."""
 
@@ -43,6 +76,7 @@ class Manifest(BaseModel):
     classes: Annotated[tuple[Name, ...], Field(min_length=2, max_length=1_000)]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     size_bytes: Annotated[int, Field(ge=1, le=MAX_MODEL_BYTES)]
+    training: Training = Field(default_factory=Training)
 
 
 @dataclass(frozen=True, slots=True)

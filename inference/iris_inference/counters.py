@@ -6,13 +6,15 @@ two of them sees the one without the other, as it would with locks.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain
 from typing import Final
 
 import numpy as np
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+
+from iris_inference.artifact import Distribution
 
 # From here on numpy's fixed cost is less than that of a loop.
 _MANY: Final = 64
@@ -62,13 +64,23 @@ class LoopHistogram(Collector):
 
 
 class FeatureHistogram(Collector):
-    """`model_feature_bucket{feature,le}`: how the values of each feature are distributed."""
+    """How the values of each feature are distributed: `model_feature_bucket{feature,le}` for people and alerts.
 
-    def __init__(self, features: Sequence[str], bounds: Sequence[float]) -> None:
+    And `model_feature_values_total{feature,up_to,training_share}`, in the bins of the training data, for features of
+    which it is known: not cumulative, and few, because the operator reads them in every interval. A value is looked
+    for once, among the bounds of both.
+    """
+
+    def __init__(
+        self, features: Sequence[str], bounds: Sequence[float], training: Mapping[str, Distribution] | None = None
+    ) -> None:
         self._features = tuple(features)
         self._bounds = tuple(bounds)
-        self._edges = np.array(bounds)
-        self._counts = [[0] * (len(bounds) + 1) for _ in features]
+        self._training = training or {}
+        self._edges = [
+            sorted({*bounds, *(self._training[name].bounds if name in self._training else ())}) for name in features
+        ]
+        self._counts = [[0] * (len(edges) + 1) for edges in self._edges]
         self._sums = [0.0] * len(features)
 
     def observe(self, instances: Sequence[Sequence[float]]) -> None:
@@ -76,36 +88,48 @@ class FeatureHistogram(Collector):
         if len(instances) >= _MANY:
             self._observe_many(instances)
             return
-        bounds, sums = self._bounds, self._sums
+        edges, sums = self._edges, self._sums
         for instance in instances:
             for position, counts in enumerate(self._counts):
                 value = instance[position]
-                counts[bisect_left(bounds, value)] += 1
+                counts[bisect_left(edges[position], value)] += 1
                 sums[position] += value
 
     def _observe_many(self, instances: Sequence[Sequence[float]]) -> None:
         matrix = np.fromiter(chain.from_iterable(instances), np.float64).reshape(len(instances), -1)
         # Sorted, each bound is looked for once instead of each value.
         columns = np.sort(matrix.T)
-        for position, (counts, column) in enumerate(zip(self._counts, columns, strict=True)):
+        for position, (edges, counts, column) in enumerate(zip(self._edges, self._counts, columns, strict=True)):
             # How many are at most each bound; a bucket is what the one before it has not.
-            below = [0, *column.searchsorted(self._edges, "right").tolist(), len(instances)]
+            below = [0, *column.searchsorted(edges, "right").tolist(), len(instances)]
             # In place and at once: a scrape in between sees all of them or none.
             counts[:] = [old + upto - before for old, before, upto in zip(counts, below, below[1:], strict=False)]
             self._sums[position] += float(column.sum())
 
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        """The family as Prometheus reads it, with cumulative buckets."""
+    def collect(self) -> Iterator[HistogramMetricFamily | CounterMetricFamily]:
+        """The families as Prometheus reads them, of the same moment."""
         family = HistogramMetricFamily("model_feature", "Values of each feature, in centimetres.", labels=["feature"])
-        for feature, counts, total in zip(self._features, self._counts, self._sums, strict=True):
-            family.add_metric([feature], _cumulative(self._bounds, counts), total)
+        values = CounterMetricFamily(
+            "model_feature_values",
+            "Values of each feature up to a bound and above the one before it, with their share in the training data.",
+            labels=["feature", "up_to", "training_share"],
+        )
+        for feature, edges, counts, total in zip(self._features, self._edges, self._counts, self._sums, strict=True):
+            upto = dict(_cumulative(edges, counts))
+            family.add_metric([feature], [(bound, upto[bound]) for bound in _labels(self._bounds)], total)
+            if trained := self._training.get(feature):
+                before = 0.0
+                for bound, share in zip(_labels(trained.bounds), trained.shares, strict=True):
+                    values.add_metric([feature, bound, f"{share:.4g}"], upto[bound] - before)
+                    before = upto[bound]
         yield family
+        if values.samples:
+            yield values
 
 
 def _cumulative(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    seen = 0
-    buckets: list[tuple[str, float]] = []
-    for bound, count in zip([*map(str, bounds), "+Inf"], list(counts), strict=True):
-        seen += count
-        buckets.append((bound, float(seen)))
-    return buckets
+    return list(zip(_labels(bounds), map(float, accumulate(list(counts))), strict=True))
+
+
+def _labels(bounds: Sequence[float]) -> list[str]:
+    return [*map(str, bounds), "+Inf"]

@@ -68,7 +68,9 @@ class Metrics:
         )
         self._code_labels = {int(code): (code,) for code in PREDICTION_CODES}
         self._class_labels = [(name,) for name in manifest.classes]
-        self.features = self._registered(FeatureHistogram(request_features, FEATURE_BUCKETS))
+        self.features = self._registered(
+            FeatureHistogram(request_features, FEATURE_BUCKETS, manifest.training.features)
+        )
         self._feedback = self._counter("model_feedback", "True labels that came back, for this revision.", "outcome")
         cache = self._counter("cache_requests", "Looked up flowers by tier and result.", "tier", "result")
         self._cache = {(tier, found): cache.labels(tier, found) for tier, found in product(CACHE_TIERS, CACHE_RESULTS)}

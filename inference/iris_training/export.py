@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 from iris_training import parity
 from iris_training.conversion import to_onnx
 from iris_training.dataset import CLASSES, Dataset, iris
+from iris_training.distribution import describe
 from iris_training.recipes import SEED, Classifier, Packaging, Recipe
 
 MODEL_NAME: Final = "iris"
@@ -47,7 +48,8 @@ def export(recipe: Recipe, version: str, out: Path) -> Export:
     digest = hashlib.sha256(model).hexdigest()
 
     out.mkdir(parents=True, exist_ok=True)
-    manifest = _manifest(recipe, version, trained, digest, len(model), accuracy, agreement)
+    training = _training(recipe, data, trained, accuracy)
+    manifest = _manifest(recipe, version, digest, len(model), training, agreement)
     (out / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     (out / MODEL_FILE).write_bytes(_package(model, recipe.packaging))
     return Export(version, digest, len(model), accuracy, agreement, recipe.packaging)
@@ -66,10 +68,9 @@ def _cross_validated_accuracy(recipe: Recipe, data: Dataset) -> float:
 def _manifest(
     recipe: Recipe,
     version: str,
-    trained: Classifier,
     digest: str,
     size_bytes: int,
-    accuracy: float,
+    training: dict[str, object],
     agreement: parity.Parity,
 ) -> dict[str, object]:
     return {
@@ -79,17 +80,22 @@ def _manifest(
         "classes": list(CLASSES),
         "sha256": digest,
         "size_bytes": size_bytes,
-        "training": {
-            "recipe": recipe.name,
-            "estimator": type(trained).__name__,
-            "cross_validated_accuracy": round(accuracy, 4),
-            "scikit_learn": sklearn.__version__,
-            "skl2onnx": skl2onnx.__version__,
-        },
+        "training": training,
         "parity": {
             "points": agreement.points,
             "max_probability_difference": agreement.max_probability_difference,
         },
+    }
+
+
+def _training(recipe: Recipe, data: Dataset, trained: Classifier, accuracy: float) -> dict[str, object]:
+    return {
+        "recipe": recipe.name,
+        "estimator": type(trained).__name__,
+        "cross_validated_accuracy": round(accuracy, 4),
+        "features": {name: describe(values) for name, values in zip(recipe.features, data.features.T, strict=True)},
+        "scikit_learn": sklearn.__version__,
+        "skl2onnx": skl2onnx.__version__,
     }
 
 

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Bin(NamedTuple):
+    """The values of a feature up to a bound and above the bound of the bin before, and their share in the training."""
+
+    up_to: float
+    training_share: float
 
 
 @dataclass(frozen=True)
@@ -12,8 +20,8 @@ class RequestCounts:
 
     `by_code` counts requests by HTTP status code. `at_most` counts the requests that took at most so many seconds, by
     the bound of the histogram's bucket; `timed` is the histogram's total. `failures` are failed inferences, `by_class`
-    predictions by class, `features` the values of the request's features by bucket (not cumulative), `correct` and
-    `incorrect` the answers that a label came for in this interval. `pods` are the same counts by pod.
+    predictions by class, `features` the values of each feature by bin of the training data of the revision's own model,
+    `correct` and `incorrect` the answers that a label came for in this interval. `pods` are the same counts by pod.
     """
 
     by_code: Mapping[str, int] = field(default_factory=dict)
@@ -21,7 +29,7 @@ class RequestCounts:
     timed: int = 0
     failures: int | None = None
     by_class: Mapping[str, int] | None = None
-    features: Mapping[str, tuple[int, ...]] | None = None
+    features: Mapping[str, Mapping[Bin, int]] | None = None
     correct: int | None = None
     incorrect: int | None = None
     pods: tuple[RequestCounts, ...] = ()
@@ -62,7 +70,7 @@ class Interval:
     `weight` is the share that the router claims to give the canary, for the check of the split; None when it was not
     the same all the time. `custom` has the answers to custom queries by name; None is an answer without a number, a
     text says why there is none. `paired` counts requests that both versions answered and one got right: (only stable,
-    only canary). `training` has the buckets of the training data, by feature.
+    only canary).
     """
 
     canary: RequestCounts | None
@@ -70,4 +78,3 @@ class Interval:
     weight: float | None = None
     custom: Mapping[str, float | str | None] = field(default_factory=dict)
     paired: tuple[int, int] | None = None
-    training: Mapping[str, tuple[float, ...]] | None = None

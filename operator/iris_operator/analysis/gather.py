@@ -43,7 +43,7 @@ def nonsense(counts: RequestCounts) -> str:
     numbers = itertools.chain(
         single,
         *(family.values() for family in families),
-        *(counts.features or {}).values(),
+        *(bins.values() for bins in (counts.features or {}).values()),
     )
     # Written so that a value that is no number fails it, too.
     if not all(0 <= number <= _MOST for number in numbers):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from iris_operator.analysis.check import Check, CheckResult, Memory
+from iris_operator.analysis.checks import feature_drift
 from iris_operator.analysis.checks.custom import judge_custom
-from iris_operator.analysis.checks.feature_drift import report_features
 from iris_operator.analysis.checks.traffic_split import judge_split
 from iris_operator.analysis.counts import Interval, RequestCounts
 from iris_operator.analysis.gather import fix_shape, look_of, nonsense
@@ -100,6 +100,7 @@ class _Prepared:
     silent: Mapping[str, str]
     look: Look
     changed: bool
+    tells_features: bool
 
     @property
     def share(self) -> float:
@@ -123,7 +124,9 @@ def _prepare(case: Case, measured: Collection[str] | None) -> _Prepared:
     checks = checks_of(case.settings, shape, measured)
     changed = before.next_weight != case.next_weight
     look = look_of(case.interval, shape, max(case.next_weight, 0.001) / 100, step_changed=changed)
-    return _Prepared(case, replace(before, shape=shape), checks, _silent(checks, case.interval), look, changed)
+    tells_features = not case.lesson and (measured is None or feature_drift.NAME in measured)
+    silent = _silent(checks, case.interval)
+    return _Prepared(case, replace(before, shape=shape), checks, silent, look, changed, tells_features)
 
 
 def _silent(checks: Mapping[str, Check], interval: Interval) -> Mapping[str, str]:
@@ -169,8 +172,8 @@ def _conclude(prepared: _Prepared, rule: Rule, ruling: Ruling) -> Judgement:
     if interval.weight is not None:
         results.append(judge_split(*split, interval.weight))
     results += [result for result, _ in custom.values()]
-    features = _add_features(before.features, interval)
-    report = report_features(features, interval.training) if interval.training else None
+    features = feature_drift.add_values(before.features, interval)
+    reports = [feature_drift.report_features(features, interval)] if prepared.tells_features else []
     after = Remembered(
         before.shape,
         case.next_weight,
@@ -181,7 +184,7 @@ def _conclude(prepared: _Prepared, rule: Rule, ruling: Ruling) -> Judgement:
     )
     return Judgement(
         verdict=combine(result.verdict for result in results),
-        results=tuple(results + ([report] if report else [])),
+        results=(*results, *reports),
         memory=to_json(after),
         incident=_incident_words(interval) if ruling.incident.both[0] else "",
         trouble=bool(ruling.incident.stable[0]),
@@ -208,6 +211,7 @@ def lesson(stable: RequestCounts, memory: Memory, settings: Analysis) -> Case:
         timed=0,
         failures=None if stable.failures is None else 0,
         by_class=None if stable.by_class is None else {},
+        features=None,
         correct=None if stable.correct is None else 0,
         incorrect=None if stable.incorrect is None else 0,
         pods=(),
@@ -234,19 +238,6 @@ def _add_split(before: tuple[int, int], interval: Interval) -> tuple[int, int]:
         return before
     canary, stable = (counts.total if counts else 0 for _, counts in _revisions(interval))
     return before[0] + canary, before[1] + stable
-
-
-def _add_features(before: Mapping[str, tuple[int, ...]], interval: Interval) -> Mapping[str, tuple[int, ...]]:
-    """Both versions' requests together; only where training data is there to compare with."""
-    after = dict(before)
-    for _, counts in _revisions(interval):
-        for name, buckets in ((counts.features if counts else None) or {}).items():
-            if not interval.training or name not in interval.training or len(buckets) != len(interval.training[name]):
-                continue
-            old = after.get(name, (0,) * len(buckets))
-            if len(old) == len(buckets):
-                after[name] = tuple(a + b for a, b in zip(old, buckets, strict=True))
-    return after
 
 
 def _incident_words(interval: Interval) -> str:

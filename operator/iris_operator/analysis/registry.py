@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from iris_operator.analysis.check import Check, Shape
-from iris_operator.analysis.checks import accuracy, error_rate, inference_failures, latency, prediction_drift
+from iris_operator.analysis.checks import (
+    accuracy,
+    agreement,
+    error_rate,
+    feature_drift,
+    inference_failures,
+    latency,
+    prediction_drift,
+)
 from iris_operator.api.spec import Checks
 
 # In the order in which people read them. None: the check is off.
@@ -16,6 +25,9 @@ _BUILDERS: Mapping[str, Callable[[Checks, Shape], Check | None]] = {
     prediction_drift.NAME: lambda of, shape: prediction_drift.PredictionDrift(of.prediction_drift, shape),
     accuracy.NAME: lambda of, shape: accuracy.Accuracy(of.accuracy, shape) if of.accuracy else None,
 }
+
+REPORTED: Final = frozenset({feature_drift.NAME, agreement.NAME})
+"""Those that tell something and decide nothing: whatever they say, no release waits for them."""
 
 
 def build_checks(settings: Checks, shape: Shape) -> Mapping[str, Check]:

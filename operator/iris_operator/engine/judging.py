@@ -177,7 +177,7 @@ class Judging:
         assert status.canary is not None and status.stable is not None, "asked for by name"  # noqa: S101, PT018 - an invariant of `judge`
         canary = answer.counts.get(status.canary.revision)
         if shadow and canary and copies:
-            canary = replace(copies.counts, pods=canary.pods)
+            canary = replace(copies.counts, pods=canary.pods, features=canary.features)
         return Interval(
             canary=canary,
             stable=answer.counts.get(status.stable.revision),

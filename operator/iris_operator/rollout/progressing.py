@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from iris_operator.analysis.registry import REPORTED
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.durations import format_duration
 from iris_operator.api.spec import Step
@@ -259,7 +260,11 @@ def _await_evidence(plan: Plan, canary: RevisionRef, index: int, following: Step
 def _words(plan: Plan) -> str:
     analysis = plan.status.analysis
     waiting = (
-        [f"{check.name} {check.verdict}: {check.reason}" for check in analysis.checks if check.verdict != "Pass"]
+        [
+            f"{check.name} {check.verdict}: {check.reason}"
+            for check in analysis.checks
+            if check.verdict != "Pass" and check.name not in REPORTED
+        ]
         if analysis
         else []
     )

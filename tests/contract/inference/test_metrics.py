@@ -1,3 +1,7 @@
+import json
+import shutil
+from pathlib import Path
+
 import httpx
 
 from contract.inference.api import FLOWER, Api
@@ -33,6 +37,16 @@ def test_every_series_is_there_before_the_first_request(exported: Exported, serv
         *((f"prediction_backlog_{what}", ()) for what in ("records", "bytes", "fill_ratio", "oldest_seconds")),
         *(("inference_request_duration_seconds_bucket", (("le", bound),)) for bound in LATENCIES),
         *(("model_inference_duration_seconds_bucket", (("le", bound),)) for bound in LATENCIES),
+        *(
+            ("model_feature_values_total", (("feature", "petal_width"), ("training_share", share), ("up_to", bound)))
+            for bound, share in (
+                ("-0.02", "0"),
+                ("0.35", "0.2733"),
+                ("1.35", "0.2467"),
+                ("2.62", "0.2267"),
+                ("+Inf", "0"),
+            )
+        ),
         *(
             ("model_feature_bucket", (("feature", feature), ("le", "+Inf")))
             for feature in ("sepal_length", "sepal_width", "petal_length", "petal_width")
@@ -72,3 +86,25 @@ def test_only_predictions_are_counted_as_requests(exported: Exported, serve: Ser
     assert service.metric("model_predictions_total", **{"class": "virginica"}) == 1
     assert service.metric("model_feature_bucket", feature="sepal_length", le="5.5") == 1
     assert service.metric("model_feature_bucket", feature="sepal_length", le="6.5") == 2
+
+
+def test_the_values_of_features_are_counted_in_the_bins_of_the_models_training_data(
+    exported: Exported, serve: Serve
+) -> None:
+    service = serve(exported("1.0.0"))
+    service.predict(FLOWER, [6.3, 3.3, 6.0, 20.5])
+    shares = {"up_to": "0.35", "training_share": "0.2733"}, {"up_to": "+Inf", "training_share": "0"}
+    for of in shares:
+        assert service.metric("model_feature_values_total", feature="petal_width", **of) == 1
+
+
+def test_a_model_whose_manifest_says_nothing_of_its_training_data_counts_no_values_in_bins(
+    exported: Exported, serve: Serve, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(exported("1.0.0"), tmp_path / "model")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["training"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    service = serve(folder)
+    service.predict(FLOWER)
+    assert not [labels for name, labels in service.metrics() if name == "model_feature_values_total"]

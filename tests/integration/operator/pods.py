@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +13,11 @@ from typing import Any
 Label = tuple[str, str, str]
 """Metric, name of its label, value of the label."""
 
+# The values of a feature by bin of the training data: up to 1.5 cm there are four in ten of it, and none above 7.
+PETALS: Sequence[Label] = [
+    ("model_feature_values_total", f'feature="petal_length",up_to="{up_to}",training_share', share)
+    for up_to, share in (("1.5", "0.4"), ("7.0", "0.6"), ("+Inf", "0"))
+]
 # Every label at 0 from the start, as the service has it.
 ZERO: Mapping[Label, int] = {
     **{("inference_requests_total", "code", code): 0 for code in ("200", "422", "500")},
@@ -20,6 +25,7 @@ ZERO: Mapping[Label, int] = {
     ("model_inference_failures_total", "reason", "timeout"): 0,
     **{("model_predictions_total", "class", name): 0 for name in ("setosa", "virginica")},
     **{("model_feedback_total", "outcome", outcome): 0 for outcome in ("correct", "incorrect")},
+    **dict.fromkeys(PETALS, 0),
 }
 
 
@@ -32,9 +38,14 @@ class Pod:
     scrapes: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
     address: str = ""
+    more: Callable[[], str] = str
+    """What else is on its page."""
 
-    def serve(self, requests: int, errors: int = 0, slow: int = 0, wrong: int = 0) -> None:
-        """So many requests: `slow` of them over 10 ms, one prediction each but for `errors`, labels for all."""
+    def serve(self, requests: int, errors: int = 0, slow: int = 0, wrong: int = 0, huge: int = 0) -> None:
+        """So many requests: `slow` of them over 10 ms, one prediction each but for `errors`, labels for all.
+
+        Petals are short, but for `huge` ones.
+        """
         right = requests - errors
         for label, more in {
             ("inference_requests_total", "code", "200"): right,
@@ -46,8 +57,11 @@ class Pod:
             ("model_predictions_total", "class", "setosa"): right,
             ("model_feedback_total", "outcome", "correct"): right - wrong,
             ("model_feedback_total", "outcome", "incorrect"): wrong,
+            PETALS[0]: requests - huge,
+            PETALS[2]: huge,
         }.items():
-            self.counters[label] += more
+            if label in self.counters:
+                self.counters[label] += more
 
     def compared(self, metric: str, canary: str, **results: int) -> None:
         """So many copies, pairs or labels more, of which this pod tells the results by canary."""
@@ -74,7 +88,8 @@ class Pod:
         with self.changed:
             self.scrapes += 1
             self.changed.notify_all()
-            return "".join(f'{name}{{{label}="{value}"}} {n}\n' for (name, label, value), n in self.counters.items())
+            own = [f'{name}{{{label}="{value}"}} {n}\n' for (name, label, value), n in self.counters.items()]
+            return "".join(own) + self.more()
 
 
 def await_scrapes(*pods: Pod, more: int = 2) -> None:

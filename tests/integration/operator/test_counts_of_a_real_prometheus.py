@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import json
+import math
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from integration.harness.fixtures import StartPrometheus
 from integration.harness.prometheus import Prometheus
-from integration.operator.pods import Pod, await_scrapes, running
+from integration.operator.pods import PETALS, Pod, await_scrapes, running
+from iris_inference.artifact import Distribution
+from iris_inference.counters import FeatureHistogram
+from iris_inference.schemas import FEATURES
+from iris_inference.telemetry import FEATURE_BUCKETS
 from iris_operator.adapters.prometheus.client import PrometheusClient
 from iris_operator.adapters.prometheus.fleet import FleetMetrics
+from iris_operator.analysis.checks import feature_drift
+from iris_operator.analysis.counts import Bin, Interval
 from iris_operator.engine.ports import Answer, MetricsUnavailable, Question
+from iris_training.dataset import iris
+from iris_training.distribution import describe
 
 STABLE, CANARY = "aaaaaaaaaa", "bbbbbbbbbb"
 INTERVAL = timedelta(seconds=10)
@@ -133,6 +144,75 @@ def test_a_restarted_process_loses_nothing_that_was_scraped(prometheus: Promethe
 
     (answer,) = asyncio.run(ask(prometheus, question(since, until)))
     assert (answer.counts[CANARY].total, answer.counts[CANARY].server_errors) == (42, 2)
+
+
+def test_values_of_features_are_counted_by_bin_of_the_training_data_also_over_a_restart(
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]
+) -> None:
+    one, other, canary = pods
+    for each in pods:
+        each.serve(1000)  # before the interval
+    since = stored(prometheus, *pods)
+    one.serve(100, huge=10)
+    other.serve(50)
+    canary.serve(30)
+    stored(prometheus, *pods)
+    canary.restart()
+    canary.serve(12, huge=12)
+    until = stored(prometheus, *pods)
+
+    (answer,) = asyncio.run(ask(prometheus, question(since, until)))
+    short, usual, huge = Bin(1.5, 0.4), Bin(7.0, 0.6), Bin(math.inf, 0.0)
+    assert answer.counts[STABLE].features == {"petal_length": {short: 140, usual: 0, huge: 10}}
+    assert answer.counts[CANARY].features == {"petal_length": {short: 30, usual: 0, huge: 12}}
+
+
+def test_values_of_features_are_not_known_of_a_revision_when_a_pod_of_it_does_not_count_them(
+    start_prometheus: StartPrometheus,
+) -> None:
+    one, other, canary = mixed = pod("stable-0", STABLE), pod("stable-1", STABLE), pod("canary-0", CANARY)
+    for label in PETALS:
+        del one.counters[label]
+    with running(*mixed):
+        prometheus = start_prometheus([{"job_name": "iris-inference", "static_configs": [p.target for p in mixed]}])
+        since = stored(prometheus, *mixed)
+        other.serve(50)
+        canary.serve(12)
+        until = stored(prometheus, other, canary)
+        (answer,) = asyncio.run(ask(prometheus, question(since, until)))
+    assert (answer.counts[STABLE].total, answer.counts[STABLE].features) == (50, None)
+    assert answer.counts[CANARY].features
+
+
+def test_what_training_wrote_down_and_the_service_counted_is_reported(start_prometheus: StartPrometheus) -> None:
+    flowers = iris().features
+    training = {
+        name: Distribution.model_validate_json(json.dumps(describe(column)))
+        for name, column in zip(FEATURES, flowers.T, strict=True)
+    }
+    served, registry = FeatureHistogram(FEATURES, FEATURE_BUCKETS, training), CollectorRegistry()
+    registry.register(served)
+    canary = pod("canary-0", CANARY)
+    for label in PETALS:
+        del canary.counters[label]
+    canary.more = lambda: generate_latest(registry).decode()
+
+    def reported(prometheus: Prometheus, instances: Sequence[Sequence[float]], since: datetime) -> str:
+        served.observe(instances)
+        canary.serve(len(instances))
+        until = stored(prometheus, canary)
+        (answer,) = asyncio.run(ask(prometheus, question(since, until, pods={CANARY: ("canary-0",)})))
+        interval = Interval(answer.counts[CANARY], None)
+        return feature_drift.report_features(feature_drift.add_values({}, interval), interval).reason
+
+    with running(canary):
+        prometheus = start_prometheus([{"job_name": "iris-inference", "static_configs": [canary.target]}])
+        since = stored(prometheus, canary)
+        alike = reported(prometheus, flowers.tolist(), since)
+        setosa = reported(prometheus, flowers[:50].tolist(), now())
+    assert alike.startswith("the requests look like the training data")
+    assert "of 150 values" in alike
+    assert "petal_length has 74 % of 50 values between 0.705 and 1.55, 25 % in training" in setosa
 
 
 def test_a_pod_that_is_ready_and_not_scraped_makes_the_interval_untrusted(

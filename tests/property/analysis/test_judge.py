@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from iris_operator.analysis.counts import Interval, RequestCounts
+from iris_operator.analysis.counts import Bin, Interval, RequestCounts
 from iris_operator.analysis.judge import Case, judge, judge_fleet, learn
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.spec import AccuracyCheck, Analysis, Checks, CustomCheck
@@ -21,6 +21,7 @@ SETTINGS = Analysis(checks=Checks(accuracy=AccuracyCheck(), custom=CUSTOM))
 # As Prometheus and a bug between it and here may have them.
 anything = st.integers(-5, 10**18) | st.sampled_from([0, 1, math.nan, math.inf])
 bounds = st.sampled_from([0.0, -1.0, 0.01, 0.1, 1.0, math.inf])
+bins = st.builds(Bin, bounds, st.floats(0, 1))
 wild_counts = st.builds(
     RequestCounts,
     by_code=st.dictionaries(st.sampled_from(["200", "422", "500", "503", "", "x"]), anything),
@@ -28,7 +29,7 @@ wild_counts = st.builds(
     timed=anything,
     failures=st.none() | anything,
     by_class=st.none() | st.dictionaries(st.text(max_size=3), anything, max_size=4),
-    features=st.none() | st.dictionaries(st.sampled_from(["a", "b"]), st.tuples(anything, anything)),
+    features=st.none() | st.dictionaries(st.sampled_from(["a", "b"]), st.dictionaries(bins, anything, max_size=3)),
     correct=st.none() | anything,
     incorrect=st.none() | anything,
     pods=st.lists(
@@ -71,7 +72,6 @@ intervals = st.builds(
     weight=st.none() | st.sampled_from([0.0, 0.1, 0.5, 1.0]),
     custom=st.dictionaries(st.just("cost"), st.none() | st.floats()),
     paired=st.none() | st.tuples(few, few),
-    training=st.none() | st.dictionaries(st.sampled_from(["a", "b"]), st.tuples(st.floats(0, 1), st.floats(0, 1))),
 )
 weights = st.sampled_from([1, 10, 50, 100])
 memories: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.dictionaries(

@@ -51,6 +51,36 @@ def test_other_bytes_are_refused_with_both_digests_and_the_remedy(folder: Path, 
     assert hashlib.sha256(content).hexdigest() in str(refusal.value)
 
 
+SOUND = {"bounds": [1, 2.5], "counts": [0, 3, 1]}
+
+
+def test_a_manifest_may_say_how_the_training_data_was_distributed(folder: Path) -> None:
+    assert not read_manifest(folder).training.features
+    write_manifest(folder, training={"recipe": "1.0.0", "features": {"petal_length": SOUND}})
+    assert read_manifest(folder).training.features["petal_length"].shares == (0, 0.75, 0.25)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bounds": [2.5, 1]},
+        {"bounds": [1, 1]},
+        {"bounds": [], "counts": [4]},
+        {"counts": [1, 2]},
+        {"counts": [0, 0, 0]},
+        {"counts": [1, -1, 1]},
+        {"bounds": [1, "2"]},
+        {"bounds": [1, float("inf")]},
+        {"bounds": list(range(21)), "counts": [1] * 22},
+    ],
+    ids=str,
+)
+def test_a_distribution_that_cannot_be_is_refused(folder: Path, wrong: dict[str, Any]) -> None:
+    write_manifest(folder, training={"features": {"petal_length": SOUND | wrong}})
+    with pytest.raises(ArtifactError, match=r"is no model manifest: training\.features\.petal_length"):
+        read_manifest(folder)
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()

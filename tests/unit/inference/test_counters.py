@@ -3,13 +3,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
+from iris_inference.artifact import Distribution
 from iris_inference.counters import _MANY, FeatureHistogram, LoopCounter, LoopHistogram
 
 BOUNDS = (0.001, 0.5, 2.0)
 seconds = st.floats(0, 10)
 
 
-def written(*collectors: LoopCounter | LoopHistogram) -> str:
+TRAINING = {
+    "a": Distribution(bounds=(0.5, 1.0, 1.5), counts=(0, 2, 1, 1)),
+    "elsewhere": Distribution(bounds=(1.0,), counts=(1, 1)),
+}
+
+
+def written(*collectors: LoopCounter | LoopHistogram | FeatureHistogram) -> str:
     registry = CollectorRegistry()
     for collector in collectors:
         registry.register(collector)
@@ -53,9 +60,29 @@ lengths = st.sampled_from((1.0, 2.0)) | st.floats(-10, 10)
 
 @given(st.lists(st.tuples(lengths, lengths), min_size=_MANY, max_size=2 * _MANY))
 def test_many_flowers_are_counted_as_one_after_the_other(flowers: list[tuple[float, float]]) -> None:
-    together, apart = (FeatureHistogram(["a", "b"], [1.0, 2.0]) for _ in range(2))
+    together, apart = (FeatureHistogram(["a", "b"], [1.0, 2.0], TRAINING) for _ in range(2))
     together.observe(flowers)
     for flower in flowers:
         apart.observe([flower])
     assert together._counts == apart._counts
     assert together._sums == pytest.approx(apart._sums, abs=1e-9)
+
+
+@given(st.lists(st.tuples(lengths, lengths)))
+def test_bins_of_the_training_data_change_nothing_about_the_fixed_buckets(flowers: list[tuple[float, float]]) -> None:
+    with_bins, without = FeatureHistogram(["a", "b"], [1.0, 2.0], TRAINING), FeatureHistogram(["a", "b"], [1.0, 2.0])
+    for histogram in (with_bins, without):
+        histogram.observe(flowers)
+    fixed = [line for line in written(with_bins).splitlines() if line.startswith("model_feature_bucket")]
+    assert fixed == [line for line in written(without).splitlines() if line.startswith("model_feature_bucket")]
+
+
+def test_values_are_counted_in_the_bins_of_the_training_data_beside_their_shares_there() -> None:
+    histogram = FeatureHistogram(["a", "b"], [1.0, 2.0], TRAINING)
+    histogram.observe([(0.5, 0.0), (0.7, 0.0), (1.0, 0.0), (1.2, 0.0), (99.0, 0.0), (99.0, 0.0)])
+    assert [line for line in written(histogram).splitlines() if line.startswith("model_feature_values_total")] == [
+        'model_feature_values_total{feature="a",training_share="0",up_to="0.5"} 1.0',
+        'model_feature_values_total{feature="a",training_share="0.5",up_to="1.0"} 2.0',
+        'model_feature_values_total{feature="a",training_share="0.25",up_to="1.5"} 1.0',
+        'model_feature_values_total{feature="a",training_share="0.25",up_to="+Inf"} 2.0',
+    ]

@@ -1,6 +1,8 @@
 import hashlib
 import json
+from bisect import bisect_left
 
+import numpy as np
 import onnx
 import pytest
 
@@ -9,6 +11,7 @@ from iris_inference.artifact import ArtifactError, read_artifact, read_manifest
 from iris_inference.runtime import Model, pack
 from iris_inference.schemas import FEATURES
 from iris_training import cli, dataset, parity
+from iris_training.distribution import describe
 from iris_training.export import export
 from iris_training.recipes import RECIPES
 
@@ -123,3 +126,32 @@ def test_an_unknown_recipe_is_refused_with_the_known_ones(capsys: pytest.Capture
     with pytest.raises(SystemExit, match="2"):
         cli.main(["export", "--recipe", "9.9.9", "--out", "x"])
     assert "1.0.0" in capsys.readouterr().err
+
+
+def test_the_manifest_has_the_training_data_in_quarters_that_its_own_flowers_fall_into(exported: Exported) -> None:
+    """Counted as the service counts, with the digits that a request has."""
+    written = read_manifest(exported("1.0.0")).training.features
+    assert tuple(written) == FEATURES
+    for name, column in zip(FEATURES, dataset.iris().features.T, strict=True):
+        found = [0] * len(written[name].counts)
+        for value in column:
+            found[bisect_left(written[name].bounds, float(str(value)))] += 1
+        assert tuple(found) == written[name].counts
+        below, *quarters, above = written[name].shares
+        assert (below, above) == (0, 0)
+        assert quarters == pytest.approx([0.25] * 4, abs=0.1)
+
+
+def test_a_model_is_described_by_the_features_that_it_was_trained_on(exported: Exported) -> None:
+    for recipe in ("3.0.0", "8.0.0"):
+        manifest = read_manifest(exported(recipe))
+        assert tuple(manifest.training.features) == manifest.features
+
+
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [([3.0] * 5, [0, 5, 0]), ([0.0], [0, 1, 0]), ([0.0, 1.0, 1.0, 1.0], [0, 1, 3, 0]), (range(8), [0, 2, 2, 2, 2, 0])],
+    ids=str,
+)
+def test_few_values_have_few_bins_and_all_are_between_the_outer_two(values: list[float], counts: list[int]) -> None:
+    assert describe(np.array(values, dtype=np.float32))["counts"] == counts

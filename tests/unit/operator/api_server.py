@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from iris_operator.analysis.counts import Bin
 from iris_operator.api import names
 from iris_operator.engine.ports import Children, Conflict, Json
 
@@ -29,6 +30,8 @@ class Image:
     crash: str = ""
     error_share: float = 0.0
     slow_share: float = 0.0
+    features: Mapping[str, Mapping[Bin, int]] | None = None
+    """Counted in every interval."""
 
 
 class Killed(BaseException):

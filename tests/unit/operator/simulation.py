@@ -124,6 +124,7 @@ class Traffic:
             timed=total,
             failures=errors,
             by_class=classes,
+            features=behaviour.features,
         )
 
 

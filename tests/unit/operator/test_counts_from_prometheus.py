@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from iris_operator.adapters.prometheus.client import Sample, parse_matrix
-from iris_operator.adapters.prometheus.counters import grown
+from iris_operator.adapters.prometheus.client import Sample, Series, parse_matrix
+from iris_operator.adapters.prometheus.counters import FEATURES, REQUESTS, Span, counts_of, grown
+from iris_operator.analysis.counts import Bin
 from iris_operator.engine.ports import MetricsUnavailable
 
 
@@ -31,6 +32,28 @@ def test_what_a_pod_counted_before_its_first_scrape_is_not_known() -> None:
 
 def test_an_interval_without_samples_has_no_growth() -> None:
     assert grown(series((8, 100), (9, 120)), since=10, until=14, pod_seen=8) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"up_to": "wide"}, {"up_to": "NaN"}, {"training_share": "most"}, {"training_share": "1.1"}, {"up_to": None}],
+    ids=str,
+)
+def test_bins_of_features_that_cannot_be_read_are_left_out_and_the_rest_is_counted(
+    wrong: dict[str, str | None],
+) -> None:
+    bins = {"up_to": "1.5", "training_share": "0.4"}, {"up_to": "2.5", "training_share": "0.6"} | wrong
+    labels: list[dict[str, str | None]] = [
+        {"__name__": REQUESTS, "code": "200"},
+        *({"__name__": FEATURES, "feature": "petal_width", **of} for of in bins),
+    ]
+    counted = [
+        Series({"pod": "a", **{name: value for name, value in of.items() if value}}, [(10, 1), (12, 5)])
+        for of in labels
+    ]
+    counts = counts_of(counted, ["a"], Span(since=10, until=12, max_age=5))
+    assert counts
+    assert (counts.total, counts.features) == (4, {"petal_width": {Bin(1.5, 0.4): 4}})
 
 
 @pytest.mark.parametrize("value", ["NaN", "+Inf", "-1", "many", None])

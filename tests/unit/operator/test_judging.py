@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from iris_operator.api.status import CheckStatus, ReleaseStatus
+from unit.operator.analysis.observed import spread
 from unit.operator.api_server import Image
 from unit.operator.simulation import Simulation, at_weight, phase, serving
 
@@ -180,6 +181,32 @@ def test_a_canary_that_fails_is_taken_back_also_while_a_custom_query_cannot_be_a
     simulation.traffic.custom = "Prometheus cannot answer"
     simulation.apply("3.0.0", analysis=custom())
     assert simulation.run(phase("RolledBack")).rejected
+
+
+def test_traffic_unlike_the_training_data_is_in_the_status_and_the_release_goes_on() -> None:
+    simulation = deployed(v2_0_0=Image(features={"petal_length": spread(0, 50)}))
+    simulation.apply("2.0.0")
+    said: list[str] = []
+
+    def told(status: ReleaseStatus) -> bool:
+        checks = status.analysis.checks if status.analysis else []
+        said.extend(each.reason for each in checks if each.name == "featureDrift")
+        return status.phase == "Stable" and status.stable is not None and status.stable.version == "2.0.0"
+
+    simulation.run(told)
+    assert "unlike the training data: petal_length has 100 % of 50 values above 5, 0 % in training" in said[0]
+    assert len(set(said)) > 1, "it goes on counting"
+
+
+def test_a_release_does_not_wait_for_statistics_of_the_training_data_and_does_not_say_so() -> None:
+    simulation = deployed()
+    simulation.traffic.custom = "Prometheus cannot answer"
+    simulation.apply("2.0.0", rollout=HOUR, analysis=custom())
+    simulation.run(judged)
+    simulation.run_for(30)
+    assert (check(simulation, "featureDrift").verdict, check(simulation, "errorRate").verdict) == ("NoData", "Pass")
+    assert "cost Error" in simulation.status.rollout.message
+    assert "featureDrift" not in simulation.status.rollout.message
 
 
 def test_the_expected_time_left_shrinks_to_nothing() -> None:

@@ -82,7 +82,7 @@ def test_a_canary_on_its_way_shows_weight_step_pods_and_evidence() -> None:
     assert (measured("iris_revision_pods_wanted", **pods), measured("iris_revision_pods_ready", **pods)) == (2, 2)
     for check in status.analysis.checks:
         assert measured("iris_check_verdict", check=check.name, verdict=check.verdict) == 1
-    for check in (each for each in status.analysis.checks if each.name != "trafficSplit"):
+    for check in (each for each in status.analysis.checks if each.name not in ("trafficSplit", "featureDrift")):
         assert check.evidence
         assert measured("iris_check_evidence", check=check.name, says="good") == check.evidence.good
         assert measured("iris_check_evidence_needed", check=check.name, says="worse") == check.evidence.rollback_at

@@ -18,10 +18,11 @@ _LABELS = "shadow_labels_total"
 _DURATIONS = "shadow_request_duration_seconds_bucket"
 _FAILURES = "shadow_inference_failures_total"
 _PREDICTIONS = "shadow_predictions_total"
-FAMILIES: Mapping[str, str] = {
-    _SENT: "result", _PAIRS: "result", _LABELS: "result", _DURATIONS: "le", _FAILURES: "reason", _PREDICTIONS: "class",
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    _SENT: ("result",), _PAIRS: ("result",), _LABELS: ("result",), _DURATIONS: ("le",), _FAILURES: ("reason",),
+    _PREDICTIONS: ("class",),
 }  # fmt: skip
-"""The metrics about copies, and the label that tells each one's counters apart."""
+"""The metrics about copies, and the labels that tell each one's counters apart."""
 _BY_CANARY = frozenset({_SENT, _PAIRS, _LABELS})
 _ALL = {**REQUESTS, **FAMILIES}
 
@@ -61,7 +62,7 @@ def _growths(canary: str, series: Iterable[Series], span: Span) -> dict[str, dic
     for counters in by_pod(_about(canary, series), _ALL).values():
         for name, grew in growths(counters, span).items():
             of = total.setdefault(name, {})
-            for label, count in grew.items():
+            for (label, *_), count in grew.items():
                 of[label] = of.get(label, 0) + count
     return total
 

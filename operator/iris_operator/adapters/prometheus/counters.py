@@ -6,12 +6,14 @@ Never `increase()` or `rate()`: they extrapolate, and the statistics need the in
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import TypeVar
 
 from iris_operator.adapters.prometheus.client import Sample, Series
-from iris_operator.analysis.counts import RequestCounts
+from iris_operator.analysis.counts import Bin, RequestCounts
 from iris_operator.engine.ports import MetricsUnavailable
 
 REQUESTS = "inference_requests_total"
@@ -19,14 +21,16 @@ DURATIONS = "inference_request_duration_seconds_bucket"
 FAILURES = "model_inference_failures_total"
 PREDICTIONS = "model_predictions_total"
 FEEDBACK = "model_feedback_total"
-FAMILIES: Mapping[str, str] = {
-    REQUESTS: "code", DURATIONS: "le", FAILURES: "reason", PREDICTIONS: "class", FEEDBACK: "outcome",
+FEATURES = "model_feature_values_total"
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    REQUESTS: ("code",), DURATIONS: ("le",), FAILURES: ("reason",), PREDICTIONS: ("class",), FEEDBACK: ("outcome",),
+    FEATURES: ("feature", "up_to", "training_share"),
 }  # fmt: skip
-"""The metrics of the service that are judged, and the label that tells each one's counters apart."""
+"""The metrics of the service that are judged or reported, and the labels that tell each one's counters apart."""
 
-Name = TypeVar("Name", str, float)
-Key = tuple[str, str]
-"""Metric and label of a counter."""
+Name = TypeVar("Name", str, float, Bin)
+Key = tuple[str, tuple[str, ...]]
+"""Metric and labels of a counter."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def grown(samples: Iterable[Sample], since: float, until: float, pod_seen: float
     return round(total)
 
 
-def by_pod(series: Iterable[Series], families: Mapping[str, str]) -> dict[str, dict[Key, list[Sample]]]:
+def by_pod(series: Iterable[Series], families: Mapping[str, tuple[str, ...]]) -> dict[str, dict[Key, list[Sample]]]:
     """The samples of each pod's counters; `families` are the metrics that are wanted, as in `FAMILIES`.
 
     Raises:
@@ -81,21 +85,21 @@ def by_pod(series: Iterable[Series], families: Mapping[str, str]) -> dict[str, d
     """
     pods: dict[str, dict[Key, list[Sample]]] = {}
     for one in series:
-        label = families.get(one.labels.get("__name__", ""))
-        if label is None or not one.samples:
+        labels = families.get(one.labels.get("__name__", ""))
+        if labels is None or not one.samples:
             continue
         counters = pods.setdefault(one.labels.get("pod", ""), {})
-        key = (one.labels["__name__"], one.labels.get(label, "unknown"))
+        key = (one.labels["__name__"], tuple([one.labels.get(label, "unknown") for label in labels]))
         counters[key] = _joined(counters[key], one) if key in counters else list(one.samples)
     return pods
 
 
-def growths(counters: Mapping[Key, list[Sample]], span: Span) -> dict[str, dict[str, int]]:
-    """By how much each of a pod's counters grew, by metric and label."""
+def growths(counters: Mapping[Key, list[Sample]], span: Span) -> dict[str, dict[tuple[str, ...], int]]:
+    """By how much each of a pod's counters grew, by metric and labels."""
     first = min(samples[0][0] for samples in counters.values())
-    found: dict[str, dict[str, int]] = {}
-    for (name, label), samples in counters.items():
-        found.setdefault(name, {})[label] = grown(samples, span.since, span.until, first)
+    found: dict[str, dict[tuple[str, ...], int]] = {}
+    for (name, labels), samples in counters.items():
+        found.setdefault(name, {})[labels] = grown(samples, span.since, span.until, first)
     return found
 
 
@@ -118,18 +122,40 @@ def _refuse_unseen(pod: str, counters: Mapping[Key, list[Sample]], span: Span) -
         raise MetricsUnavailable(f"the newest sample of pod {pod} is {age:.0f} s old (limit {span.max_age:.0f} s)")
 
 
-def _counts(grew: Mapping[str, Mapping[str, int]]) -> RequestCounts:
-    at_most = {float(bound.replace("+Inf", "inf")): count for bound, count in grew.get(DURATIONS, {}).items()}
-    failures, feedback = grew.get(FAILURES), grew.get(FEEDBACK)
+def _counts(grew: Mapping[str, Mapping[tuple[str, ...], int]]) -> RequestCounts:
+    single = {name: {labels[0]: count for labels, count in of.items()} for name, of in grew.items() if name != FEATURES}
+    at_most = {float(bound.replace("+Inf", "inf")): count for bound, count in single.get(DURATIONS, {}).items()}
+    failures, feedback = single.get(FAILURES), single.get(FEEDBACK)
     return RequestCounts(
-        by_code=grew.get(REQUESTS, {}),
+        by_code=single.get(REQUESTS, {}),
         at_most=at_most,
         timed=at_most.get(math.inf, 0),
         failures=None if failures is None else sum(failures.values()),
-        by_class=grew.get(PREDICTIONS),
+        by_class=single.get(PREDICTIONS),
+        features=_by_feature(grew[FEATURES]) if FEATURES in grew else None,
         correct=None if feedback is None else feedback.get("correct", 0),
         incorrect=None if feedback is None else feedback.get("incorrect", 0),
     )
+
+
+def _by_feature(grew: Mapping[tuple[str, ...], int]) -> dict[str, dict[Bin, int]]:
+    """Labels that are no numbers are left out: what is only reported must not keep the rest from being judged."""
+    found: dict[str, dict[Bin, int]] = {}
+    for (feature, up_to, share), count in grew.items():
+        part = _bin(up_to, share)
+        if part is not None:
+            found.setdefault(feature, {})[part] = count
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _bin(up_to: str, share: str) -> Bin | None:
+    """All pods of a revision have the same few."""
+    try:
+        part = Bin(float(up_to), float(share))
+    except ValueError:
+        return None
+    return part if part.up_to > -math.inf and 0.0 <= part.training_share <= 1.0 else None
 
 
 def _sum(pods: list[RequestCounts]) -> RequestCounts:
@@ -140,10 +166,18 @@ def _sum(pods: list[RequestCounts]) -> RequestCounts:
         timed=sum(pod.timed for pod in pods),
         failures=_all([pod.failures for pod in pods]),
         by_class=None if any(pod.by_class is None for pod in pods) else _total(pod.by_class or {} for pod in pods),
+        features=_features([pod.features for pod in pods]),
         correct=_all([pod.correct for pod in pods]),
         incorrect=_all([pod.incorrect for pod in pods]),
         pods=tuple(pods),
     )
+
+
+def _features(pods: Sequence[Mapping[str, Mapping[Bin, int]] | None]) -> dict[str, dict[Bin, int]] | None:
+    known = [pod for pod in pods if pod is not None]
+    if len(known) != len(pods):
+        return None
+    return {name: _total(pod.get(name, {}) for pod in known) for name in sorted({*chain(*known)})}
 
 
 def _total(parts: Iterable[Mapping[Name, int]]) -> dict[Name, int]:

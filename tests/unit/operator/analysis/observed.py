@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from iris_operator.analysis.counts import RequestCounts
+from iris_operator.analysis.counts import Bin, RequestCounts
 
+# Of a feature in the training data: quarters between 1 and 5, and nothing beyond.
+QUARTERS = (Bin(1.0, 0.0), Bin(2.0, 0.25), Bin(3.0, 0.25), Bin(4.0, 0.25), Bin(5.0, 0.25), Bin(math.inf, 0.0))
 BOUNDS = (0.005, 0.025, 0.1, 0.5)
 MIX = (40, 30, 30)
 
@@ -28,3 +31,9 @@ def revision(
     if not pods:
         return whole
     return replace(whole, pods=tuple(revision(requests // pods, errors // pods) for _ in range(pods)))
+
+
+def spread(even: int, beyond: int = 0, bins: tuple[Bin, ...] = QUARTERS) -> Mapping[Bin, int]:
+    """Values of a feature: `even` in shares like the training's, `beyond` above all of it."""
+    counts = [round(even * part.training_share) for part in bins]
+    return dict(zip(bins, [*counts[:-1], counts[-1] + beyond], strict=True))
