@@ -73,7 +73,9 @@ class Scenario:
         """The scenario's background load."""
         requests, authority = int(self.rate * LONGEST_SECONDS), str(local_authority())
         load = Load(PREDICT_URL, self.host, self.rate, LONGEST_SECONDS, requests, authority=authority, key=self.key)
-        return replace(load, labels=self.labels, label_delay=self.act.label_delay if self.act else load.label_delay)
+        # Flowers of its own: answers to another scenario's still are in the cache, and make stable faster than any canary.
+        load = replace(load, seed=int(self.started), labels=self.labels)
+        return replace(load, label_delay=self.act.label_delay) if self.act else load
 
     def manifest(self, version: str, image_version: str = "") -> Object:
         """The release at a version, as the scenario wants it."""
