@@ -73,7 +73,7 @@ class Scenario:
         """The scenario's background load."""
         requests, authority = int(self.rate * LONGEST_SECONDS), str(local_authority())
         load = Load(PREDICT_URL, self.host, self.rate, LONGEST_SECONDS, requests, authority=authority, key=self.key)
-        # Flowers of its own: answers to another scenario's still are in the cache, and make stable faster than any canary.
+        # Flowers of its own: answers to an earlier scenario's still are in the cache, and make stable fast.
         load = replace(load, seed=int(self.started), labels=self.labels)
         return replace(load, label_delay=self.act.label_delay) if self.act else load
 

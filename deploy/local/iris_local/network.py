@@ -53,8 +53,7 @@ def check_free() -> None:
                 "Another Kubernetes node runs on this machine (its KUBE-SERVICES chain is there): the two would "
                 "overwrite each other's rules."
             )
-    routes = json.loads(run([packages.find("ip"), "-json", "-4", "route"]) or "[]")
-    taken = overlapping(_WHOLE_RANGE, (route.get("dst", "") for route in routes if route.get("dev") != INTERFACE))
+    taken = overlapping(_WHOLE_RANGE, (route.get("dst", "") for route in _routes() if route.get("dev") != INTERFACE))
     if taken:
         raise LocalClusterError(f"The local cluster uses {_WHOLE_RANGE}, but this machine has a route to {taken[0]}.")
 
@@ -97,6 +96,9 @@ def down(notes: Path) -> None:
     ip = packages.find("ip")
     if succeeds([ip, "link", "show", INTERFACE]):
         run([ip, "link", "delete", INTERFACE])
+    for device in pod_devices(_routes()):
+        # Its pod may end, and take it along, between the look and the call.
+        succeeds([ip, "link", "delete", device])
     for name, value in json.loads(notes.read_text()).items():
         # A setting that cannot be written now could not be changed before either.
         with contextlib.suppress(OSError):
@@ -111,6 +113,20 @@ def remains() -> list[str]:
     found = [f"interface {INTERFACE}"] if succeeds([packages.find("ip"), "link", "show", INTERFACE]) else []
     for family in ("iptables", "ip6tables"):
         found += [f"{family} chain {chain}" for chains in chains_of(_tables(family)).values() for chain in chains]
+    return found
+
+
+def pod_devices(routes: Iterable[Mapping[str, str]]) -> list[str]:
+    """This end of the pods' cables: what a pod that was ended in the middle of its start leaves behind."""
+    return [
+        route["dev"]
+        for route in routes
+        if route.get("dev", "").startswith("veth") and overlapping(POD_RANGE, [route.get("dst", "")])
+    ]
+
+
+def _routes() -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(run([packages.find("ip"), "-json", "-4", "route"]) or "[]")
     return found
 
 

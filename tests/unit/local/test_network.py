@@ -58,6 +58,16 @@ def test_routes_into_our_range_are_noticed(destinations: list[str], taken: list[
     assert network.overlapping("10.213.0.0/16", destinations) == taken
 
 
+def test_the_cables_of_pods_are_told_from_what_others_have() -> None:
+    routes = [
+        {"dst": "default", "dev": "eth0"},
+        {"dst": "10.213.0.76", "dev": "vethf4866469"},
+        {"dst": "10.213.255.1", "dev": "iris0"},
+        {"dst": "10.88.0.3", "dev": "veth1"},
+    ]
+    assert network.pod_devices(routes) == ["vethf4866469"]
+
+
 def test_pods_services_and_the_node_share_no_address() -> None:
     pods, services = ipaddress.ip_network(network.POD_RANGE), ipaddress.ip_network(network.SERVICE_RANGE)
     node = ipaddress.ip_address(network.NODE_ADDRESS)
