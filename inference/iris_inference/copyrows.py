@@ -9,12 +9,13 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import chain, groupby, repeat
+from functools import lru_cache
+from itertools import groupby, repeat
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from iris_inference.matrices import Matrix, matrix
 from iris_inference.records import Entry
 from iris_inference.runtime import Instance, Prediction
 
@@ -55,7 +56,7 @@ class RowEncoder:
         self._middle = b""
 
     def entry(
-        self, request_id: str, at: float, instances: Sequence[Instance], predictions: Sequence[Prediction]
+        self, request_id: str, at: float, instances: Sequence[Instance] | Matrix, predictions: Sequence[Prediction]
     ) -> Entry:
         """The record of one request, answered at `at` in seconds since 1970."""
         start = _COUNT + _text(request_id)
@@ -66,59 +67,71 @@ class RowEncoder:
             self._middle = _MOMENT.pack(4, moment // _MICROSECONDS_A_DAY, 8, moment) + self._constant
         if len(instances) == 1:
             return Entry(1, at, self._row(start, 0, instances[0], predictions[0]))
-        write = self._many if len(instances) >= _MANY else self._few
-        return Entry(len(instances), at, write(start, instances, predictions))
+        if len(instances) < _MANY:
+            return Entry(len(instances), at, self._few(start, instances, predictions))
+        features = instances if isinstance(instances, np.ndarray) else matrix(instances)
+        return Entry(len(instances), at, self._many(start, features, predictions))
 
-    def _row(self, start: bytes, place: int, instance: Instance, prediction: Prediction) -> bytes:
+    def _row(self, start: bytes, place: int, instance: Sequence[float], prediction: Prediction) -> bytes:
         features = self._features.pack(instance)
         probabilities = self._probabilities.pack(prediction.probabilities)
         instance_id = _INSTANCE.pack(2, place) if place else _FIRST
         label = self._labels[prediction.class_index]
         return b"".join((start, instance_id, self._middle, features, label, probabilities))
 
-    def _few(self, start: bytes, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> bytes:
+    def _few(
+        self, start: bytes, instances: Sequence[Instance] | Matrix, predictions: Sequence[Prediction]
+    ) -> bytes:
         pairs = zip(instances, predictions, strict=True)
         return b"".join([self._row(start, place, *pair) for place, pair in enumerate(pairs)])
 
-    def _many(self, start: bytes, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> bytes:
-        features = self._features.matrix(instances)
-        probabilities = self._probabilities.matrix([prediction.probabilities for prediction in predictions])
+    def _many(self, start: bytes, features: Matrix, predictions: Sequence[Prediction]) -> bytes:
+        probabilities = matrix([prediction.probabilities for prediction in predictions])
         classes = [prediction.class_index for prediction in predictions]
         of_class = np.array(classes)
-        written = []
-        for class_index in sorted(set(classes)):
-            places = np.flatnonzero(of_class == class_index)
-            first = int(places[0])
-            # Rows of one class are of one length: copies of the first, in which the numbers are replaced.
-            row = self._row(start, 0, instances[first], predictions[first])
-            rows = np.frombuffer(bytearray(row * len(places)), self._layout(len(start), len(row)))
+        groups = [np.flatnonzero(of_class == class_index) for class_index in sorted(set(classes))]
+        # Rows of one class are of one length: copies of the first, in which the numbers are replaced.
+        firsts = [self._row(start, 0, features[places[0]], predictions[places[0]]) for places in groups]
+        written = bytearray(b"".join([row * len(places) for row, places in zip(firsts, groups, strict=True)]))
+        end = 0
+        for row, places in zip(firsts, groups, strict=True):
+            rows = np.ndarray(len(places), self._layout(len(start), len(row)), written, end)
             rows["place"] = places
             rows["features"]["value"] = features[places]
             rows["probabilities"]["value"] = probabilities[places]
-            written.append(rows.tobytes())
-        return b"".join(written)
+            end += rows.nbytes
+        return bytes(written)
 
     def _layout(self, start: int, row: int) -> np.dtype[np.void]:
         """Where the numbers stand in a row of `row` bytes, the first `start` of which come before its instance."""
         place = start + _INSTANCE.size - 2
-        features = place + 2 + len(self._middle)
-        return np.dtype(
-            {
-                "names": ["place", "features", "probabilities"],
-                "formats": [">i2", self._features.layout, self._probabilities.layout],
-                "offsets": [place, features, row - self._probabilities.layout.itemsize],
-                "itemsize": row,
-            }
-        )
+        return _layout(place, place + 2 + len(self._middle), row, self._features.width, self._probabilities.width)
+
+
+@lru_cache(128)
+def _layout(place: int, features: int, row: int, width: int, classes: int) -> np.dtype[np.void]:
+    """Where the numbers stand in a row: its place in the request, its features, and at its end a number a class."""
+    probabilities = _doubles(classes)
+    return np.dtype(
+        {
+            "names": ["place", "features", "probabilities"],
+            "formats": [">i2", _doubles(width), probabilities],
+            "offsets": [place, features, row - probabilities.itemsize],
+            "itemsize": row,
+        }
+    )
+
+
+def _doubles(width: int) -> np.dtype[np.void]:
+    return np.dtype(([("length", ">i4"), ("value", ">f8")], (width,)))
 
 
 class _Doubles:
     """Arrays of a fixed number of doubles. Each value follows its length, 8."""
 
     def __init__(self, width: int) -> None:
-        self._width = width
+        self.width = width
         self._values = struct.Struct("!" + "id" * width)
-        self.layout = np.dtype(([("length", ">i4"), ("value", ">f8")], (width,)))
         # Used again for each array: the places between the lengths are overwritten.
         self._lengths_and_values: list[float] = [8] * (2 * width)
         self.head = _ARRAY.pack(_ARRAY.size - 4 + self._values.size, 1, 0, _FLOAT8, width, 1)
@@ -127,11 +140,6 @@ class _Doubles:
         """The values of one array, which come after its `head`."""
         self._lengths_and_values[1::2] = values
         return self._values.pack(*self._lengths_and_values)
-
-    def matrix(self, rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-        """The values of all rows."""
-        values = np.fromiter(chain.from_iterable(rows), np.float64, self._width * len(rows))
-        return values.reshape(-1, self._width)
 
 
 def of_json(payload: bytes) -> bytes:

@@ -7,15 +7,12 @@ two of them sees the one without the other, as it would with locks.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
-from typing import Final
 
 import numpy as np
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-# From here on numpy's fixed cost is less than that of a loop.
-_MANY: Final = 64
+from iris_inference.matrices import MANY, Matrix, matrix
 
 
 class LoopCounter(Collector):
@@ -71,10 +68,13 @@ class FeatureHistogram(Collector):
         self._counts = [[0] * (len(bounds) + 1) for _ in features]
         self._sums = [0.0] * len(features)
 
-    def observe(self, instances: Sequence[Sequence[float]]) -> None:
+    def observe(self, instances: Sequence[Sequence[float]] | Matrix) -> None:
         """Count each value of each instance in the bucket of its feature."""
-        if len(instances) >= _MANY:
+        if isinstance(instances, np.ndarray):
             self._observe_many(instances)
+            return
+        if len(instances) >= MANY:
+            self._observe_many(matrix(instances))
             return
         bounds, sums = self._bounds, self._sums
         for instance in instances:
@@ -83,10 +83,9 @@ class FeatureHistogram(Collector):
                 counts[bisect_left(bounds, value)] += 1
                 sums[position] += value
 
-    def _observe_many(self, instances: Sequence[Sequence[float]]) -> None:
-        matrix = np.fromiter(chain.from_iterable(instances), np.float64).reshape(len(instances), -1)
+    def _observe_many(self, instances: Matrix) -> None:
         # Sorted, each bound is looked for once instead of each value.
-        columns = np.sort(matrix.T)
+        columns = np.sort(instances.T)
         for position, (counts, column) in enumerate(zip(self._counts, columns, strict=True)):
             # How many are at most each bound; a bucket is what the one before it has not.
             below = [0, *column.searchsorted(self._edges, "right").tolist(), len(instances)]

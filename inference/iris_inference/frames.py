@@ -39,12 +39,14 @@ def frame(entry: Entry) -> bytes:
 
 def parse(data: bytes, offset: int = 0) -> Iterator[Place]:
     """The entries in `data`, which begins at `offset` of its file. Ends at the first thing that is no frame."""
+    # Looked at through a view: a frame is large, and only its payload is wanted as a copy.
+    view = memoryview(data)
     start = 0
     while len(data) >= start + _OVERHEAD and (magic := data[start : start + len(MAGIC)]) in MAGICS:
         head = start + _OVERHEAD - _HEAD.size
         rows, at, length = _HEAD.unpack_from(data, head)
         end = start + _OVERHEAD + length
-        if end > len(data) or zlib.crc32(data[head:end]) != _SUM.unpack_from(data, start + len(MAGIC))[0]:
+        if end > len(data) or zlib.crc32(view[head:end]) != _SUM.unpack_from(data, start + len(MAGIC))[0]:
             return
         payload = data[start + _OVERHEAD : end]
         yield Place(Entry(rows, at, payload if magic == MAGIC else of_json(payload)), offset + end)

@@ -70,7 +70,7 @@ class Database:
 
         Raises StoreUnavailableError or StoreRefusedError; then none was written, or all were.
         """
-        rows = HEADER + b"".join([entry.payload for entry in entries]) + TRAILER
+        rows = b"".join([HEADER, *[entry.payload for entry in entries], TRAILER])
         days = {date.fromordinal(_FIRST_DAY + int(entry.at // _SECONDS_A_DAY)) for entry in entries}
         try:
             with self._transaction(days) as connection:

@@ -171,5 +171,5 @@ class ReceivedCounts:
 class _Uncounted:
     """The features of copies are those of requests that were counted where they came in."""
 
-    def observe(self, instances: Sequence[Instance]) -> None:
+    def observe(self, instances: Sequence[Instance] | Matrix) -> None:
         """Nothing is counted."""

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
-from iris_inference.counters import _MANY, FeatureHistogram, LoopCounter, LoopHistogram
+from iris_inference.counters import FeatureHistogram, LoopCounter, LoopHistogram
+from iris_inference.matrices import MANY
 
 BOUNDS = (0.001, 0.5, 2.0)
 seconds = st.floats(0, 10)
@@ -51,7 +52,7 @@ def test_a_value_that_was_not_expected_is_counted_too() -> None:
 lengths = st.sampled_from((1.0, 2.0)) | st.floats(-10, 10)
 
 
-@given(st.lists(st.tuples(lengths, lengths), min_size=_MANY, max_size=2 * _MANY))
+@given(st.lists(st.tuples(lengths, lengths), min_size=MANY, max_size=2 * MANY))
 def test_many_flowers_are_counted_as_one_after_the_other(flowers: list[tuple[float, float]]) -> None:
     together, apart = (FeatureHistogram(["a", "b"], [1.0, 2.0]) for _ in range(2))
     together.observe(flowers)
