@@ -9,12 +9,12 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import groupby, repeat
 from typing import Final
 
 import numpy as np
 
+from iris_inference.columns import fold, unfold
 from iris_inference.matrices import Matrix, matrix
 from iris_inference.records import Entry
 from iris_inference.runtime import Instance, Prediction
@@ -27,7 +27,7 @@ COLUMNS: Final = (
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER: Final = b"\xff\xff"
 
-# From here on numpy's fixed cost is less than that of a loop.
+# From so many flowers on a record waits folded: numpy's fixed cost is less than that of a loop.
 _MANY: Final = 16
 _MICROSECONDS_A_DAY: Final = 86_400_000_000
 # PostgreSQL counts from the first of January 2000.
@@ -36,6 +36,7 @@ _FLOAT8: Final = 701
 _COUNT: Final = struct.pack("!h", len(COLUMNS))
 _LENGTH: Final = struct.Struct("!i")
 _INSTANCE: Final = struct.Struct("!ih")
+_PLACE: Final = _INSTANCE.size - 2
 _FIRST: Final = _INSTANCE.pack(2, 0)
 _MOMENT: Final = struct.Struct("!iiiq")
 # An array before its values: its length in bytes; one dimension, no nulls, the type; its size and first index.
@@ -43,7 +44,7 @@ _ARRAY: Final = struct.Struct("!iiiiii")
 
 
 class RowEncoder:
-    """Writes the rows of one model in one revision, which has so many features and classes."""
+    """Writes the records of one model in one revision, which has so many features and classes."""
 
     def __init__(self, identity: Sequence[str], features: int, classes: Sequence[str]) -> None:
         """`identity`: the model's name, its version, its digest, and the revision."""
@@ -70,7 +71,7 @@ class RowEncoder:
         if len(instances) < _MANY:
             return Entry(len(instances), at, self._few(start, instances, predictions))
         features = instances if isinstance(instances, np.ndarray) else matrix(instances)
-        return Entry(len(instances), at, self._many(start, features, predictions))
+        return Entry(len(instances), at, self._many(start, features, predictions), folded=True)
 
     def _row(self, start: bytes, place: int, instance: Sequence[float], prediction: Prediction) -> bytes:
         features = self._features.pack(instance)
@@ -79,51 +80,19 @@ class RowEncoder:
         label = self._labels[prediction.class_index]
         return b"".join((start, instance_id, self._middle, features, label, probabilities))
 
-    def _few(
-        self, start: bytes, instances: Sequence[Instance] | Matrix, predictions: Sequence[Prediction]
-    ) -> bytes:
+    def _few(self, start: bytes, instances: Sequence[Instance] | Matrix, predictions: Sequence[Prediction]) -> bytes:
         pairs = zip(instances, predictions, strict=True)
         return b"".join([self._row(start, place, *pair) for place, pair in enumerate(pairs)])
 
     def _many(self, start: bytes, features: Matrix, predictions: Sequence[Prediction]) -> bytes:
-        probabilities = matrix([prediction.probabilities for prediction in predictions])
         classes = [prediction.class_index for prediction in predictions]
-        of_class = np.array(classes)
-        groups = [np.flatnonzero(of_class == class_index) for class_index in sorted(set(classes))]
-        # Rows of one class are of one length: copies of the first, in which the numbers are replaced.
-        firsts = [self._row(start, 0, features[places[0]], predictions[places[0]]) for places in groups]
-        written = bytearray(b"".join([row * len(places) for row, places in zip(firsts, groups, strict=True)]))
-        end = 0
-        for row, places in zip(firsts, groups, strict=True):
-            rows = np.ndarray(len(places), self._layout(len(start), len(row)), written, end)
-            rows["place"] = places
-            rows["features"]["value"] = features[places]
-            rows["probabilities"]["value"] = probabilities[places]
-            end += rows.nbytes
-        return bytes(written)
-
-    def _layout(self, start: int, row: int) -> np.dtype[np.void]:
-        """Where the numbers stand in a row of `row` bytes, the first `start` of which come before its instance."""
-        place = start + _INSTANCE.size - 2
-        return _layout(place, place + 2 + len(self._middle), row, self._features.width, self._probabilities.width)
-
-
-@lru_cache(128)
-def _layout(place: int, features: int, row: int, width: int, classes: int) -> np.dtype[np.void]:
-    """Where the numbers stand in a row: its place in the request, its features, and at its end a number a class."""
-    probabilities = _doubles(classes)
-    return np.dtype(
-        {
-            "names": ["place", "features", "probabilities"],
-            "formats": [">i2", _doubles(width), probabilities],
-            "offsets": [place, features, row - probabilities.itemsize],
-            "itemsize": row,
-        }
-    )
-
-
-def _doubles(width: int) -> np.dtype[np.void]:
-    return np.dtype(([("length", ">i4"), ("value", ">f8")], (width,)))
+        probabilities = matrix([prediction.probabilities for prediction in predictions])
+        present = sorted(set(classes))
+        firsts = [classes.index(class_index) for class_index in present]
+        rows = [self._row(start, 0, features[first], predictions[first]) for first in firsts]
+        if len(present) < len(self._labels):
+            classes = [present.index(class_index) for class_index in classes]
+        return fold(rows, (len(start) + _PLACE, len(self._middle)), classes, features, probabilities)
 
 
 class _Doubles:
@@ -142,8 +111,8 @@ class _Doubles:
         return self._values.pack(*self._lengths_and_values)
 
 
-def of_json(payload: bytes) -> bytes:
-    """The rows of a record as releases before this one wrote it down."""
+def of_json(payload: bytes) -> Entry:
+    """A record as releases before this one wrote it down."""
     record = json.loads(payload)
     flowers = record["instances"]
     known = sorted({flower["label"] for flower in flowers})
@@ -154,11 +123,18 @@ def of_json(payload: bytes) -> bytes:
     predictions = [Prediction(known.index(flower["label"]), tuple(flower["probabilities"])) for flower in flowers]
     instances = [tuple(flower["features"]) for flower in flowers]
     at = datetime.fromisoformat(record["predicted_at"]).timestamp()
-    return encoder.entry(record["request_id"], at, instances, predictions).payload
+    return encoder.entry(record["request_id"], at, instances, predictions)
+
+
+def rows(entry: Entry) -> bytes | bytearray:
+    """The rows of an entry, whatever it waits as."""
+    return unfold(entry.payload) if entry.folded else entry.payload
 
 
 def split(entry: Entry) -> list[Entry]:
     """The records of one request each."""
+    if entry.folded:
+        return [entry]
     requests = [list(rows) for _, rows in groupby(_rows(entry.payload), request_id)]
     return [Entry(len(rows), entry.at, b"".join(rows)) for rows in requests]
 

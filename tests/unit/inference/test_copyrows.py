@@ -36,7 +36,7 @@ def test_the_rows_of_many_flowers_are_those_of_each(seed: int, count: int) -> No
     start = copyrows._COUNT + copyrows._text("order-17")
     rows = [encoder._row(start, place, *pair) for place, pair in enumerate(pairs)]
     by_class = sorted(range(len(pairs)), key=lambda place: found[place].class_index)
-    assert many.payload == b"".join(rows[place] for place in by_class)
+    assert copyrows.rows(many) == b"".join(rows[place] for place in by_class)
 
 
 def test_requests_at_different_times_are_recorded_at_different_times() -> None:
@@ -60,7 +60,7 @@ def test_a_record_of_an_earlier_release_becomes_the_same_rows(pairs: Answered) -
     }
     at = (AT + timedelta(milliseconds=250)).timestamp()
     entry = RowEncoder(IDENTITY, 4, CLASSES).entry("order-17", at, *map(list, zip(*pairs, strict=True)))
-    assert copyrows.of_json(json.dumps(written).encode()) == entry.payload
+    assert copyrows.of_json(json.dumps(written).encode()) == entry
 
 
 def test_a_request_is_found_in_its_rows() -> None:
@@ -75,5 +75,6 @@ def test_records_that_wait_as_one_are_told_apart_again() -> None:
         encoder.entry(name, AT.timestamp(), [flower] * rows, [found] * rows)
         for name, rows in (("a", 1), ("b", 3), ("c", 20), ("d", 1))
     ]
-    assert copyrows.split(joined(entries)) == entries
-    assert copyrows.split(entries[2]) == [entries[2]]
+    waiting = joined(entries)
+    assert [entry.rows for entry in waiting] == [20, 5]
+    assert [alone for entry in waiting for alone in copyrows.split(entry)] == [entries[2], *entries[:2], entries[3]]
