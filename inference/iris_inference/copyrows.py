@@ -149,7 +149,7 @@ def _rows(payload: bytes) -> Iterator[bytes]:
         start = end
 
 
-def request_id(payload: bytes) -> str:
+def request_id(payload: bytes | bytearray) -> str:
     """The request that the first row belongs to."""
     (length,) = _LENGTH.unpack_from(payload, len(_COUNT))
     start = len(_COUNT) + _LENGTH.size
