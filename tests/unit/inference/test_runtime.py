@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,16 @@ def test_one_of_many_answers_that_is_not_finite_is_a_failure() -> None:
     with pytest.raises(InferenceError, match="nan") as failure:
         model.predict(pack([SMALL] * 199 + [(-5.0, -3.0, -1.0, -0.2)]))
     assert failure.value.reason is FailureReason.NON_FINITE
+
+
+@pytest.mark.parametrize("wrong", [-1, 3])
+@pytest.mark.parametrize("flowers", [1, 100])
+def test_a_class_that_the_manifest_does_not_have_is_a_failure(wrong: int, flowers: int) -> None:
+    model = Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH)), FEATURES)
+    labels = np.array([2] * (flowers - 1) + [wrong])
+    with pytest.raises(InferenceError, match="there are 3 classes") as failure:
+        model._checked(labels, np.ones((flowers, 3), np.float32))
+    assert failure.value.reason is FailureReason.RUNTIME_ERROR
 
 
 lengths = st.floats(-MAX_LENGTH_CM, MAX_LENGTH_CM)
