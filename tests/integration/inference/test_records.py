@@ -40,7 +40,9 @@ def test_each_flower_of_a_large_request_is_recorded_with_its_own_numbers(
 ) -> None:
     """Seen to fail with the features of each class in the wrong order."""
     service = serve(exported("1.0.0"), DATABASE_URL=postgres_url)
-    flowers = [[4.3 + number / 100, 3.0, 1.0 + number / 50, number / 100] for number in range(250)]
+    # Neighbours are of different classes.
+    lengths = [number * 97 % 250 for number in range(250)]
+    flowers = [[4.3 + length / 100, 3.0, 1.0 + length / 50, length / 100] for length in lengths]
     answer = service.predict(*flowers).json()
     eventually(lambda: service.metric("prediction_records_total", result="recorded") == 250)
     rows = select(engine, "SELECT instance, features, label, probabilities FROM predictions ORDER BY instance")
