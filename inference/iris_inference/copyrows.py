@@ -9,12 +9,13 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import chain, groupby, repeat
+from itertools import groupby, repeat
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from iris_inference.columns import fold, unfold
+from iris_inference.matrices import Matrix, matrix
 from iris_inference.records import Entry
 from iris_inference.runtime import Instance, Prediction
 
@@ -26,7 +27,7 @@ COLUMNS: Final = (
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER: Final = b"\xff\xff"
 
-# From here on numpy's fixed cost is less than that of a loop.
+# From so many flowers on a record waits folded: numpy's fixed cost is less than that of a loop.
 _MANY: Final = 16
 _MICROSECONDS_A_DAY: Final = 86_400_000_000
 # PostgreSQL counts from the first of January 2000.
@@ -35,6 +36,7 @@ _FLOAT8: Final = 701
 _COUNT: Final = struct.pack("!h", len(COLUMNS))
 _LENGTH: Final = struct.Struct("!i")
 _INSTANCE: Final = struct.Struct("!ih")
+_PLACE: Final = _INSTANCE.size - 2
 _FIRST: Final = _INSTANCE.pack(2, 0)
 _MOMENT: Final = struct.Struct("!iiiq")
 # An array before its values: its length in bytes; one dimension, no nulls, the type; its size and first index.
@@ -42,7 +44,7 @@ _ARRAY: Final = struct.Struct("!iiiiii")
 
 
 class RowEncoder:
-    """Writes the rows of one model in one revision, which has so many features and classes."""
+    """Writes the records of one model in one revision, which has so many features and classes."""
 
     def __init__(self, identity: Sequence[str], features: int, classes: Sequence[str]) -> None:
         """`identity`: the model's name, its version, its digest, and the revision."""
@@ -55,7 +57,7 @@ class RowEncoder:
         self._middle = b""
 
     def entry(
-        self, request_id: str, at: float, instances: Sequence[Instance], predictions: Sequence[Prediction]
+        self, request_id: str, at: float, instances: Sequence[Instance] | Matrix, predictions: Sequence[Prediction]
     ) -> Entry:
         """The record of one request, answered at `at` in seconds since 1970."""
         start = _COUNT + _text(request_id)
@@ -66,59 +68,39 @@ class RowEncoder:
             self._middle = _MOMENT.pack(4, moment // _MICROSECONDS_A_DAY, 8, moment) + self._constant
         if len(instances) == 1:
             return Entry(1, at, self._row(start, 0, instances[0], predictions[0]))
-        write = self._many if len(instances) >= _MANY else self._few
-        return Entry(len(instances), at, write(start, instances, predictions))
+        if len(instances) < _MANY:
+            return Entry(len(instances), at, self._few(start, instances, predictions))
+        features = instances if isinstance(instances, np.ndarray) else matrix(instances)
+        return Entry(len(instances), at, self._many(start, features, predictions), folded=True)
 
-    def _row(self, start: bytes, place: int, instance: Instance, prediction: Prediction) -> bytes:
+    def _row(self, start: bytes, place: int, instance: Sequence[float], prediction: Prediction) -> bytes:
         features = self._features.pack(instance)
         probabilities = self._probabilities.pack(prediction.probabilities)
         instance_id = _INSTANCE.pack(2, place) if place else _FIRST
         label = self._labels[prediction.class_index]
         return b"".join((start, instance_id, self._middle, features, label, probabilities))
 
-    def _few(self, start: bytes, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> bytes:
+    def _few(self, start: bytes, instances: Sequence[Instance] | Matrix, predictions: Sequence[Prediction]) -> bytes:
         pairs = zip(instances, predictions, strict=True)
         return b"".join([self._row(start, place, *pair) for place, pair in enumerate(pairs)])
 
-    def _many(self, start: bytes, instances: Sequence[Instance], predictions: Sequence[Prediction]) -> bytes:
-        features = self._features.matrix(instances)
-        probabilities = self._probabilities.matrix([prediction.probabilities for prediction in predictions])
+    def _many(self, start: bytes, features: Matrix, predictions: Sequence[Prediction]) -> bytes:
         classes = [prediction.class_index for prediction in predictions]
-        of_class = np.array(classes)
-        written = []
-        for class_index in sorted(set(classes)):
-            places = np.flatnonzero(of_class == class_index)
-            first = int(places[0])
-            # Rows of one class are of one length: copies of the first, in which the numbers are replaced.
-            row = self._row(start, 0, instances[first], predictions[first])
-            rows = np.frombuffer(bytearray(row * len(places)), self._layout(len(start), len(row)))
-            rows["place"] = places
-            rows["features"]["value"] = features[places]
-            rows["probabilities"]["value"] = probabilities[places]
-            written.append(rows.tobytes())
-        return b"".join(written)
-
-    def _layout(self, start: int, row: int) -> np.dtype[np.void]:
-        """Where the numbers stand in a row of `row` bytes, the first `start` of which come before its instance."""
-        place = start + _INSTANCE.size - 2
-        features = place + 2 + len(self._middle)
-        return np.dtype(
-            {
-                "names": ["place", "features", "probabilities"],
-                "formats": [">i2", self._features.layout, self._probabilities.layout],
-                "offsets": [place, features, row - self._probabilities.layout.itemsize],
-                "itemsize": row,
-            }
-        )
+        probabilities = matrix([prediction.probabilities for prediction in predictions])
+        present = sorted(set(classes))
+        firsts = [classes.index(class_index) for class_index in present]
+        rows = [self._row(start, 0, features[first], predictions[first]) for first in firsts]
+        if len(present) < len(self._labels):
+            classes = [present.index(class_index) for class_index in classes]
+        return fold(rows, (len(start) + _PLACE, len(self._middle)), classes, features, probabilities)
 
 
 class _Doubles:
     """Arrays of a fixed number of doubles. Each value follows its length, 8."""
 
     def __init__(self, width: int) -> None:
-        self._width = width
+        self.width = width
         self._values = struct.Struct("!" + "id" * width)
-        self.layout = np.dtype(([("length", ">i4"), ("value", ">f8")], (width,)))
         # Used again for each array: the places between the lengths are overwritten.
         self._lengths_and_values: list[float] = [8] * (2 * width)
         self.head = _ARRAY.pack(_ARRAY.size - 4 + self._values.size, 1, 0, _FLOAT8, width, 1)
@@ -128,14 +110,9 @@ class _Doubles:
         self._lengths_and_values[1::2] = values
         return self._values.pack(*self._lengths_and_values)
 
-    def matrix(self, rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-        """The values of all rows."""
-        values = np.fromiter(chain.from_iterable(rows), np.float64, self._width * len(rows))
-        return values.reshape(-1, self._width)
 
-
-def of_json(payload: bytes) -> bytes:
-    """The rows of a record as releases before this one wrote it down."""
+def of_json(payload: bytes) -> Entry:
+    """A record as releases before this one wrote it down."""
     record = json.loads(payload)
     flowers = record["instances"]
     known = sorted({flower["label"] for flower in flowers})
@@ -146,11 +123,18 @@ def of_json(payload: bytes) -> bytes:
     predictions = [Prediction(known.index(flower["label"]), tuple(flower["probabilities"])) for flower in flowers]
     instances = [tuple(flower["features"]) for flower in flowers]
     at = datetime.fromisoformat(record["predicted_at"]).timestamp()
-    return encoder.entry(record["request_id"], at, instances, predictions).payload
+    return encoder.entry(record["request_id"], at, instances, predictions)
+
+
+def rows(entry: Entry) -> bytes | bytearray:
+    """The rows of an entry, whatever it waits as."""
+    return unfold(entry.payload) if entry.folded else entry.payload
 
 
 def split(entry: Entry) -> list[Entry]:
     """The records of one request each."""
+    if entry.folded:
+        return [entry]
     requests = [list(rows) for _, rows in groupby(_rows(entry.payload), request_id)]
     return [Entry(len(rows), entry.at, b"".join(rows)) for rows in requests]
 
@@ -165,7 +149,7 @@ def _rows(payload: bytes) -> Iterator[bytes]:
         start = end
 
 
-def request_id(payload: bytes) -> str:
+def request_id(payload: bytes | bytearray) -> str:
     """The request that the first row belongs to."""
     (length,) = _LENGTH.unpack_from(payload, len(_COUNT))
     start = len(_COUNT) + _LENGTH.size

@@ -7,17 +7,14 @@ two of them sees the one without the other, as it would with locks.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain
-from typing import Final
+from itertools import accumulate
 
 import numpy as np
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from iris_inference.artifact import Distribution
-
-# From here on numpy's fixed cost is less than that of a loop.
-_MANY: Final = 64
+from iris_inference.matrices import MANY, Matrix, matrix
 
 
 class LoopCounter(Collector):
@@ -80,13 +77,17 @@ class FeatureHistogram(Collector):
         self._edges = [
             sorted({*bounds, *(self._training[name].bounds if name in self._training else ())}) for name in features
         ]
+        self._arrays = [np.array(edges) for edges in self._edges]
         self._counts = [[0] * (len(edges) + 1) for edges in self._edges]
         self._sums = [0.0] * len(features)
 
-    def observe(self, instances: Sequence[Sequence[float]]) -> None:
+    def observe(self, instances: Sequence[Sequence[float]] | Matrix) -> None:
         """Count each value of each instance in the bucket of its feature."""
-        if len(instances) >= _MANY:
+        if isinstance(instances, np.ndarray):
             self._observe_many(instances)
+            return
+        if len(instances) >= MANY:
+            self._observe_many(matrix(instances))
             return
         edges, sums = self._edges, self._sums
         for instance in instances:
@@ -95,11 +96,10 @@ class FeatureHistogram(Collector):
                 counts[bisect_left(edges[position], value)] += 1
                 sums[position] += value
 
-    def _observe_many(self, instances: Sequence[Sequence[float]]) -> None:
-        matrix = np.fromiter(chain.from_iterable(instances), np.float64).reshape(len(instances), -1)
+    def _observe_many(self, instances: Matrix) -> None:
         # Sorted, each bound is looked for once instead of each value.
-        columns = np.sort(matrix.T)
-        for position, (edges, counts, column) in enumerate(zip(self._edges, self._counts, columns, strict=True)):
+        columns = np.sort(instances.T)
+        for position, (edges, counts, column) in enumerate(zip(self._arrays, self._counts, columns, strict=True)):
             # How many are at most each bound; a bucket is what the one before it has not.
             below = [0, *column.searchsorted(edges, "right").tolist(), len(instances)]
             # In place and at once: a scrape in between sees all of them or none.

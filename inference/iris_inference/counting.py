@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from iris_inference.matrices import Matrix
 from iris_inference.records import Backlog
 from iris_inference.runtime import FailureReason, Instance
 
@@ -18,7 +19,7 @@ class RequestCounts(Protocol):
 class FeatureCounts(Protocol):
     """Counts how the values of features are distributed."""
 
-    def observe(self, instances: Sequence[Instance]) -> None:
+    def observe(self, instances: Sequence[Instance] | Matrix) -> None:
         """Count each value of each flower."""
         ...
 

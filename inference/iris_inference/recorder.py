@@ -71,7 +71,7 @@ class BatchRecorder:
 
     def _append(self, entries: Sequence[Entry]) -> list[Refusal]:
         try:
-            self._backlog.append([joined(entries)])
+            self._backlog.append(joined(entries))
         except BacklogFullError as error:
             if len(entries) == 1:
                 return [self._refused(entries[0], error)]

@@ -14,19 +14,25 @@ class Entry(NamedTuple):
 
     They are of one request, or of some that were answered at the same time.
 
-    `rows` is the number of its flowers, `at` the time of the prediction in seconds since 1970.
+    `rows` is the number of its flowers, `at` the time of the prediction in seconds since 1970. One that is `folded`, as
+    columns.py does it, is of one request.
     """
 
     rows: int
     at: float
     payload: bytes
+    folded: bool = False
 
 
-def joined(entries: Sequence[Entry]) -> Entry:
-    """The records of requests that were answered at the same time as one."""
+def joined(entries: Sequence[Entry]) -> list[Entry]:
+    """The records of requests that were answered at the same time: as one, but for those that are folded."""
     if len(entries) == 1:
-        return entries[0]
-    return Entry(rows_of(entries), entries[0].at, b"".join([entry.payload for entry in entries]))
+        return list(entries)
+    folded = [entry for entry in entries if entry.folded]
+    written = [entry for entry in entries if not entry.folded]
+    if written:
+        folded.append(Entry(rows_of(written), written[0].at, b"".join([entry.payload for entry in written])))
+    return folded
 
 
 def rows_of(entries: Sequence[Entry]) -> int:

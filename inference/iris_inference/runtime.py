@@ -14,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from iris_inference.artifact import Artifact, ArtifactError, Manifest
+from iris_inference.matrices import MANY, Matrix
 
 Instance = tuple[float, ...]
 # A flower exactly as the model is fed with it: each feature in single precision, little-endian.
@@ -54,9 +55,13 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     probabilities: tuple[float, ...]
 
 
-def pack(instances: Sequence[Instance]) -> list[Packed]:
+def pack(instances: Sequence[Instance] | Matrix) -> list[Packed]:
     """The instances, which are of one width, as the model is fed with them."""
     width = len(instances[0])
+    if isinstance(instances, np.ndarray):
+        # A row as one value without a type, which Python knows as bytes: nothing is cut out one by one.
+        packed: list[Packed] = instances.astype("<f4").view(f"V{4 * width}").ravel().tolist()
+        return packed
     if len(instances) == 1:
         return [_PACKERS[width](*instances[0])]
     content = struct.pack(f"<{width * len(instances)}f", *chain.from_iterable(instances))
@@ -73,6 +78,7 @@ class Model:
             ArtifactError: ONNX Runtime cannot parse it, its shape is not what the manifest says, or it fails to run.
         """
         self.manifest = artifact.manifest
+        self._classes = frozenset(range(len(self.manifest.classes)))
         self._session = _session(artifact)
         self._input: str = _checked_input(self._session, self.manifest)
         self._outputs = _checked_outputs(self._session, self.manifest)
@@ -125,16 +131,17 @@ class Model:
         rows: list[list[float]] = probabilities.tolist()
         indices: list[int] = labels.tolist()
         # A sum is finite only if all that is in it is.
-        if not math.isfinite(sum(map(sum, rows))):
+        finite = np.isfinite(probabilities).all() if len(rows) >= MANY else math.isfinite(sum(map(sum, rows)))
+        if not finite:
             wrong = next(row for row in rows if not all(map(math.isfinite, row)))
             raise InferenceError(FailureReason.NON_FINITE, f"the model answered with probabilities {wrong}")
-        if min(indices) < 0 or max(indices) >= classes or probabilities.shape[1] != classes:
+        if not self._classes.issuperset(indices) or probabilities.shape[1] != classes:
             raise InferenceError(
                 FailureReason.RUNTIME_ERROR,
                 f"the model answered classes {min(indices)} to {max(indices)}, {probabilities.shape[1]} probabilities; "
                 f"there are {classes} classes",
             )
-        return [Prediction(index, tuple(row)) for index, row in zip(indices, rows, strict=True)]
+        return list(map(Prediction, indices, map(tuple, rows)))
 
     def _warm_up(self) -> float:
         """Run the model on zeros, the first time slowly, then to see how long one inference takes. Seconds."""

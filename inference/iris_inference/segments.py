@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 _SUFFIX: Final = ".spool"
 _DAMAGED: Final = ".damaged"
+_SPARE_BYTES: Final = 32 * 1024
 
 
 @dataclass(slots=True)
@@ -41,9 +42,16 @@ class Segment:
         self.rows += rows
         self.dirty = True
 
-    def read(self, end: int) -> Iterator[Place]:
-        """The next frames up to `end`, a bounded number of bytes of them. Ends early at what is no frame."""
-        return parse(os.pread(self.descriptor, min(end - self.start, LONGEST), self.start), self.start)
+    def read(self, end: int, rows: int) -> Iterator[Place]:
+        """The next frames up to `end`, about as many as hold so many rows. Ends early at what is no frame."""
+        waiting = end - self.start
+        # What the rows take on the average; if that is not even one frame, what any frame has room in.
+        for size in (_SPARE_BYTES + waiting * rows // max(self.rows, 1), LONGEST):
+            places = parse(os.pread(self.descriptor, min(waiting, size, LONGEST), self.start), self.start)
+            if first := next(places, None):
+                yield first
+                yield from places
+                return
 
     def forget(self, places: list[Place]) -> None:
         """These frames, the first ones, are in the database."""

@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from iris_inference.cache import LOCAL, MIXED, MODEL, REDIS, RemoteCache
 from iris_inference.copyrows import RowEncoder
 from iris_inference.counting import ServiceCounts
 from iris_inference.local_cache import LocalCache
+from iris_inference.matrices import MANY, Matrix, matrix
 from iris_inference.records import Recorder
 from iris_inference.runtime import SLOW_SECONDS, InferenceError, Instance, Model, Packed, Prediction, pack
 
@@ -111,7 +112,7 @@ class PredictionService:
 
     async def _serve(self, asks: "Sequence[Ask]") -> None:
         try:
-            self._metrics.features.observe([instance for ask in asks for instance in ask.instances])
+            self._metrics.features.observe(_values(asks))
             await self._find(asks)
             if missing := [ask for ask in asks if ask.missing]:
                 await self._compute(missing)
@@ -161,7 +162,7 @@ class PredictionService:
         if not asks:
             return
         at = self._clock()
-        entries = [self._rows.entry(ask.request_id, at, ask.instances, ask.found) for ask in asks]
+        entries = [self._rows.entry(ask.request_id, at, ask.values, ask.found) for ask in asks]
         classes: list[int] = []
         for ask, refusal in zip(asks, await self._recorder.submit(entries), strict=True):
             if refusal:
@@ -194,13 +195,14 @@ class PredictionService:
 class Ask(ABC):
     """One request on its way. What becomes of it is its own affair."""
 
-    __slots__ = ("_places", "_sources", "found", "instances", "missing", "packed", "request_id")
+    __slots__ = ("_places", "_sources", "found", "instances", "missing", "packed", "request_id", "values")
 
     def __init__(self, request_id: str, instances: Sequence[Instance]) -> None:
         self.request_id = request_id
         self.instances = instances
-        self.found: list[Prediction] = [_UNKNOWN] * len(instances)
-        self.packed = self.missing = pack(instances)
+        self.values: Sequence[Instance] | Matrix = matrix(instances) if len(instances) >= MANY else instances
+        self.found = [_UNKNOWN] * len(instances)
+        self.packed = self.missing = pack(self.values)
         self._places: Sequence[int] = range(len(instances))
         self._sources: list[str] = []
 
@@ -209,9 +211,9 @@ class Ask(ABC):
         if not any(found):
             return
         self._sources.append(source)
-        if len(found) == 1 == len(self.found):
+        if len(found) == len(self.found) and all(found):
             # The usual case, and the one that has to be fast: what is looked for was found.
-            (self.found[0],) = found  # type: ignore[assignment]
+            self.found = cast(list[Prediction], found[:])
             self.missing = []
             return
         places, flowers = self._places, self.missing
@@ -258,6 +260,11 @@ class _Awaited(Ask):
 
 
 _UNKNOWN: Final = Prediction(-1, ())
+
+
+def _values(asks: Sequence[Ask]) -> Sequence[Instance] | Matrix:
+    """The features of all of them. A request that has a matrix is alone."""
+    return asks[0].values if len(asks) == 1 else [instance for ask in asks for instance in ask.instances]
 
 
 def _missing(asks: Sequence[Ask]) -> list[Packed]:

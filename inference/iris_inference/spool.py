@@ -73,7 +73,7 @@ class Spool:
         """When the longest waiting prediction was made, in seconds since 1970; None when nothing waits."""
         with self._mutex:
             first = self._segments[0]
-            place = None if self._closed else next(first.read(first.end), None)
+            place = None if self._closed else next(first.read(first.end, 1), None)
             return place.entry.at if place else None
 
     def append(self, entries: Sequence[Entry]) -> None:
@@ -110,7 +110,7 @@ class Spool:
             first, end = self._segments[0], self._segments[0].end
         # Only the one thread that takes moves `start` or removes a file, so reading needs no lock.
         self._peeked = []
-        for place in first.read(end):
+        for place in first.read(end, rows):
             if self._peeked and rows < place.entry.rows:
                 break
             self._peeked.append(place)

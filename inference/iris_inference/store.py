@@ -12,7 +12,7 @@ from psycopg2.errors import UniqueViolation
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from iris_inference import partitions, schema
+from iris_inference import copyrows, partitions, schema
 from iris_inference.copyrows import COLUMNS, HEADER, TRAILER
 from iris_inference.feedback import FeedbackResult, FeedbackState
 from iris_inference.postgres import connect, told
@@ -70,7 +70,7 @@ class Database:
 
         Raises StoreUnavailableError or StoreRefusedError; then none was written, or all were.
         """
-        rows = HEADER + b"".join([entry.payload for entry in entries]) + TRAILER
+        rows = b"".join([HEADER, *map(copyrows.rows, entries), TRAILER])
         days = {date.fromordinal(_FIRST_DAY + int(entry.at // _SECONDS_A_DAY)) for entry in entries}
         try:
             with self._transaction(days) as connection:

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from iris_inference.counters import LoopCounter, LoopHistogram
+from iris_inference.matrices import Matrix
 from iris_inference.records import Backlog
 from iris_inference.runtime import FailureReason, Instance
 from iris_inference.telemetry import PREDICTION_CODES, RECORD_RESULTS, Metrics
@@ -171,5 +172,5 @@ class ReceivedCounts:
 class _Uncounted:
     """The features of copies are those of requests that were counted where they came in."""
 
-    def observe(self, instances: Sequence[Instance]) -> None:
+    def observe(self, instances: Sequence[Instance] | Matrix) -> None:
         """Nothing is counted."""

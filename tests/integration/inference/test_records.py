@@ -35,6 +35,25 @@ def test_a_prediction_is_recorded_with_all_that_made_it(
     assert all(row.recent for row in rows)
 
 
+def test_each_flower_of_a_large_request_is_recorded_with_its_own_numbers(
+    exported: Exported, serve: Serve, postgres_url: str, engine: Engine
+) -> None:
+    """Seen to fail with the features of each class in the wrong order."""
+    service = serve(exported("1.0.0"), DATABASE_URL=postgres_url)
+    # Neighbours are of different classes.
+    lengths = [number * 97 % 250 for number in range(250)]
+    flowers = [[4.3 + length / 100, 3.0, 1.0 + length / 50, length / 100] for length in lengths]
+    answer = service.predict(*flowers).json()
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") == 250)
+    rows = select(engine, "SELECT instance, features, label, probabilities FROM predictions ORDER BY instance")
+    assert [row.instance for row in rows] == list(range(250))
+    assert [row.features for row in rows] == flowers
+    found = answer["predictions"]
+    assert [row.label for row in rows] == [one["label"] for one in found]
+    assert [row.probabilities for row in rows] == [list(one["probabilities"].values()) for one in found]
+    assert len({row.label for row in rows}) == 3
+
+
 def test_predictions_go_on_while_the_database_is_down_and_are_recorded_once_after(
     exported: Exported, serve: Serve, postgres_url: str, postgres_server: Postgres, engine: Engine
 ) -> None:

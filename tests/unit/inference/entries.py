@@ -18,7 +18,7 @@ def entry(request_id: str, rows: int = 1, at: datetime = AT) -> Entry:
 
 
 def request_id(entry: Entry) -> str:
-    return copyrows.request_id(entry.payload)
+    return copyrows.request_id(copyrows.rows(entry))
 
 
 def waiting(spool: Backlog) -> list[str]:

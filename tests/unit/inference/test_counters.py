@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
 from iris_inference.artifact import Distribution
-from iris_inference.counters import _MANY, FeatureHistogram, LoopCounter, LoopHistogram
+from iris_inference.counters import FeatureHistogram, LoopCounter, LoopHistogram
+from iris_inference.matrices import MANY, matrix
 
 BOUNDS = (0.001, 0.5, 2.0)
 seconds = st.floats(0, 10)
@@ -58,13 +59,15 @@ def test_a_value_that_was_not_expected_is_counted_too() -> None:
 lengths = st.sampled_from((1.0, 2.0)) | st.floats(-10, 10)
 
 
-@given(st.lists(st.tuples(lengths, lengths), min_size=_MANY, max_size=2 * _MANY))
+@given(st.lists(st.tuples(lengths, lengths), min_size=MANY, max_size=2 * MANY))
 def test_many_flowers_are_counted_as_one_after_the_other(flowers: list[tuple[float, float]]) -> None:
-    together, apart = (FeatureHistogram(["a", "b"], [1.0, 2.0], TRAINING) for _ in range(2))
+    together, columns, apart = (FeatureHistogram(["a", "b"], [1.0, 2.0], TRAINING) for _ in range(3))
     together.observe(flowers)
+    columns.observe(matrix(flowers))
     for flower in flowers:
         apart.observe([flower])
-    assert together._counts == apart._counts
+    assert together._counts == columns._counts == apart._counts
+    assert columns._sums == together._sums
     assert together._sums == pytest.approx(apart._sums, abs=1e-9)
 
 

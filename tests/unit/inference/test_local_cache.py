@@ -1,3 +1,5 @@
+import pytest
+
 from iris_inference.local_cache import LocalCache
 from iris_inference.runtime import Packed, Prediction, pack
 from iris_inference.schemas import FEATURES
@@ -47,6 +49,20 @@ def test_it_never_holds_more_than_it_may() -> None:
         local.put([flower], [ANSWERS[A]])
     local.put(flowers[500:], [ANSWERS[A]] * 500)
     assert [prediction is not None for prediction in local.get(flowers)] == [False] * 900 + [True] * 100
+
+
+@pytest.mark.parametrize("at_once", [1, 256])
+def test_of_many_little_more_goes_than_has_to(at_once: int) -> None:
+    local, _ = cache(1_280)
+    flowers = pack([(float(number), 0.0, 0.0, 0.0) for number in range(2_560)])
+    for start in range(0, len(flowers), at_once):
+        local.put(flowers[start : start + at_once], [ANSWERS[A]] * at_once)
+        known = local.get(flowers[: start + at_once])
+        newest = min(start + at_once, 1_270)
+        assert None not in known[-newest:]
+        assert len(known) - known.count(None) <= 1_280
+        if at_once == 1 and start > 1_500:
+            break
 
 
 def test_without_room_it_is_not_there() -> None:

@@ -1,8 +1,12 @@
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from iris_inference.artifact import ArtifactError
-from iris_inference.runtime import FailureReason, InferenceError, Model, pack
-from iris_inference.schemas import FEATURES
+from iris_inference.matrices import matrix
+from iris_inference.runtime import FailureReason, InferenceError, Instance, Model, pack
+from iris_inference.schemas import FEATURES, MAX_LENGTH_CM
 from unit.inference import graphs
 
 # Petal length alone decides: the longer, the later the class.
@@ -45,6 +49,34 @@ def test_an_answer_that_is_not_finite_is_a_failure() -> None:
     with pytest.raises(InferenceError, match="nan") as failure:
         model.predict(pack([SMALL, (-5.0, -3.0, -1.0, -0.2)]))
     assert failure.value.reason is FailureReason.NON_FINITE
+
+
+def test_one_of_many_answers_that_is_not_finite_is_a_failure() -> None:
+    model = Model(graphs.artifact(graphs.root()), FEATURES)
+    assert len(model.predict(pack([SMALL] * 200))) == 200
+    with pytest.raises(InferenceError, match="nan") as failure:
+        model.predict(pack([SMALL] * 199 + [(-5.0, -3.0, -1.0, -0.2)]))
+    assert failure.value.reason is FailureReason.NON_FINITE
+
+
+@pytest.mark.parametrize("wrong", [-1, 3])
+@pytest.mark.parametrize("flowers", [1, 100])
+def test_a_class_that_the_manifest_does_not_have_is_a_failure(wrong: int, flowers: int) -> None:
+    model = Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH)), FEATURES)
+    labels = np.array([2] * (flowers - 1) + [wrong])
+    with pytest.raises(InferenceError, match="there are 3 classes") as failure:
+        model._checked(labels, np.ones((flowers, 3), np.float32))
+    assert failure.value.reason is FailureReason.RUNTIME_ERROR
+
+
+lengths = st.floats(-MAX_LENGTH_CM, MAX_LENGTH_CM)
+
+
+@given(st.lists(st.tuples(lengths, lengths, lengths, lengths), min_size=1, max_size=50))
+def test_the_model_is_fed_with_the_same_bits_however_many_flowers_there_are(flowers: list[Instance]) -> None:
+    alone = [packed for flower in flowers for packed in pack([flower])]
+    assert pack(flowers) == pack(matrix(flowers)) == alone
+    assert {type(packed) for packed in pack(matrix(flowers))} == {bytes}
 
 
 def test_what_onnx_runtime_raises_is_a_failure() -> None:

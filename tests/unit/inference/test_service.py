@@ -66,7 +66,7 @@ class Notebook(NoRecorder):
         self.given: list[list[str]] = []
 
     async def submit(self, entries: Sequence[Entry]) -> Sequence[Refusal]:
-        names = [copyrows.request_id(entry.payload) for entry in entries]
+        names = [copyrows.request_id(copyrows.rows(entry)) for entry in entries]
         self.given.append(names)
         return [_not_kept(BacklogFullError("full")) if name in self.refused else None for name in names]
 
@@ -219,6 +219,26 @@ async def test_a_large_request_is_not_looked_for_far_away() -> None:
     await bench.together([SOUND], flowers(33), [SOUND])
     assert shelf.asked == [1, 1]
     assert len(shelf.kept) == 1
+
+
+async def test_each_flower_of_a_large_request_is_counted_once() -> None:
+    bench = Bench(model(graphs.root()))
+    many = flowers(100)
+    await bench.together(many, [SOUND], [SOUND])
+    assert bench.counted("model_feature_count", feature="petal_width") == 102
+    total = bench.counted("model_feature_sum", feature="petal_width")
+    assert total == pytest.approx(sum(flower[3] for flower in many) + 2.0)
+
+
+async def test_a_large_request_of_which_some_is_known_gets_all_in_its_order() -> None:
+    bench = Bench(model(graphs.root()), capacity=1_000)
+    many = flowers(100)
+    await bench.together(many[10:90:7])
+    (answer,) = await bench.together(many)
+    assert isinstance(answer, Answer)
+    assert answer.source == "mixed"
+    (alone,) = predictions(await Bench(model(graphs.root())).together(many))
+    assert list(answer.predictions) == alone
 
 
 async def test_no_call_of_the_model_holds_the_others_up_for_long() -> None:
