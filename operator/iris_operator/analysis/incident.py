@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,11 @@ from iris_operator.analysis.look import Look, Side
 
 # Fewer failed requests than this are no incident, whatever their share.
 _FEWEST_ERRORS = 3
-# Slower than so many of stable's own earlier requests is the middle one of an interval; and requests to say so.
+# Slower than so many of stable's own earlier requests is the middle one of an interval, had they taken `SLOWER` times
+# as long: where all requests take about the same, a busy hour is slower than all of them, and no incident. And requests
+# to say so.
 _SLOWER_THAN = 0.8
+SLOWER = 1.5
 _FEWEST_REQUESTS = 30
 
 
@@ -23,8 +27,14 @@ class Incident(NamedTuple):
     both: Bools
 
 
-def find_incident(look: Look, past: Floats | None, error_limit: float) -> Incident:
-    """Look for trouble of stable in this interval: failed requests, or durations far above its own `past` (bins)."""
+def find_incident(look: Look, past: Floats | None, slowed: Callable[[Floats], Floats], error_limit: float) -> Incident:
+    """Look for trouble of stable in this interval: failed requests, or durations far above its own.
+
+    `past` has the bins of stable's earlier requests, and `slowed` makes of them what they were had they taken `SLOWER`
+    times as long.
+    """
+    if past is not None and _crawls(look.stable, past).any():  # seldom: what follows costs something
+        past = slowed(past)
     stable = _fails(look.stable, error_limit) | _crawls(look.stable, past)
     if not stable.any():
         return Incident(stable, stable)

@@ -10,8 +10,9 @@ import numpy as np
 
 from iris_operator.analysis.evidence.combine import log_combined
 from iris_operator.analysis.evidence.logspace import Bools, Floats
-from iris_operator.analysis.incident import Incident, find_incident
+from iris_operator.analysis.incident import SLOWER, Incident, find_incident
 from iris_operator.analysis.look import Look, Metric, Signals, State
+from iris_operator.analysis.metrics.latency import LatencyBuckets
 from iris_operator.analysis.metrics.rare import RareEvents, fold_together
 
 LATENCY = "latency"
@@ -81,10 +82,14 @@ class Rule:
         """The state before the first interval."""
         return {name: metric.start(releases) for name, metric in self._metrics.items()}
 
+    def _slowed(self, past: Floats) -> Floats:
+        latency = self._metrics[LATENCY]
+        return latency.slowed(past, SLOWER) if isinstance(latency, LatencyBuckets) else past
+
     def fold(self, state: Mapping[str, State], look: Look) -> Ruling:
         """Take one more interval into account."""
         past = state[LATENCY]["past"] if LATENCY in state else None
-        incident = find_incident(look, past, self._error_limit)
+        incident = find_incident(look, past, self._slowed, self._error_limit)
         look = replace(look, incident=incident.stable)
         after: dict[str, State] = {}
         signals: dict[str, Signals] = {}

@@ -100,6 +100,14 @@ class LatencyBuckets:
         past = state["past"] + _SMOOTH
         return np.asarray(past / past.sum(axis=1, keepdims=True))
 
+    def slowed(self, bins: Floats, factor: float) -> Floats:
+        """The bins of the same requests, had each taken `factor` times as long; log-linear between the bounds."""
+        total = bins.sum(axis=1, keepdims=True)
+        slow = _slower(bins / np.maximum(total, 1.0))
+        more = slow + self._excess(slow, np.full((len(slow), 1, 1), np.log(factor)))[:, 0]
+        edge = np.ones((len(slow), 1))
+        return np.asarray(-np.diff(np.concatenate([edge, more, 0.0 * edge], axis=1), axis=1) * total)
+
     def margins(self, shares: Floats, ahead: Floats) -> tuple[Floats, Floats]:
         """The share beyond each bound, and by how much a canary's may exceed it: what a factor would add.
 

@@ -140,6 +140,25 @@ def test_pairs_count_when_both_versions_answer_the_same_requests() -> None:
     assert Verdict.FAIL not in verdicts(judged(canary, stable, 12, settings=settings, paired=(5, 5)))
 
 
+def durations(within: Mapping[float, int], requests: int) -> RequestCounts:
+    plain = revision(requests)
+    return replace(plain, at_most={**dict.fromkeys((0.005, 0.025, 0.1, 0.5), requests), **within})
+
+
+def test_a_busy_hour_is_no_incident_and_three_times_as_slow_is_one() -> None:
+    # All requests take about 10 ms: a little slower is slower than all of the earlier ones.
+    usual = {0.005: 0, 0.025: 900}
+    memory: Mapping[str, Any] = {}
+    for _ in range(5):
+        memory = learn(durations(usual, 900), memory, DEFAULTS)
+    busy, slow = ({0.005: 0, 0.025: share} for share in (300, 100))
+    told = [
+        judge(Interval(durations({0.005: 0, 0.025: 80}, 100), durations(within, 900)), memory, DEFAULTS, 50).trouble
+        for within in (usual, busy, slow)
+    ]
+    assert told == [False, False, True]
+
+
 def test_an_incident_of_both_blames_nobody_and_is_said() -> None:
     said = judged(revision(100, 20), revision(900, 180))
     assert set(verdicts(said)) == {Verdict.HOLD}
