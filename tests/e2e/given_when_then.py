@@ -18,7 +18,6 @@ from e2e.scenario import NAMESPACE, Scenario, all_gone
 from iris_demo import counts
 from iris_demo.access import RELEASE_LABEL
 from iris_demo.cost import OPERATOR_LABELS, OPERATOR_NAMESPACE
-from iris_demo.incident import slow_stores
 from iris_demo.inside import kubectl
 from iris_demo.kube import (
     AUTOSCALERS,
@@ -31,7 +30,7 @@ from iris_demo.kube import (
     ApiError,
     Object,
 )
-from iris_demo.observations import EventSeen, Release, canary_weight
+from iris_demo.observations import Release, canary_weight
 from iris_demo.scenario import SILENT
 from iris_demo.traffic import Traffic
 
@@ -131,10 +130,6 @@ class When:
         for pod in await self._pods("canary"):
             _kill_container(pod)
 
-    async def postgres_and_redis_are_slow(self, seconds: int) -> None:
-        """Both stores are slow for both versions, and then no more."""
-        await slow_stores(self._s.kubeconfig, NAMESPACE, seconds)
-
     async def _pods(self, backend: str) -> list[Object]:
         service = await self._s.kube.get(SERVICES, NAMESPACE, f"{self._s.name}-{backend}")
         assert service is not None
@@ -211,17 +206,6 @@ class Then:
         unexplained = counts.unexplained_failures(running.samples, version)
         listed = "\n".join(self._s.describe(sample) for sample in unexplained[:10])
         assert not unexplained, f"{len(unexplained)} of {len(running.samples)} failed:\n{listed}"
-
-    def was_never_blamed(self, version: str) -> None:
-        """No word was said against the version: no check failed, and nothing was rolled back."""
-        against = [seen.release for seen in self._s.seen() if seen.release.judged_bad]
-        assert not against, against[0]
-        assert all(past.version != version for past in self._s.seen()[-1].release.history)
-
-    def was_told(self, reason: str) -> None:
-        """An event with this reason was seen since the last apply."""
-        told = [e.reason for e in self._s.watcher.observations if isinstance(e, EventSeen) and e.at >= self._s.applied]
-        assert reason in told, told
 
     def labels_said_that_fewer_were_right(self, version: str, than: str) -> None:
         """Of the labels that were sent back, the version had fewer on its side."""

@@ -16,12 +16,13 @@ async def test_a_version_is_compared_on_copies_before_it_gets_a_request(given: G
     pods = await then.pods_of("1.0.0", 1)
 
     await when.apply("2.0.0")
+    await then.weight_becomes(20)
+    assert await then.pods_of("1.0.0", 1) == pods, "the pods of stable were made anew"
     await then.is_promoted("2.0.0")
 
     then.weights_were(20, 60, 100, 0)
     described = await then.kubectl("describe", then.resource)
     assert "gets copies of 50 % of the requests, and answers nobody" in described
-    assert await then.pods_of("1.0.0", 1) == pods, "the pods of stable were made anew"
     await then.no_request_failed()
     release = then.resource.removeprefix("imr/")
     same, both = await number(copied(release, "same")), await number(copied(release))
