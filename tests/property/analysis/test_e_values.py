@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from iris_operator.analysis.evidence.clearing import log_below_bound
 from iris_operator.analysis.evidence.combine import log_combined
-from iris_operator.analysis.evidence.margin import log_above, log_below
+from iris_operator.analysis.evidence.margin import log_below, log_beside
 from iris_operator.analysis.evidence.paired import log_paired
 from iris_operator.analysis.evidence.ratio import log_noisy_ratio, log_rate_ratio
 from iris_operator.analysis.evidence.split import log_split
@@ -88,7 +88,7 @@ def test_f3_against_a_difference_within_the_margin(
 ) -> None:
     p_c = min(1.0, max(0.0, p_s + min(part, 1.0) * delta))
     expected = sum(
-        chance * math.exp(float(log_above(x_c, n_c, x_s, n_s, (theta_c, theta_s), delta)))
+        chance * math.exp(float(log_beside(x_c, n_c, x_s, n_s, (theta_c, theta_s), delta, 1.0)))
         for x_c, x_s, chance in pairs(n_c, n_s, p_c, p_s)
     )
     assert expected <= AT_MOST_ONE

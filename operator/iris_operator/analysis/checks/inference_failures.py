@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-from iris_operator.analysis.check import Seen
-from iris_operator.analysis.checks.ratio import bound_words, gain_ratio, ratio_words, seen_ratio
+from iris_operator.analysis.checks.ratio import FailureRatio
 from iris_operator.analysis.counts import RequestCounts
-from iris_operator.analysis.look import Metric, Side, State
-from iris_operator.analysis.metrics.rare import Events, RareEvents
+from iris_operator.analysis.look import Side
+from iris_operator.analysis.metrics.rare import Events
 from iris_operator.api.spec import InferenceFailuresCheck
 
 NAME = "inferenceFailures"
 
 
-class InferenceFailures:
-    """F1 on failed inferences to roll back, F7 to go on. Most are 5xx answers, too: its part in the alarm is small."""
+class InferenceFailures(FailureRatio):
+    """Of the requests, those that the model failed. Most are 5xx answers, too: its part in the alarm is small."""
 
     name = NAME
     part = 0.25
 
     def __init__(self, settings: InferenceFailuresCheck) -> None:
-        self._settings = settings
-
-    def metric(self) -> Metric:
-        """See `Check.metric`."""
-        return RareEvents(_events, self._settings.max_ratio, self._settings.max_harm)
+        super().__init__(settings, _events, "inference failures")
 
     def missing(self, counts: RequestCounts) -> str:
         """See `Check.missing`."""
         return "" if counts.failures is not None else "failed inferences"
-
-    def seen(self, state: State) -> Seen:
-        """See `Check.seen`."""
-        return seen_ratio(state, "inference failures", "requests")
-
-    def gain(self, state: State, next_share: float) -> float:
-        """See `Check.gain`."""
-        return gain_ratio(state, self._settings.max_ratio, self._settings.max_harm / next_share)
-
-    @property
-    def worse(self) -> str:
-        """See `Check.worse`."""
-        return ratio_words(self._settings.max_ratio)
-
-    def good(self, next_share: float) -> str:
-        """See `Check.good`."""
-        return bound_words(self._settings.max_ratio, self._settings.max_harm / next_share)
 
 
 def _events(side: Side) -> Events | None:

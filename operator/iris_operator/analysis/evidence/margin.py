@@ -13,22 +13,19 @@ from iris_operator.analysis.evidence.logspace import Floats
 _EDGE = 1e-12
 
 
-def log_above(x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta: tuple[Any, Any], delta: Any) -> Floats:
-    """log e for the shares `theta` (canary, stable), whose difference exceeds `delta`, against difference <= delta.
-
-    Source: F3; Turner & Grünwald, arXiv 2203.09785: the likelihood over that of the nearest point of the hypothesis.
-    Where `theta` itself lies in the hypothesis there is nothing to bet on: 0.
-    """
-    return log_beside(x_c, n_c, x_s, n_s, theta, delta, 1.0)
-
-
 def log_below(x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta: tuple[Any, Any], delta: Any) -> Floats:
     """log e for shares whose difference lies below `delta`, against difference >= delta. Source: F3, the other side."""
     return log_beside(x_c, n_c, x_s, n_s, theta, delta, -1.0)
 
 
 def log_beside(x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta: tuple[Any, Any], delta: Any, side: Any) -> Floats:
-    """`log_above` where `side` is 1, `log_below` where it is -1: bets of both kinds at the price of one."""
+    """log e for the shares `theta` (canary, stable), whose difference lies beyond `delta`.
+
+    Above it, against difference <= delta, where `side` is 1; below it, against difference >= delta, where it is -1.
+
+    Source: F3; Turner & Grünwald, arXiv 2203.09785: the likelihood over that of the nearest point of the hypothesis.
+    Where `theta` itself lies in the hypothesis there is nothing to bet on: 0.
+    """
     nearest = nearest_with_difference(n_c, n_s, theta, delta)
     bet = side * (theta[0] - theta[1] - delta) > 0
     return np.where(bet, log_pair(x_c, n_c, x_s, n_s, theta, nearest), 0.0)
