@@ -11,7 +11,8 @@ import struct
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from iris_inference.runtime import Packed, Prediction
+from iris_inference.predictions import Prediction
+from iris_inference.runtime import Packed
 
 # Where an answer comes from. The first two are the tiers of the cache, by their names in the metrics.
 LOCAL: Final = "local"

@@ -16,8 +16,9 @@ import numpy as np
 
 from iris_inference.columns import fold, unfold
 from iris_inference.matrices import Matrix, matrix
+from iris_inference.predictions import Prediction, classes_of, probabilities_of
 from iris_inference.records import Entry
-from iris_inference.runtime import Instance, Prediction
+from iris_inference.runtime import Instance
 
 # The order of the values in a row. A change here needs another MAGIC in frames.py.
 COLUMNS: Final = (
@@ -85,14 +86,13 @@ class RowEncoder:
         return b"".join([self._row(start, place, *pair) for place, pair in enumerate(pairs)])
 
     def _many(self, start: bytes, features: Matrix, predictions: Sequence[Prediction]) -> bytes:
-        classes = [prediction.class_index for prediction in predictions]
-        probabilities = matrix([prediction.probabilities for prediction in predictions])
+        classes = classes_of(predictions)
         present = sorted(set(classes))
         firsts = [classes.index(class_index) for class_index in present]
         rows = [self._row(start, 0, features[first], predictions[first]) for first in firsts]
         if len(present) < len(self._labels):
             classes = [present.index(class_index) for class_index in classes]
-        return fold(rows, (len(start) + _PLACE, len(self._middle)), classes, features, probabilities)
+        return fold(rows, (len(start) + _PLACE, len(self._middle)), classes, features, probabilities_of(predictions))
 
 
 class _Doubles:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from starlette.types import Scope
 
 from iris_inference import parsing
+from iris_inference.asks import Answer, Ask
 from iris_inference.auth.identity import Scope as Need
 from iris_inference.body import JSON, headers_of
 from iris_inference.logs import fields
@@ -24,7 +25,6 @@ from iris_inference.request_ids import RequestIds
 from iris_inference.request_log import RequestLog
 from iris_inference.routing import Room
 from iris_inference.runtime import InferenceError, Instance
-from iris_inference.service import Answer, Ask
 from iris_inference.whole_answers import WholeAnswers
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Final
 
 from iris_inference.cache import LOCAL
-from iris_inference.runtime import Packed, Prediction
+from iris_inference.predictions import Prediction
+from iris_inference.runtime import Packed
 from iris_inference.telemetry import Metrics
 
 # One in so many is removed beyond what has to go.

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from iris_inference import parsing
+from iris_inference.asks import Answer
 from iris_inference.auth.identity import Scope as Need
 from iris_inference.body import JSON, read_body
 from iris_inference.exchange import OUTCOME
@@ -16,7 +17,6 @@ from iris_inference.problems import ProblemError, gone, problem, unexpected
 from iris_inference.render import Renderer
 from iris_inference.routing import Room, inference_failed, not_ready
 from iris_inference.runtime import InferenceError
-from iris_inference.service import Answer
 
 _ACCEPTED: Final = (JSON,)
 _CONTENT_TYPE: Final = (b"content-type", JSON.encode())

@@ -11,8 +11,9 @@ import hiredis
 from iris_inference.breaker import CircuitBreaker
 from iris_inference.cache import REDIS, Codec
 from iris_inference.logs import fields
+from iris_inference.predictions import Prediction
 from iris_inference.redis_link import RedisLink, RedisRefusedError
-from iris_inference.runtime import Packed, Prediction
+from iris_inference.runtime import Packed
 from iris_inference.telemetry import Metrics
 
 log = logging.getLogger(__name__)

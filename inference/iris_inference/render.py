@@ -1,12 +1,13 @@
 """Writes the answers of /v1/predict: what PredictResponse describes, without making it first."""
 
 from collections.abc import Sequence
+from itertools import starmap
 from typing import Any, Final
 
 import msgspec
 
 from iris_inference.artifact import Manifest
-from iris_inference.runtime import Prediction
+from iris_inference.predictions import Prediction, Predictions
 
 
 class _Prediction(msgspec.Struct, gc=False):
@@ -40,13 +41,13 @@ class Renderer:
     def answer(self, request_id: str, predictions: Sequence[Prediction]) -> bytes:
         """The JSON of a good answer."""
         labels, probabilities = self._labels, self._probabilities
-        return _encode(
-            _Answer(
-                request_id,
-                self._model,
-                [
-                    _Prediction(labels[found.class_index], found.class_index, probabilities(*found.probabilities))
-                    for found in predictions
-                ],
-            )
-        )
+        if isinstance(predictions, Predictions):
+            classes = predictions.classes
+            each = starmap(probabilities, predictions.probabilities.tolist())
+            written = list(map(_Prediction, map(labels.__getitem__, classes), classes, each))
+        else:
+            written = [
+                _Prediction(labels[found.class_index], found.class_index, probabilities(*found.probabilities))
+                for found in predictions
+            ]
+        return _encode(_Answer(request_id, self._model, written))

@@ -15,9 +15,9 @@ from typing import Any, Final
 import msgspec
 
 from iris_inference.artifact import Manifest
+from iris_inference.asks import Answer
 from iris_inference.logs import Lines
 from iris_inference.runtime import Instance
-from iris_inference.service import Answer
 from iris_inference.settings import Settings
 
 LOGGER: Final = "iris_inference.requests"

@@ -8,13 +8,13 @@ from enum import StrEnum
 from itertools import chain
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from iris_inference.artifact import Artifact, ArtifactError, Manifest
 from iris_inference.matrices import MANY, Matrix
+from iris_inference.predictions import Prediction, Predictions
 
 Instance = tuple[float, ...]
 # A flower exactly as the model is fed with it: each feature in single precision, little-endian.
@@ -46,13 +46,6 @@ class InferenceError(Exception):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
-
-
-class Prediction(msgspec.Struct, frozen=True, gc=False):
-    """The index of the predicted class and the probability of each class, in the manifest's order."""
-
-    class_index: int
-    probabilities: tuple[float, ...]
 
 
 def pack(instances: Sequence[Instance] | Matrix) -> list[Packed]:
@@ -97,8 +90,10 @@ class Model:
         """Whether a flower gets the same answer, to the last bit, whatever else it is asked for together with."""
         return self._separable
 
-    def predict(self, flowers: Sequence[Packed]) -> list[Prediction]:
+    def predict(self, flowers: Sequence[Packed]) -> Sequence[Prediction]:
         """Predict a class for each flower, whose values stand in the order of the request's features.
+
+        From MANY flowers on the answer is a Predictions.
 
         Raises:
             InferenceError: the model expects other features, ONNX Runtime failed, or an answer is not finite.
@@ -126,14 +121,15 @@ class Model:
             raise InferenceError(FailureReason.RUNTIME_ERROR, str(error).strip()) from error
         return labels, probabilities
 
-    def _checked(self, labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> list[Prediction]:
+    def _checked(self, labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> Sequence[Prediction]:
         classes = len(self.manifest.classes)
-        rows: list[list[float]] = probabilities.tolist()
         indices: list[int] = labels.tolist()
+        many = len(indices) >= MANY
+        rows: list[list[float]] = [] if many else probabilities.tolist()
         # A sum is finite only if all that is in it is.
-        finite = np.isfinite(probabilities).all() if len(rows) >= MANY else math.isfinite(sum(map(sum, rows)))
+        finite = np.isfinite(probabilities).all() if many else math.isfinite(sum(map(sum, rows)))
         if not finite:
-            wrong = next(row for row in rows if not all(map(math.isfinite, row)))
+            wrong = next(row for row in probabilities.tolist() if not all(map(math.isfinite, row)))
             raise InferenceError(FailureReason.NON_FINITE, f"the model answered with probabilities {wrong}")
         if not self._classes.issuperset(indices) or probabilities.shape[1] != classes:
             raise InferenceError(
@@ -141,6 +137,8 @@ class Model:
                 f"the model answered classes {min(indices)} to {max(indices)}, {probabilities.shape[1]} probabilities; "
                 f"there are {classes} classes",
             )
+        if many:
+            return Predictions(indices, probabilities.astype(np.float64))
         return list(map(Prediction, indices, map(tuple, rows)))
 
     def _warm_up(self) -> float:

@@ -6,34 +6,26 @@ of their records. Nobody waits for company. Each keeps its own answer, to the la
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import msgspec
-
-from iris_inference.cache import LOCAL, MIXED, MODEL, REDIS, RemoteCache
+from iris_inference.asks import Answer, Ask, Awaited, missing_of, share, values_of
+from iris_inference.cache import LOCAL, MODEL, REDIS, RemoteCache
 from iris_inference.copyrows import RowEncoder
 from iris_inference.counting import ServiceCounts
 from iris_inference.local_cache import LocalCache
-from iris_inference.matrices import MANY, Matrix, matrix
+from iris_inference.predictions import Prediction, classes_of
 from iris_inference.records import Recorder
-from iris_inference.runtime import SLOW_SECONDS, InferenceError, Instance, Model, Packed, Prediction, pack
+from iris_inference.runtime import SLOW_SECONDS, InferenceError, Instance, Model, Packed
 
 # Flowers of requests that are served together, at most. What a model takes for a single one may make it fewer.
 _MOST_TOGETHER: Final = 1_024
 # A fast model answers more flowers than these sooner than Redis finds them, so they are not looked for there.
 _MOST_REMOTE: Final = 32
-
-
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """The predictions of one request, and where they came from: one of `cache.SOURCES`."""
-
-    instances: Sequence[Instance]
-    packed: Sequence[Packed]
-    predictions: Sequence[Prediction]
-    source: str
+# Of more than these two in three would have to be known here before looking for them costs less than a fast model does,
+# and keeping them drives out what small requests ask for again.
+_MOST_LOCAL: Final = 64
 
 
 class PredictionService:
@@ -69,11 +61,11 @@ class PredictionService:
         The future raises InferenceError, which was counted, when the model does not answer, and ProblemError when the
         record of the answer could not be kept.
         """
-        awaited = _Awaited(request_id, instances)
+        awaited = Awaited(request_id, instances)
         self.ask(awaited)
         return awaited.answer
 
-    def ask(self, ask: "Ask") -> None:
+    def ask(self, ask: Ask) -> None:
         """Serve `ask` together with the others of this turn. It is told what becomes of it."""
         if not self._asked:
             # Begins after all that this turn has read from the network has been asked for.
@@ -110,9 +102,9 @@ class PredictionService:
             self._spawn(self._serve(group))
         await self._serve(first)
 
-    async def _serve(self, asks: "Sequence[Ask]") -> None:
+    async def _serve(self, asks: Sequence[Ask]) -> None:
         try:
-            self._metrics.features.observe(_values(asks))
+            self._metrics.features.observe(values_of(asks))
             await self._find(asks)
             if missing := [ask for ask in asks if ask.missing]:
                 await self._compute(missing)
@@ -126,29 +118,33 @@ class PredictionService:
                 ask.fail(RuntimeError("the work on the request was given up"))
             raise
 
-    async def _find(self, asks: "Sequence[Ask]") -> None:
+    async def _find(self, asks: Sequence[Ask]) -> None:
         """Take what is known from the caches."""
-        known = self._local.get(_missing(asks))
+        if not self._is_sought(asks, _MOST_LOCAL):
+            return
+        known = self._local.get(missing_of(asks))
         if any(known):
-            _share(asks, known, LOCAL)
+            share(asks, known, LOCAL)
         asks = [ask for ask in asks if ask.missing]
-        if asks and self._is_remote(asks):
-            flowers = _missing(asks)
+        if asks and self._is_sought(asks, _MOST_REMOTE):
+            flowers = missing_of(asks)
             found = await self._remote.get(flowers)
             if any(found):
                 self._local.put(*zip(*[known for known in zip(flowers, found, strict=True) if known[1]], strict=True))
-                _share(asks, found, REDIS)
+                share(asks, found, REDIS)
 
-    async def _compute(self, asks: "Sequence[Ask]") -> None:
+    async def _compute(self, asks: Sequence[Ask]) -> None:
         """Have the model answer what is missing. When it fails with some together, each is tried alone."""
-        flowers = _missing(asks)
+        flowers = missing_of(asks)
         predictions, seconds = await self._infer(flowers)
         if not isinstance(predictions, InferenceError):
             self._metrics.inference(seconds, len(asks))
-            self._local.put(flowers, predictions)
-            if self._is_remote(asks):
+            if self._is_sought(asks, _MOST_LOCAL):
+                predictions = list(predictions)
+                self._local.put(flowers, predictions)
+            if self._is_sought(asks, _MOST_REMOTE):
                 self._remote.put(flowers, predictions)
-            _share(asks, predictions, MODEL)
+            share(asks, predictions, MODEL)
         elif len(asks) > 1:
             for ask in asks:
                 await self._compute([ask])
@@ -157,7 +153,7 @@ class PredictionService:
             self._metrics.failure(predictions.reason)
             asks[0].fail(predictions)
 
-    async def _finish(self, asks: "Sequence[Ask]") -> None:
+    async def _finish(self, asks: Sequence[Ask]) -> None:
         """Have the predictions recorded, then let them go."""
         if not asks:
             return
@@ -168,116 +164,29 @@ class PredictionService:
             if refusal:
                 ask.fail(refusal)
             else:
-                classes += [prediction.class_index for prediction in ask.found]
+                classes += classes_of(ask.found)
                 ask.succeed()
         for class_index in set(classes):
             self._metrics.predicted(class_index, classes.count(class_index))
 
-    async def _infer(self, flowers: Sequence[Packed]) -> tuple[list[Prediction] | InferenceError, float]:
+    async def _infer(self, flowers: Sequence[Packed]) -> tuple[Sequence[Prediction] | InferenceError, float]:
         if self._thread is None:
             return self._timed(flowers)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, flowers)
 
-    def _timed(self, flowers: Sequence[Packed]) -> tuple[list[Prediction] | InferenceError, float]:
+    def _timed(self, flowers: Sequence[Packed]) -> tuple[Sequence[Prediction] | InferenceError, float]:
         """What the model answers or why it does not, and how long it took. Seconds."""
         started = time.perf_counter()
-        answer: list[Prediction] | InferenceError
+        answer: Sequence[Prediction] | InferenceError
         try:
             answer = self._model.predict(flowers)
         except InferenceError as error:
             answer = error
         return answer, time.perf_counter() - started
 
-    def _is_remote(self, asks: "Sequence[Ask]") -> bool:
-        return self._thread is not None or len(asks[0].instances) <= _MOST_REMOTE
-
-
-class Ask(ABC):
-    """One request on its way. What becomes of it is its own affair."""
-
-    __slots__ = ("_places", "_sources", "found", "instances", "missing", "packed", "request_id", "values")
-
-    def __init__(self, request_id: str, instances: Sequence[Instance]) -> None:
-        self.request_id = request_id
-        self.instances = instances
-        self.values: Sequence[Instance] | Matrix = matrix(instances) if len(instances) >= MANY else instances
-        self.found = [_UNKNOWN] * len(instances)
-        self.packed = self.missing = pack(self.values)
-        self._places: Sequence[int] = range(len(instances))
-        self._sources: list[str] = []
-
-    def take(self, found: Sequence[Prediction | None], source: str) -> None:
-        """Take what was found of the missing ones, in their order."""
-        if not any(found):
-            return
-        self._sources.append(source)
-        if len(found) == len(self.found) and all(found):
-            # The usual case, and the one that has to be fast: what is looked for was found.
-            self.found = cast(list[Prediction], found[:])
-            self.missing = []
-            return
-        places, flowers = self._places, self.missing
-        self._places, self.missing = left, still_missing = [], []
-        for place, flower, prediction in zip(places, flowers, found, strict=True):
-            if prediction is None:
-                left.append(place)
-                still_missing.append(flower)
-            else:
-                self.found[place] = prediction
-
-    def result(self) -> Answer:
-        """What was found, once nothing is missing."""
-        source = self._sources[0] if len(self._sources) == 1 else MIXED
-        return Answer(self.instances, self.packed, self.found, source)
-
-    @abstractmethod
-    def succeed(self) -> None:
-        """Nothing is missing, and it is recorded. Must not raise."""
-
-    @abstractmethod
-    def fail(self, error: Exception) -> None:
-        """There is no answer. Must not raise, and may be called again."""
-
-
-class _Awaited(Ask):
-    """A request that a coroutine waits for."""
-
-    __slots__ = ("answer",)
-
-    def __init__(self, request_id: str, instances: Sequence[Instance]) -> None:
-        super().__init__(request_id, instances)
-        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-    def succeed(self) -> None:
-        """Let the request go on, unless it has ended meanwhile."""
-        if not self.answer.done():
-            self.answer.set_result(self.result())
-
-    def fail(self, error: Exception) -> None:
-        """Let the request end with `error`, unless it has ended otherwise."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
-_UNKNOWN: Final = Prediction(-1, ())
-
-
-def _values(asks: Sequence[Ask]) -> Sequence[Instance] | Matrix:
-    """The features of all of them. A request that has a matrix is alone."""
-    return asks[0].values if len(asks) == 1 else [instance for ask in asks for instance in ask.instances]
-
-
-def _missing(asks: Sequence[Ask]) -> list[Packed]:
-    return asks[0].missing if len(asks) == 1 else [flower for ask in asks for flower in ask.missing]
-
-
-def _share(asks: Sequence[Ask], found: Sequence[Prediction | None], source: str) -> None:
-    """Give each request what was found of its missing flowers."""
-    start = 0
-    for ask in asks:
-        end = start + len(ask.missing)
-        ask.take(found[start:end], source)
-        start = end
+    def _is_sought(self, asks: Sequence[Ask], most: int) -> bool:
+        """Whether a tier of the cache is worth its time, which for a fast model it is up to `most` flowers."""
+        return self._thread is not None or len(asks[0].instances) <= most
 
 
 def _most_together(model: Model) -> int:

@@ -13,8 +13,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StringConstraints, Tag, TypeAdapter
 from pydantic.config import JsonDict
 
+from iris_inference.predictions import Prediction, classes_of, probabilities_of
 from iris_inference.problems import ProblemError
-from iris_inference.runtime import Instance, Prediction
+from iris_inference.runtime import Instance
 from iris_inference.schemas import FEATURES, FLAT_FORM, MAX_INSTANCES, MAX_LENGTH_CM, ROWS_FORM, WHOLE, Length, Vector
 
 WIDTH: Final = len(FEATURES)
@@ -203,10 +204,11 @@ def outputs(
 
 def _values(name: OutputName, predictions: Sequence[Prediction], classes: Sequence[str]) -> list[Any]:
     if name == "class":
-        return [prediction.class_index for prediction in predictions]
+        return classes_of(predictions)
     if name == "label":
-        return [classes[prediction.class_index] for prediction in predictions]
-    return [probability for prediction in predictions for probability in prediction.probabilities]
+        return [classes[class_index] for class_index in classes_of(predictions)]
+    probabilities: list[float] = probabilities_of(predictions).ravel().tolist()
+    return probabilities
 
 
 def _to_bytes(name: OutputName, values: list[Any]) -> bytes:

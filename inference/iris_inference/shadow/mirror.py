@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from iris_inference.logs import fields
-from iris_inference.runtime import Instance, Prediction
+from iris_inference.predictions import Prediction, classes_of
+from iris_inference.runtime import Instance
 from iris_inference.settings import Settings
 from iris_inference.shadow import plan as plans
 from iris_inference.shadow import ticket
@@ -101,7 +102,7 @@ class Mirror:
             self._counts.add(plan.revision, Sent.DROPPED)
             return
         classes = self._classes
-        labels = None if predictions is None else [classes[found.class_index] for found in predictions]
+        labels = None if predictions is None else [classes[class_index] for class_index in classes_of(predictions)]
         self._flowers += len(instances)
         self._waiting.put_nowait(Copy(plan, state["request_id"], state.get("key_id"), instances, labels))
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from iris_inference.runtime import Instance, Prediction
+from iris_inference.predictions import Prediction
+from iris_inference.runtime import Instance
 
 
 class Mirroring(Protocol):

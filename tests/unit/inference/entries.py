@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from iris_inference import copyrows
 from iris_inference.copyrows import RowEncoder
+from iris_inference.predictions import Prediction
 from iris_inference.records import Backlog, Entry
-from iris_inference.runtime import Prediction
 
 AT = datetime(2024, 1, 31, 12, tzinfo=UTC)
 _ENCODER = RowEncoder(("iris", "1.0.0", "d" * 64, "r"), 4, ("setosa", "versicolor", "virginica"))

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_inference.cache import Codec
-from iris_inference.runtime import Packed, Prediction, pack
+from iris_inference.predictions import Prediction
+from iris_inference.runtime import Packed, pack
 
 CODEC = Codec("a" * 64, 3)
 lengths = st.floats(allow_nan=False, allow_infinity=False, width=32)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from iris_inference import copyrows
 from iris_inference.copyrows import RowEncoder
+from iris_inference.predictions import Prediction
 from iris_inference.records import joined
-from iris_inference.runtime import Prediction
 from unit.inference.entries import AT
 
 CLASSES = ("setosa", "versicolor", "virginica")

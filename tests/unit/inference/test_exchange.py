@@ -20,10 +20,11 @@ from iris_inference.feedback import FeedbackService
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.local_cache import LocalCache
 from iris_inference.logs import Lines
+from iris_inference.predictions import Prediction
 from iris_inference.records import NoRecorder
 from iris_inference.request_log import LOGGER
 from iris_inference.routing import Room
-from iris_inference.runtime import Model, Packed, Prediction
+from iris_inference.runtime import Model, Packed
 from iris_inference.schemas import FEATURES
 from iris_inference.service import PredictionService
 from iris_inference.settings import Settings

@@ -1,7 +1,8 @@
 import pytest
 
 from iris_inference.local_cache import LocalCache
-from iris_inference.runtime import Packed, Prediction, pack
+from iris_inference.predictions import Prediction
+from iris_inference.runtime import Packed, pack
 from iris_inference.schemas import FEATURES
 from iris_inference.telemetry import Metrics
 from unit.inference import graphs

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from iris_inference.asks import Answer
 from iris_inference.logs import JsonFormatter, LineHandler, Lines
+from iris_inference.predictions import Prediction
 from iris_inference.request_log import MOST_FLOWERS, RequestLog
-from iris_inference.runtime import Instance, Prediction, pack
-from iris_inference.service import Answer
+from iris_inference.runtime import Instance, pack
 from iris_inference.settings import Settings
 from unit.inference import graphs
 

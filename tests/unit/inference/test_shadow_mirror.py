@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from iris_inference.runtime import Prediction
+from iris_inference.predictions import Prediction
 from iris_inference.settings import Settings
 from iris_inference.shadow.copies import pair, understood
 from iris_inference.shadow.counts import MirrorCounts, Pair, Sent
