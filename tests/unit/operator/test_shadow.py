@@ -78,6 +78,28 @@ def test_a_version_that_fails_on_copies_never_gets_a_request() -> None:
     assert simulation.copies() == ("", 0.0)
 
 
+def test_trouble_of_both_versions_stops_the_copies_until_stable_recovers() -> None:
+    """Seen to fail when the retreat stays in its step."""
+    simulation = deployed()
+    long = [{**STEPS[0], "minDuration": "1h"}, *STEPS[1:]]
+    simulation.apply("2.0.0", rollout={"steps": long, "interval": "5s"})
+    simulation.run(shadowing)
+    simulation.run_for(20)
+    broken = {f"registry.example.com/iris:{version}": Image(error_share=0.3) for version in ("1.0.0", "2.0.0")}
+    simulation.server.images = broken
+    simulation.run(lambda status: status.rollout.reason == "SharedIncident" and status.step.index == 0)
+    simulation.run_for(20)
+    assert simulation.copies() == ("", 0.0)
+    assert (simulation.status.phase, simulation.status.rejected, simulation.weight) == ("Progressing", None, 0)
+    simulation.server.images = {}
+    simulation.run(shadowing, seconds=120)
+    assert simulation.copies() == ("2.0.0", 0.2)
+    assert set(simulation.server.weights) <= {0}
+    reasons = [reason for reason, _ in simulation.server.events]
+    assert reasons.index("Recovered") > reasons.index("SharedIncident")
+    assert "RollingBack" not in reasons
+
+
 def test_without_copies_no_request_follows_and_the_release_gives_up() -> None:
     simulation = deployed()
     simulation.server.copies_sent = False
