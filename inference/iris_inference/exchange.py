@@ -11,9 +11,11 @@ import logging
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.server import ServerState
 
 from iris_inference import parsing
 from iris_inference.asks import Answer, Ask
@@ -27,9 +29,6 @@ from iris_inference.routing import Room
 from iris_inference.runtime import InferenceError, Instance
 from iris_inference.whole_answers import WholeAnswers
 
-if TYPE_CHECKING:
-    from iris_inference.connections import BoundedProtocol
-
 log = logging.getLogger(__name__)
 
 PREDICT_PATH: Final = "/v1/predict"
@@ -42,6 +41,24 @@ _JSON: Final = JSON.encode()
 _OK: Final = HTTPStatus.OK.value
 # Requests with one of these are for uvicorn and the application to understand.
 _UNUSUAL: Final = frozenset({b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
+
+
+class Connection(Protocol):
+    """What a request is read from and its answer written to: uvicorn's own, and how to leave a request to it."""
+
+    cycle: Any
+    parser: Any
+    transport: asyncio.Transport
+    flow: FlowControl
+    server_state: ServerState
+
+    def on_response_complete(self) -> None:
+        """The answer is written."""
+        ...
+
+    def hand_over(self, scope: Scope, path: str, begun: "Exchange | None" = None) -> None:
+        """Have the application answer a request that was taken, and perhaps begun, without it."""
+        ...
 
 
 class HotRoute:
@@ -59,7 +76,7 @@ class HotRoute:
         self._max_bytes = room.settings.max_body_bytes
         self._render = Renderer(room.manifest, room.settings.revision).answer
 
-    def take(self, connection: "BoundedProtocol", scope: Scope, body: bytes) -> bool:
+    def take(self, connection: Connection, scope: Scope, body: bytes) -> bool:
         """Serve a request to PREDICT_PATH that is here. False: nothing was done, because it is no case for this."""
         room = self._room
         headers = headers_of(scope)
@@ -132,7 +149,7 @@ class Exchange(Ask):
     def __init__(
         self,
         route: HotRoute,
-        connection: "BoundedProtocol",
+        connection: Connection,
         scope: Scope,
         started: float,
         request_id: str,
