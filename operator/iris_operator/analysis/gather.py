@@ -139,7 +139,7 @@ def _bins(rows: Sequence[RequestCounts], bounds: tuple[float, ...]) -> Floats | 
 def _classes(rows: Sequence[RequestCounts], names: tuple[str, ...]) -> Floats | None:
     if not names:
         return None
-    found: list[list[float]] = []
+    found: list[list[int]] = []
     for row in rows:
         if row.by_class is None:
             return None
@@ -147,9 +147,9 @@ def _classes(rows: Sequence[RequestCounts], names: tuple[str, ...]) -> Floats | 
     return np.array(found, dtype=np.float64)
 
 
-def _by_name(by_class: Mapping[str, int], names: tuple[str, ...]) -> list[float]:
-    known = [float(by_class.get(name, 0)) for name in names[:-1]]
-    return [*known, float(sum(by_class.values())) - sum(known)]
+def _by_name(by_class: Mapping[str, int], names: tuple[str, ...]) -> list[int]:
+    known = [by_class.get(name, 0) for name in names[:-1]]
+    return [*known, sum(by_class.values()) - sum(known)]
 
 
 def _minimum(values: Floats | None, limit: Floats) -> Floats | None:
