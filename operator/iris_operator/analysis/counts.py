@@ -42,7 +42,7 @@ class RequestCounts:
     @property
     def server_errors(self) -> int:
         """Requests answered with a 5xx code."""
-        return sum(count for code, count in self.by_code.items() if code.startswith("5"))
+        return sum([count for code, count in self.by_code.items() if code[:1] == "5"])
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,11 @@ def find_incident(look: Look, past: Floats | None, slowed: Callable[[Floats], Fl
     `past` has the bins of stable's earlier requests, and `slowed` makes of them what they were had they taken `SLOWER`
     times as long.
     """
-    if past is not None and _crawls(look.stable, past).any():  # seldom: what follows costs something
+    crawls = _crawls(look.stable, past)
+    if past is not None and crawls.any():  # seldom: what follows costs something
         past = slowed(past)
-    stable = _fails(look.stable, error_limit) | _crawls(look.stable, past)
+        crawls = _crawls(look.stable, past)
+    stable = _fails(look.stable, error_limit) | crawls
     if not stable.any():
         return Incident(stable, stable)
     canary = _fails(look.canary, error_limit) | _crawls(look.canary, past)

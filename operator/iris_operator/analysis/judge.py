@@ -6,16 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from iris_operator.analysis.check import Check, CheckResult, Memory
 from iris_operator.analysis.checks import feature_drift
 from iris_operator.analysis.checks.custom import judge_custom
 from iris_operator.analysis.checks.traffic_split import judge_split
 from iris_operator.analysis.counts import Interval, RequestCounts
+from iris_operator.analysis.evidence.logspace import Floats
 from iris_operator.analysis.gather import fix_shape, look_of, nonsense
-from iris_operator.analysis.look import Look, State, stack_looks
-from iris_operator.analysis.memory import Remembered, from_a_row, from_json, in_a_row, to_json
+from iris_operator.analysis.look import Look, stack_looks
+from iris_operator.analysis.memory import Remembered, from_json, to_json
 from iris_operator.analysis.panel import Panel, checks_of, panel_of
 from iris_operator.analysis.rule import Rule, Ruling
 from iris_operator.analysis.sentences import capped_exp, share_of
@@ -85,8 +84,10 @@ def judge_fleet(cases: Sequence[Case], measured: Collection[str] | None = None) 
         alike.setdefault(panel, []).append((at, prepared))
     for panel, group in alike.items():
         ruling = _rule_on(panel, [prepared for _, prepared in group])
+        kept = {name: layout.rows(ruling.state[name]) for name, layout in panel.layouts.items()}
         for row, (at, prepared) in enumerate(group):
-            judgements[at] = _conclude(prepared, panel.rule, ruling.of(row) if len(group) > 1 else ruling)
+            own = {name: rows[row] for name, rows in kept.items()}
+            judgements[at] = _conclude(prepared, panel.rule, ruling.of(row) if len(group) > 1 else ruling, own)
     return [judgements[at] for at in range(len(cases))]
 
 
@@ -142,24 +143,16 @@ def _silent(checks: Mapping[str, Check], interval: Interval) -> Mapping[str, str
 
 def _rule_on(panel: Panel, members: Sequence[_Prepared]) -> Ruling:
     """The ruling on releases that are alike."""
-    states = [
-        {name: from_a_row(member.before.states.get(name), fresh) for name, fresh in panel.fresh.items()}
-        for member in members
-    ]
-    if len(members) == 1:
-        return panel.rule.fold(states[0], members[0].look)
-    return panel.rule.fold(_stack_states(states), stack_looks([member.look for member in members]))
-
-
-def _stack_states(states: Sequence[Mapping[str, State]]) -> Mapping[str, State]:
-    return {
-        name: {key: np.concatenate([state[name][key] for state in states]) for key in kept}
-        for name, kept in states[0].items()
+    states = {
+        name: layout.state([member.before.states.get(name) for member in members])
+        for name, layout in panel.layouts.items()
     }
+    looks = [member.look for member in members]
+    return panel.rule.fold(states, looks[0] if len(looks) == 1 else stack_looks(looks))
 
 
-def _conclude(prepared: _Prepared, rule: Rule, ruling: Ruling) -> Judgement:
-    """The words, and the memory, of one release."""
+def _conclude(prepared: _Prepared, rule: Rule, ruling: Ruling, kept: Mapping[str, Floats]) -> Judgement:
+    """The words, and the memory, of one release; `kept` are the numbers of each check's state."""
     case, before = prepared.case, prepared.before
     interval = case.interval
     bench = Bench(prepared.checks, prepared.silent, rule)
@@ -178,7 +171,7 @@ def _conclude(prepared: _Prepared, rule: Rule, ruling: Ruling) -> Judgement:
         before.shape,
         case.next_weight,
         split,
-        {**before.states, **{name: in_a_row(state) for name, state in ruling.state.items()}},
+        {**before.states, **kept},
         {**before.custom, **{name: breaches for name, (_, breaches) in custom.items()}},
         features,
     )

@@ -7,7 +7,7 @@ checks, 12 histogram bounds and 3 classes it takes about 3 kB; a test holds the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,25 +84,40 @@ def judged_for(text: str) -> int:
     return from_json(memory).next_weight if isinstance(memory, dict) else 0
 
 
-def in_a_row(state: State) -> Floats:
-    """All numbers of one release's state, by name."""
-    return np.concatenate([state[name].ravel() for name in sorted(state)])
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How a check's state stands in a row of numbers: by name, each release's in a row of its own.
 
+    `places` has the columns of each name: a number where a release has one value, a slice where it has several. `fresh`
+    is the row of a release that begins.
+    """
 
-def from_a_row(row: Floats | None, fresh: State) -> State:
-    """The state with these numbers; a fresh one when they do not fit it, after a change of code or spec."""
-    if row is None:
-        return fresh
-    state: dict[str, Floats] = {}
-    at = 0
-    for name in sorted(fresh):
-        value = fresh[name]
-        part = row[at : at + value.size]
-        if part.size != value.size:
-            return fresh
-        state[name] = part.reshape(value.shape)
-        at += value.size
-    return state if at == len(row) else fresh
+    places: Mapping[str, int | slice]
+    fresh: Floats
+
+    @staticmethod
+    def of(fresh: State) -> Layout:
+        """That of states like this one, which is a single release's."""
+        places: dict[str, int | slice] = {}
+        at = 0
+        for name in sorted(fresh):
+            value = fresh[name]
+            places[name] = at if value.ndim == 1 else slice(at, at + value.size)
+            at += value.size
+        return Layout(places, np.concatenate([fresh[name].ravel() for name in places]))
+
+    def rows(self, state: State) -> Floats:
+        """All numbers of the state, a row a release."""
+        rows = np.empty((len(next(iter(state.values()))), len(self.fresh)))
+        for name, place in self.places.items():
+            rows[:, place] = state[name]
+        return rows
+
+    def state(self, rows: Sequence[Floats | None]) -> State:
+        """The state with these numbers; a fresh one where they do not fit it, after a change of code or spec."""
+        size = self.fresh.size
+        whole = np.array([self.fresh if row is None or row.size != size else row for row in rows])
+        return {name: whole[:, place] for name, place in self.places.items()}
 
 
 def _numbers(row: Any) -> Floats:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from iris_operator.analysis.check import Check, Shape
-from iris_operator.analysis.look import State
+from iris_operator.analysis.memory import Layout
 from iris_operator.analysis.registry import build_checks
 from iris_operator.analysis.rule import Member, Rule
 from iris_operator.api.spec import Analysis, Checks
@@ -18,10 +18,10 @@ _KEPT = 256
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """The checks of releases that are alike, without those that have told nothing, and the states to begin with."""
+    """The checks of releases that are alike, without those that have told nothing, and how their states are kept."""
 
     rule: Rule
-    fresh: Mapping[str, State]
+    layouts: Mapping[str, Layout]
 
 
 class _Settings:
@@ -70,4 +70,4 @@ def _panel(settings: _Settings, shape: Shape, measured: frozenset[str] | None, s
         analysis.checks.error_rate.shared_incident,
         absent=sum(checks[name].part for name in silent),
     )
-    return Panel(rule, rule.start(1))
+    return Panel(rule, {name: Layout.of(fresh) for name, fresh in rule.start(1).items()})

@@ -13,6 +13,7 @@ from iris_operator.analysis.evidence.logspace import Bools, Floats
 from iris_operator.analysis.incident import SLOWER, Incident, find_incident
 from iris_operator.analysis.look import Look, Metric, Signals, State
 from iris_operator.analysis.metrics.latency import LatencyBuckets
+from iris_operator.analysis.metrics.margins import Comparing, fold_margins
 from iris_operator.analysis.metrics.rare import RareEvents, fold_together
 
 LATENCY = "latency"
@@ -69,7 +70,9 @@ class Rule:
             if isinstance(metric, RareEvents):
                 alike.setdefault(metric.bets, []).append(name)
         self._together = [names for names in alike.values() if len(names) > 1]
-        self._alone = [name for name in self._metrics if not any(name in names for names in self._together)]
+        self._margins = {name: metric for name, metric in self._metrics.items() if isinstance(metric, Comparing)}
+        together = {name for names in (*self._together, self._margins) for name in names}
+        self._alone = [name for name in self._metrics if name not in together]
         self.weights = {name: member.part / whole for name, member in members.items()}
         self._log_weights = {
             name: float(np.log(weight)) for name, weight in {**self.weights, "": self._absent}.items() if weight
@@ -97,6 +100,9 @@ class Rule:
             rare = [metric for name in names if isinstance(metric := self._metrics[name], RareEvents)]
             for name, folded in zip(names, fold_together(rare, [state[name] for name in names], look), strict=True):
                 after[name], signals[name] = folded
+        compared = fold_margins([*self._margins.values()], [state[name] for name in self._margins], look)
+        for name, folded in zip(self._margins, compared, strict=True):
+            after[name], signals[name] = folded
         for name in self._alone:
             after[name], signals[name] = self._metrics[name].fold(state[name], look)
         logs = {name: signal.worse for name, signal in signals.items()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 import numpy as np
 
 from iris_operator.analysis.check import Seen, Shape
@@ -41,15 +44,15 @@ class Latency:
 
     def seen(self, state: State) -> Seen:
         """See `Check.seen`. The bound that is told is the one at which the two differ most."""
-        canary, stable = (state[side][0][::-1].cumsum()[::-1] for side in ("canary", "stable"))
-        n_c, n_s = float(canary[0]), float(stable[0])
-        slow_c, slow_s = canary[1:] / max(n_c, 1.0), stable[1:] / max(n_s, 1.0)
-        at = int(np.argmax(slow_c - slow_s)) if n_c and n_s else 0
+        (n_c, *canary), (n_s, *stable) = (_beyond(state[side][0].tolist()) for side in ("canary", "stable"))
+        slow_c, slow_s = ([x / max(n, 1.0) for x in slow] for slow, n in ((canary, n_c), (stable, n_s)))
+        apart = [share_c - share_s for share_c, share_s in zip(slow_c, slow_s, strict=True)]
+        at = apart.index(max(apart)) if n_c and n_s else 0
         text = (
-            f"over {milliseconds(self._bounds[at])}: canary {share_of(canary[at + 1], n_c, 'requests')}, "
-            f"stable {share_of(stable[at + 1], n_s, 'requests')}"
+            f"over {milliseconds(self._bounds[at])}: canary {share_of(canary[at], n_c, 'requests')}, "
+            f"stable {share_of(stable[at], n_s, 'requests')}"
         )
-        return Seen(text, float(slow_c[at]), float(slow_s[at]), int(n_c))
+        return Seen(text, slow_c[at], slow_s[at], int(n_c))
 
     def gain(self, state: State, next_share: float) -> float:
         """See `Check.gain`. Of the bound that lags behind most: it is the one that is waited for."""
@@ -68,3 +71,8 @@ class Latency:
     def good(self, next_share: float) -> str:
         """See `Check.good`."""
         return f"less than {percent((self._slower - 1) / next_share)} slower"
+
+
+def _beyond(bins: Sequence[float]) -> list[float]:
+    """How many lie in each bin or beyond it."""
+    return [*accumulate(reversed(bins))][::-1]

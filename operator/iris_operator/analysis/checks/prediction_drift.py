@@ -35,15 +35,16 @@ class PredictionDrift:
 
     def seen(self, state: State) -> Seen:
         """See `Check.seen`. The class that is told is the one whose share moved most."""
-        canary, stable = state["canary"][0], state["stable"][0]
-        n_c, n_s = float(canary.sum()), float(stable.sum())
-        share_c, share_s = canary / max(n_c, 1.0), stable / max(n_s, 1.0)
-        at = int(np.argmax(np.abs(share_c - share_s)))
+        canary, stable = (state[side][0].tolist() for side in ("canary", "stable"))
+        n_c, n_s = sum(canary), sum(stable)
+        share_c, share_s = ([x / max(n, 1.0) for x in counts] for counts, n in ((canary, n_c), (stable, n_s)))
+        apart = [abs(of_canary - of_stable) for of_canary, of_stable in zip(share_c, share_s, strict=True)]
+        at = apart.index(max(apart))
         text = (
             f"class {self._classes[at]}: canary {share_of(canary[at], n_c, 'predictions')}, "
             f"stable {share_of(stable[at], n_s, 'predictions')}"
         )
-        return Seen(text, float(share_c[at]), float(share_s[at]), int(n_c))
+        return Seen(text, share_c[at], share_s[at], int(n_c))
 
     def gain(self, state: State, next_share: float) -> float:
         """See `Check.gain`. Of the class nearest to half of all, which takes longest."""

@@ -43,11 +43,11 @@ def add_interval(before: Started, log_e: Floats, step_changed: Bools, counted: B
     """
     first = before.seen == 0
     spread = before.waiting / (before.seen + _SPREAD)
-    stake = np.where(first, AT_START, np.minimum(spread + np.where(step_changed, AT_STEP, 0.0), before.waiting / 2))
+    stake = np.where(first, AT_START, np.minimum(spread + AT_STEP * step_changed, before.waiting / 2))
     playing = np.logaddexp(before.playing, np.log(stake)[:, None]) + log_e
     return Started(
         np.where(counted[:, None], stored(playing), before.playing),
-        np.where(counted, before.waiting - stake, before.waiting),
+        before.waiting - stake * counted,
         before.seen + counted,
     )
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor
 from iris_operator.analysis.evidence.logspace import Floats, stored
-from iris_operator.analysis.evidence.margin import log_beside
 from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
 from iris_operator.analysis.look import Look, Signals, State
+from iris_operator.analysis.metrics.margins import Comparison, columns_of, fold_margins
 
 # A new model may be a little slower: what is rolled back is slower than this part of what promotion excludes.
 ROLLBACK_PART = 1 / 3
@@ -32,6 +32,7 @@ class LatencyBuckets:
         self._bounds = np.array(bounds)
         self._max_slower = max_slower
         self._tolerated = tolerated(max_slower)
+        self._sides = np.tile(_SIDES, len(bounds))
         # Below the first bound: as far as it usually is from one bound to the next.
         first = np.log(self._bounds[:1]) - np.log(2.5)
         self._knots = np.concatenate([first, np.log(self._bounds)])
@@ -58,10 +59,13 @@ class LatencyBuckets:
 
     def fold(self, state: State, look: Look) -> tuple[State, Signals]:
         """See `Metric.fold`. The first interval of a step warms up, and one without a past teaches what to expect."""
+        return fold_margins([self], [state], look)[0]
+
+    def compare(self, state: State, look: Look) -> Comparison | None:
+        """See `Comparing.compare`."""
         canary, stable = look.canary.bins, look.stable.bins
         if canary is None or stable is None:
-            nothing = np.zeros(len(look.step_changed))
-            return state, Signals(nothing, nothing - np.inf)
+            return None
         n_c, n_s = canary.sum(axis=1, keepdims=True), stable.sum(axis=1, keepdims=True)
         known = state["past"].sum(axis=1) > 0
         counted = (n_c[:, 0] > 0) & (n_s[:, 0] > 0) & known & ~look.step_changed
@@ -73,27 +77,32 @@ class LatencyBuckets:
         phi = factor(noise, look.load)
         shares = self.expected(state)
         slow, excess, margins = self._beyond(shares, look.ahead)
-        columns = (_slower(canary)[..., None], n_c[..., None], _slower(stable)[..., None], n_s[..., None])
-        bets = log_beside(*columns, _thetas(slow), _deltas(excess, margins), _SIDES) / phi[..., None]
-        log_e, gains = bets[..., : len(ODDS)].reshape(len(n_c), -1), bets[..., len(ODDS) :]
-        started = add_interval(
-            Started(state["playing"], state["waiting"], state["seen"]), log_e, look.step_changed, counted
-        )
-        use = counted[:, None]
-        # Fixed when the first bet is made: nothing is to be found beyond a bound that every request exceeds already.
-        stake = np.where(use & (state["seen"] == 0)[:, None], _stake(slow), state["stake"])
-        before = np.where(look.step_changed[:, None], 0.0, state["step"])
-        after = {
-            "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
-            "stake": stake, "step": np.where(use, stored(before + gains[..., 0]), before),
-            "whole": np.where(use, stored(state["whole"] + gains[..., 1]), state["whole"]),
-            "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
-            "past": np.where(normal[:, None], (_FADE * state["past"] + stable).round(2), state["past"]),
-            "canary": state["canary"] + np.where(use, canary, 0.0),
-            "stable": state["stable"] + np.where(use, stable, 0.0),
-        }  # fmt: skip
-        good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
-        return after, Signals(log_evidence(started, _weights(stake)), good)
+
+        def settle(bets: Floats) -> tuple[State, Signals]:
+            bets = bets / phi[..., None]
+            log_e, gains = bets[..., : len(ODDS)].reshape(len(n_c), -1), bets[..., len(ODDS) :]
+            started = add_interval(
+                Started(state["playing"], state["waiting"], state["seen"]), log_e, look.step_changed, counted
+            )
+            use = counted[:, None]
+            # Fixed when the first bet is made: nothing is to be found beyond a bound that every request exceeds
+            # already.
+            stake = np.where(use & (state["seen"] == 0)[:, None], _stake(slow), state["stake"])
+            before = np.where(look.step_changed[:, None], 0.0, state["step"])
+            after = {
+                "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
+                "stake": stake, "step": np.where(use, stored(before + gains[..., 0]), before),
+                "whole": np.where(use, stored(state["whole"] + gains[..., 1]), state["whole"]),
+                "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
+                "past": np.where(normal[:, None], (_FADE * state["past"] + stable).round(2), state["past"]),
+                "canary": state["canary"] + np.where(use, canary, 0.0),
+                "stable": state["stable"] + np.where(use, stable, 0.0),
+            }  # fmt: skip
+            good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
+            return after, Signals(log_evidence(started, _weights(stake)), good)
+
+        columns = columns_of(_slower(canary), n_c, _slower(stable), n_s, *_thetas(slow), _deltas(excess, margins))
+        return Comparison(columns, self._sides, settle)
 
     def expected(self, state: State) -> Floats:
         """The shares of the bins that stable's past leads to expect."""
@@ -149,7 +158,7 @@ def _thetas(slow: Floats) -> tuple[Floats, Floats]:
     """What is bet on at every bound, canary and stable: the effects for rolling back, then twice "as stable"."""
     here = slow[..., None]
     effects = np.minimum(ODDS * here / (1.0 - here + ODDS * here), 1.0 - 1e-9)
-    return np.concatenate([effects, here, here], axis=2), here
+    return np.concatenate([effects, here, here], axis=2), slow
 
 
 def _deltas(excess: Floats, margins: Floats) -> Floats:

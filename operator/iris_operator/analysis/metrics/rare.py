@@ -155,8 +155,7 @@ def fold_together(metrics: Sequence[RareEvents], states: Sequence[State], look: 
     counts = [each for metric in metrics if (each := metric.counts(look)) is not None]
     if len(counts) < len(metrics) or len({each.pods is None for each in counts}) > 1:
         return [metric.fold(state, look) for metric, state in zip(metrics, states, strict=True)]
-    joined = {name: np.concatenate([state[name] for state in states]) for name in states[0]}
-    after, signals = metrics[0]._fold(joined, _join(counts))  # noqa: SLF001 - of the same class
+    after, signals = metrics[0]._fold(_join_states(states), _join(counts))  # noqa: SLF001 - of the same class
     size = len(look.step_changed)
     parts = [slice(at * size, (at + 1) * size) for at in range(len(metrics))]
     return [
@@ -165,15 +164,33 @@ def fold_together(metrics: Sequence[RareEvents], states: Sequence[State], look: 
     ]
 
 
-def _join(counts: Sequence[_Counts]) -> _Counts:
-    def events(of: Sequence[Events]) -> Events:
-        return Events(np.concatenate([each.events for each in of]), np.concatenate([each.total for each in of]))
+def _join_states(states: Sequence[State]) -> State:
+    single = [name for name, value in states[0].items() if value.ndim == 1]
+    several = [name for name, value in states[0].items() if value.ndim > 1]
+    return {
+        **dict(zip(single, _joined([[state[name] for state in states] for name in single]), strict=True)),
+        **{name: np.concatenate([state[name] for state in states]) for name in several},
+    }
 
+
+def _join(counts: Sequence[_Counts]) -> _Counts:
     first, times = counts[0], len(counts)
     pods = [each.pods for each in counts if each.pods is not None]
+    values = [
+        *([each.canary[part] for each in counts] for part in (0, 1)),
+        *([each.stable[part] for each in counts] for part in (0, 1)),
+        *([value] * times for value in (first.load, first.canary_pods, first.stable_pods, first.next_share)),
+    ]
+    events_c, total_c, events_s, total_s, load, canary_pods, stable_pods, next_share = _joined(values)
     return _Counts(
-        events([each.canary for each in counts]),
-        events([each.stable for each in counts]),
-        events(pods) if pods else None,
-        *(np.concatenate([value] * times) for value in first[3:]),
+        Events(events_c, total_c),
+        Events(events_s, total_s),
+        Events(*(np.concatenate([each[part] for each in pods]) for part in (0, 1))) if pods else None,
+        *(load, canary_pods, stable_pods, next_share),
+        step_changed=np.concatenate([first.step_changed] * times),
     )
+
+
+def _joined(values: Sequence[Sequence[Floats]]) -> Floats:
+    """Several quantities, each of several metrics, by release: a row for each quantity, and one copy for all."""
+    return np.concatenate([each for quantity in values for each in quantity]).reshape(len(values), -1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor
-from iris_operator.analysis.evidence.logspace import stored
-from iris_operator.analysis.evidence.margin import log_beside
+from iris_operator.analysis.evidence.logspace import Floats, stored
 from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
 from iris_operator.analysis.look import Look, Signals, State
+from iris_operator.analysis.metrics.margins import Comparison, columns_of, fold_margins
 
 # A new model may differ a little: what is rolled back is a shift beyond this part of the one that promotion excludes.
 ROLLBACK_PART = 1 / 3
@@ -29,6 +29,7 @@ class ClassShares:
         """`max_shift` is the difference of a class's share that promotion must exclude, as a fraction."""
         self._classes = classes
         self._max_shift = max_shift
+        self._sides = np.tile(_SIDES, 2 * classes)
         self._pi = np.tile(EFFECT_PI, 2 * classes) / (2 * classes)
 
     def start(self, releases: int) -> State:
@@ -52,10 +53,13 @@ class ClassShares:
 
     def fold(self, state: State, look: Look) -> tuple[State, Signals]:
         """See `Metric.fold`."""
+        return fold_margins([self], [state], look)[0]
+
+    def compare(self, state: State, look: Look) -> Comparison | None:
+        """See `Comparing.compare`."""
         canary, stable = look.canary.classes, look.stable.classes
         if canary is None or stable is None:
-            nothing = np.zeros(len(look.step_changed))
-            return state, Signals(nothing, nothing - np.inf)
+            return None
         n_c, n_s = canary.sum(axis=1, keepdims=True), stable.sum(axis=1, keepdims=True)
         counted = (n_c[:, 0] > 0) & (n_s[:, 0] > 0) & (state["past"].sum(axis=1) > 0)
         noise = Dispersion(state["squares"], state["freedom"], state["exposure"])
@@ -73,25 +77,28 @@ class ClassShares:
         limit = self._max_shift * ROLLBACK_PART
         theta_c = np.minimum(here + limit * _COLUMNS, 1.0 - _EDGE)
         delta = np.concatenate([np.full((len(n_c), len(EFFECTS)), limit), margins], axis=1)[:, None]
-        columns = (x_c[..., None], n_c[..., None], x_s[..., None], n_s[..., None])
-        bets = log_beside(*columns, (theta_c, here), delta, _SIDES) / noisy[..., None]
-        log_e, gains = bets[..., : len(EFFECTS)], bets[..., len(EFFECTS) :]
-        started = add_interval(
-            Started(state["playing"], state["waiting"], state["seen"]),
-            log_e.reshape(len(n_c), -1),
-            look.step_changed,
-            counted,
-        )
-        use = counted[:, None]
-        before = np.where(look.step_changed[:, None], 0.0, state["step"])
-        after = {
-            "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
-            "step": np.where(use, stored(before + gains[..., 0]), before),
-            "whole": np.where(use, stored(state["whole"] + gains[..., 1]), state["whole"]),
-            "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
-            "past": (_FADE * state["past"] + stable).round(2),
-            "canary": state["canary"] + np.where(use, canary, 0.0),
-            "stable": state["stable"] + np.where(use, stable, 0.0),
-        }  # fmt: skip
-        good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
-        return after, Signals(log_evidence(started, self._pi), good)
+
+        def settle(bets: Floats) -> tuple[State, Signals]:
+            bets = bets / noisy[..., None]
+            log_e, gains = bets[..., : len(EFFECTS)], bets[..., len(EFFECTS) :]
+            started = add_interval(
+                Started(state["playing"], state["waiting"], state["seen"]),
+                log_e.reshape(len(n_c), -1),
+                look.step_changed,
+                counted,
+            )
+            use = counted[:, None]
+            before = np.where(look.step_changed[:, None], 0.0, state["step"])
+            after = {
+                "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
+                "step": np.where(use, stored(before + gains[..., 0]), before),
+                "whole": np.where(use, stored(state["whole"] + gains[..., 1]), state["whole"]),
+                "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
+                "past": (_FADE * state["past"] + stable).round(2),
+                "canary": state["canary"] + np.where(use, canary, 0.0),
+                "stable": state["stable"] + np.where(use, stable, 0.0),
+            }  # fmt: skip
+            good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
+            return after, Signals(log_evidence(started, self._pi), good)
+
+        return Comparison(columns_of(x_c, n_c, x_s, n_s, theta_c, theta_s, delta), self._sides, settle)
