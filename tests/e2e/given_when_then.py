@@ -68,9 +68,12 @@ class Given:
             lambda seen: seen.release.stable == version and seen.release.phase == "Stable", DEPLOYED_SECONDS
         )
 
-    async def traffic(self, labels: float = 0.0) -> None:
-        """Requests at a constant rate through the Ingress until the end of the scenario, a share of them labelled."""
-        self._s.labels = labels
+    async def traffic(self, labels: float = 0.0, flowers: int = 0) -> None:
+        """Requests at a constant rate through the Ingress until the end of the scenario, a share of them labelled.
+
+        They ask for so many ``flowers`` again and again; 0: for another one each.
+        """
+        self._s.labels, self._s.flowers = labels, flowers
         await self._s.start_traffic()
 
     async def a_canary(self, version: str, weight: int) -> None:

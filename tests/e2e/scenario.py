@@ -62,6 +62,7 @@ class Scenario:
     act: Act | None = None
     rate: float = RATE
     labels: float = 0.0
+    flowers: int = 0
 
     @property
     def host(self) -> str:
@@ -74,7 +75,7 @@ class Scenario:
         requests, authority = int(self.rate * LONGEST_SECONDS), str(local_authority())
         load = Load(PREDICT_URL, self.host, self.rate, LONGEST_SECONDS, requests, authority=authority, key=self.key)
         # Flowers of its own: answers to an earlier scenario's still are in the cache, and make stable fast.
-        load = replace(load, seed=int(self.started), labels=self.labels)
+        load = replace(load, seed=int(self.started), labels=self.labels, flowers=self.flowers)
         return replace(load, label_delay=self.act.label_delay) if self.act else load
 
     def manifest(self, version: str, image_version: str = "") -> Object:

@@ -8,6 +8,8 @@ OF_OTHER_TOOLS = {
     "nginx.ingress.kubernetes.io/proxy-body-size": "8m",
 }
 
+FLOWERS = 600
+
 
 async def test_promotion_loses_no_request(given: Given, when: When, then: Then) -> None:
     await given.a_stable_release("1.0.0")
@@ -21,6 +23,21 @@ async def test_promotion_loses_no_request(given: Given, when: When, then: Then) 
     await then.answered(100)
     await then.no_request_failed()
     await then.were_served_by("1.0.0", "2.0.0")
+
+
+async def test_a_cold_cache_is_not_held_against_a_good_version(given: Given, when: When, then: Then) -> None:
+    # Models that take milliseconds: an answer from the cache is several times as fast.
+    given.the_silent_act()
+    await given.a_stable_release("6.0.0")
+    # Stable knows them all after ten seconds. A canary with a third of the traffic takes half a minute.
+    await given.traffic(flowers=FLOWERS)
+    await then.answered(2 * FLOWERS)
+
+    await when.apply("6.1.0")
+    await then.is_promoted("6.1.0")
+
+    then.weights_were(30, 100, 0)
+    await then.no_request_failed()
 
 
 async def test_promotion_reads_well_in_kubectl(given: Given, when: When, then: Then) -> None:

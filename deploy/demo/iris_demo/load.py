@@ -18,9 +18,10 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import cycle, islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,7 +48,8 @@ class Load:
     """What to send: ``rate`` in requests/s, bounds in seconds and requests, ``timeout`` in s, the API ``key``.
 
     ``authority`` is the file of the certificate that an HTTPS address must be signed by; empty: the machine's own.
-    For a share ``labels`` of the answers the true label follows ``label_delay`` s later.
+    For a share ``labels`` of the answers the true label follows ``label_delay`` s later. There are as many ``flowers``,
+    asked for in turn again and again; 0: every request asks for another one.
     """
 
     url: str
@@ -60,6 +62,7 @@ class Load:
     authority: str = ""
     labels: float = 0.0
     label_delay: float = 2.0
+    flowers: int = 0
     key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +72,8 @@ class Load:
             raise ValueError("seconds, requests and timeout must be above 0")
         if not 0 <= self.labels <= 1 or self.label_delay < 0:
             raise ValueError("labels must be a share from 0 to 1, and their delay not below 0")
+        if self.flowers < 0:
+            raise ValueError(f"flowers must not be below 0, and not {self.flowers}")
         refuse_other_machines(self.url)
 
     @property
@@ -97,6 +102,12 @@ def connect(load: Load, **options: Any) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, headers=load.headers, **options)
 
 
+def flowers_of(load: Load) -> Iterator[Flower]:
+    """What ``load`` asks for, in its order."""
+    flowers = varied_flowers(load.seed)
+    return cycle(islice(flowers, load.flowers)) if load.flowers else flowers
+
+
 async def generate(
     load: Load,
     stop: asyncio.Event,
@@ -107,7 +118,7 @@ async def generate(
 
     Every request sent has been handed to ``record`` once when this returns, and every label sent to ``labelled``.
     """
-    flowers = varied_flowers(load.seed)
+    flowers = flowers_of(load)
     timeout = aiohttp.ClientTimeout(total=load.timeout)
     sent = 0
     async with (
@@ -221,6 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--authority", default="", help="file with the certificate to trust")
     parser.add_argument("--labels", type=float, default=0.0, help="share of the answers whose truth is sent back")
     parser.add_argument("--label-delay", type=float, default=2.0, help="seconds from an answer to its label")
+    parser.add_argument("--flowers", type=int, default=0, help="so many different ones; 0: no two are alike")
     options = parser.parse_args(arguments)
     try:
         load = Load(**vars(options), key=os.environ.get(KEY_VARIABLE, ""))

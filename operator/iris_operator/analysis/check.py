@@ -47,6 +47,8 @@ class Shape:
     """Bounds of the histogram that both revisions have, in seconds."""
     classes: tuple[str, ...] = ()
     """Predicted classes; the last one stands for all others."""
+    tiers: tuple[str, ...] = ()
+    """Of the cache, where both revisions tell whose answers came from it."""
     paired: bool = False
     """Do both versions answer the same requests?"""
 

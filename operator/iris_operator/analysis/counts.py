@@ -21,7 +21,8 @@ class RequestCounts:
     `by_code` counts requests by HTTP status code. `at_most` counts the requests that took at most so many seconds, by
     the bound of the histogram's bucket; `timed` is the histogram's total. `failures` are failed inferences, `by_class`
     predictions by class, `features` the values of each feature by bin of the training data of the revision's own model,
-    `correct` and `incorrect` the answers that a label came for in this interval. `pods` are the same counts by pod.
+    `correct` and `incorrect` the answers that a label came for in this interval. `cached` are, as in `at_most` and with
+    the infinite bound, the requests that a tier of the cache answered alone, by tier. `pods` are the counts by pod.
     """
 
     by_code: Mapping[str, int] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class RequestCounts:
     features: Mapping[str, Mapping[Bin, int]] | None = None
     correct: int | None = None
     incorrect: int | None = None
+    cached: Mapping[str, Mapping[float, int]] | None = None
     pods: tuple[RequestCounts, ...] = ()
 
     @property

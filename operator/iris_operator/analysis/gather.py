@@ -17,42 +17,49 @@ OTHERS = "others"
 # More classes or bounds than these are added to the rest: what is kept in the status must stay small.
 _MOST_CLASSES = 20
 _MOST_BOUNDS = 24
+_MOST_TIERS = 3
 # Counts up to here are exact in a float, and so are their products with what they are multiplied by.
 _MOST = 1e15
 
 
 def fix_shape(before: Shape, interval: Interval, *, begun: bool) -> Shape:
-    """Bounds and classes are fixed by the first interval that has them, pairs by the first of the canary.
+    """Bounds, tiers and classes are fixed by the first interval that has them, pairs by the first of the canary.
 
     For the whole rollout: `begun` says that an interval of the canary was judged already.
     """
     canary, stable = interval.canary, interval.stable
-    bounds, classes = before.bounds, before.classes
+    bounds, classes, tiers = before.bounds, before.classes, before.tiers
     if not bounds and canary and stable:
         shared = sorted(bound for bound in canary.at_most if bound in stable.at_most and 0 < bound < math.inf)
         bounds = tuple(shared[:_MOST_BOUNDS])
+        if bounds and canary.cached is not None and stable.cached is not None:
+            tiers = tuple(sorted({*canary.cached, *stable.cached})[:_MOST_TIERS])
     if not classes and stable and stable.by_class:
         classes = (*sorted(stable.by_class)[:_MOST_CLASSES], OTHERS)
-    return Shape(bounds, classes, before.paired if begun else interval.paired is not None)
+    return Shape(bounds, classes, tiers, before.paired if begun else interval.paired is not None)
 
 
 def nonsense(counts: RequestCounts) -> str:
     """Why these counts cannot be; empty when they can."""
     single = (counts.timed, counts.failures or 0, counts.correct or 0, counts.incorrect or 0)
-    families = (counts.by_code, counts.at_most, counts.by_class or {})
+    cached = [*(counts.cached or {}).values()]
+    families = (counts.by_code, counts.by_class or {})
     numbers = itertools.chain(
         single,
         *(family.values() for family in families),
+        *(buckets.values() for buckets in (counts.at_most, *cached)),
         *(bins.values() for bins in (counts.features or {}).values()),
     )
     # Written so that a value that is no number fails it, too.
     if not all(0 <= number <= _MOST for number in numbers):
         return "a count is negative, too large, or not a number"
-    ordered = [counts.at_most[bound] for bound in sorted(counts.at_most)]
-    if any(later < earlier for earlier, later in itertools.pairwise(ordered)):
+    histograms = [[buckets[bound] for bound in sorted(buckets)] for buckets in (counts.at_most, *cached)]
+    if any(later < earlier for ordered in histograms for earlier, later in itertools.pairwise(ordered)):
         return "the histogram's buckets fall"
-    if ordered and ordered[-1] > counts.timed:
+    if any(ordered and ordered[-1] > counts.timed for ordered in histograms):
         return "more requests in the histogram's buckets than in all"
+    if any(sum(of.get(bound, 0) for of in cached) > count for bound, count in counts.at_most.items()):
+        return "more requests answered by the cache than in all"
     return ""
 
 
@@ -85,11 +92,13 @@ def _side(rows: Sequence[RequestCounts], shape: Shape) -> Side:
     present = {name: column for name, column in columns.items() if None not in column}
     # One array for all of them: making one costs as much as a hundred numbers in it.
     counts = dict(zip(present, np.array(list(present.values()), dtype=np.float64), strict=True))
+    bins = _bins([(row.at_most, row.timed) for row in rows], shape.bounds)
     return Side(
         requests=counts["requests"],
         errors=counts["errors"],
         failures=_minimum(counts.get("failures"), counts["requests"]),
-        bins=_bins(rows, shape.bounds),
+        bins=bins,
+        tiers=None if bins is None else _tiers(rows, bins, shape),
         classes=_classes(rows, shape.classes),
         labelled=_sum(counts.get("correct"), counts.get("incorrect")),
         wrong=counts.get("incorrect"),
@@ -99,7 +108,7 @@ def _side(rows: Sequence[RequestCounts], shape: Shape) -> Side:
 def _of_pods(pods: Sequence[RequestCounts], shape: Shape) -> Side | None:
     """The pods of one release: they run along axis 1. Without counts that can be, nothing is known of their noise."""
     side = _side(pods, shape)
-    parts = (side.requests, side.errors, side.failures, side.bins, side.classes, side.labelled, side.wrong)
+    parts = (side.requests, side.errors, side.failures, side.bins, side.tiers, side.classes, side.labelled, side.wrong)
     numbers = np.concatenate([part.ravel() for part in parts if part is not None])
     # Written so that a value that is no number fails it, too.
     if not (numbers.min() >= 0 and numbers.max() <= _MOST):
@@ -118,22 +127,39 @@ def _part(side: Side, at: slice | None) -> Side:
         errors=side.errors[at],
         failures=of(side.failures),
         bins=of(side.bins),
+        tiers=of(side.tiers),
         classes=of(side.classes),
         labelled=of(side.labelled),
         wrong=of(side.wrong),
     )
 
 
-def _bins(rows: Sequence[RequestCounts], bounds: tuple[float, ...]) -> Floats | None:
-    """Requests between the bounds; the last bin is what lies beyond the last bound."""
+def _bins(histograms: Sequence[tuple[Mapping[float, int], int]], bounds: tuple[float, ...]) -> Floats | None:
+    """Requests between the bounds, of histograms and their totals; the last bin is what lies beyond the last bound."""
     if not bounds:
         return None
     try:
-        rises = [[0, *map(row.at_most.__getitem__, bounds), row.timed] for row in rows]
+        rises = [[0, *map(at_most.__getitem__, bounds), timed] for at_most, timed in histograms]
     except KeyError:
         return None
     cumulative = np.array(rises, dtype=np.float64)
     return np.maximum(cumulative[:, 1:] - cumulative[:, :-1], 0.0)
+
+
+def _tiers(rows: Sequence[RequestCounts], bins: Floats, shape: Shape) -> Floats | None:
+    """The bins tier by tier, and what none of them answered."""
+    if not shape.tiers:
+        return None
+    none = dict.fromkeys((*shape.bounds, math.inf), 0)
+    tiers: list[Floats] = []
+    for name in shape.tiers:
+        histograms = [none if row.cached is None else row.cached.get(name, none) for row in rows]
+        of = _bins([(histogram, histogram.get(math.inf, 0)) for histogram in histograms], shape.bounds)
+        if of is None:
+            return None
+        tiers.append(of)
+    rest = np.maximum(bins - sum(tiers), 0.0)
+    return np.stack([*tiers, rest], axis=1)
 
 
 def _classes(rows: Sequence[RequestCounts], names: tuple[str, ...]) -> Floats | None:

@@ -202,6 +202,7 @@ def lesson(stable: RequestCounts, memory: Memory, settings: Analysis) -> Case:
         by_code={},
         at_most=dict.fromkeys(stable.at_most, 0),
         timed=0,
+        cached=None if stable.cached is None else {name: dict.fromkeys(of, 0) for name, of in stable.cached.items()},
         failures=None if stable.failures is None else 0,
         by_class=None if stable.by_class is None else {},
         features=None,

@@ -19,13 +19,15 @@ State = Mapping[str, Floats]
 class Side:
     """Counts of one revision, or of its pods (then the pods run along axis 1). None: not measured at all.
 
-    `bins` are requests by duration, one more than there are bounds; `classes` are predictions by class.
+    `bins` are requests by duration, one more than there are bounds; `tiers` are the same requests by where their
+    answers came from, a row for each tier of the cache and a last one for the rest. `classes` are predictions by class.
     """
 
     requests: Floats
     errors: Floats
     failures: Floats | None = None
     bins: Floats | None = None
+    tiers: Floats | None = None
     classes: Floats | None = None
     labelled: Floats | None = None
     wrong: Floats | None = None
@@ -117,6 +119,7 @@ def _stack_sides(sides: Sequence[Side]) -> Side:
         errors=np.concatenate([side.errors for side in sides]),
         failures=joined([side.failures for side in sides]),
         bins=joined([side.bins for side in sides]),
+        tiers=joined([side.tiers for side in sides]),
         classes=joined([side.classes for side in sides]),
         labelled=joined([side.labelled for side in sides]),
         wrong=joined([side.wrong for side in sides]),
@@ -140,6 +143,7 @@ def _filled(pods: Side | None, like: Side, most: int) -> Side:
         errors=errors,
         failures=wide(none.failures, like.failures),
         bins=wide(none.bins, like.bins),
+        tiers=wide(none.tiers, like.tiers),
         classes=wide(none.classes, like.classes),
         labelled=wide(none.labelled, like.labelled),
         wrong=wide(none.wrong, like.wrong),

@@ -45,6 +45,7 @@ def to_json(remembered: Remembered) -> dict[str, Any]:
         "v": VERSION,
         "bounds": list(shape.bounds),
         "classes": list(shape.classes),
+        "tiers": list(shape.tiers),
         "paired": shape.paired,
         "next": remembered.next_weight,
         "split": list(remembered.split),
@@ -63,6 +64,8 @@ def from_json(memory: Memory) -> Remembered:
             shape=Shape(
                 tuple(float(bound) for bound in memory["bounds"]),
                 tuple(str(name) for name in memory["classes"]),
+                # Older evidence has none: its release is judged to the end as it was begun.
+                tuple(str(name) for name in memory.get("tiers", ())),
                 bool(memory["paired"]),
             ),
             next_weight=int(memory["next"]),

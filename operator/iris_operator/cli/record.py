@@ -137,6 +137,11 @@ def _columns(side: str, counts: RequestCounts) -> dict[str, str | int]:
         f"{side}_errors": counts.server_errors,
         **{f"{side}_{name}": count for name, count in single.items() if count is not None},
         **{f"{side}_le_{bound:g}": count for bound, count in bounds.items()},
+        **{
+            f"{side}_{tier}_le_{bound:g}": count
+            for tier, histogram in sorted((counts.cached or {}).items())
+            for bound, count in sorted(histogram.items())
+        },
         **{f"{side}_class_{name}": count for name, count in sorted((counts.by_class or {}).items())},
     }
 

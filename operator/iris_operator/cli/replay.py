@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,7 +146,15 @@ def _counts(row: Mapping[str, str], side: str) -> RequestCounts:
         by_class=_family(row, f"{side}_class_") or None,
         correct=_optional(row, f"{side}_correct"),
         incorrect=_optional(row, f"{side}_incorrect"),
+        cached=_cached(row, side),
     )
+
+
+def _cached(row: Mapping[str, str], side: str) -> dict[str, dict[float, int]] | None:
+    """Columns such as `canary_local_le_0.025`: of a recording that has none it is not known what the cache answered."""
+    tiers = [found[1] for name in row if (found := re.fullmatch(rf"{side}_(\w+)_le_inf", name or ""))]
+    histograms = {tier: _family(row, f"{side}_{tier}_le_") for tier in tiers}
+    return {tier: {float(name): count for name, count in of.items()} for tier, of in histograms.items()} or None
 
 
 def _family(row: Mapping[str, str], prefix: str) -> dict[str, int]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+DURATIONS = "inference_request_duration_seconds_bucket"
+
 Label = tuple[str, str, str]
 """Metric, name of its label, value of the label."""
 
@@ -21,7 +23,7 @@ PETALS: Sequence[Label] = [
 # Every label at 0 from the start, as the service has it.
 ZERO: Mapping[Label, int] = {
     **{("inference_requests_total", "code", code): 0 for code in ("200", "422", "500")},
-    **{("inference_request_duration_seconds_bucket", "le", bound): 0 for bound in ("0.01", "0.1", "+Inf")},
+    **{(DURATIONS, f'cache="{tier}",le', bound): 0 for tier in ("local", "none") for bound in ("0.01", "0.1", "+Inf")},
     ("model_inference_failures_total", "reason", "timeout"): 0,
     **{("model_predictions_total", "class", name): 0 for name in ("setosa", "virginica")},
     **{("model_feedback_total", "outcome", outcome): 0 for outcome in ("correct", "incorrect")},
@@ -41,18 +43,20 @@ class Pod:
     more: Callable[[], str] = str
     """What else is on its page."""
 
-    def serve(self, requests: int, errors: int = 0, slow: int = 0, wrong: int = 0, huge: int = 0) -> None:
+    def serve(
+        self, requests: int, errors: int = 0, slow: int = 0, wrong: int = 0, huge: int = 0, cached: int = 0
+    ) -> None:
         """So many requests: `slow` of them over 10 ms, one prediction each but for `errors`, labels for all.
 
-        Petals are short, but for `huge` ones.
+        Petals are short, but for `huge` ones. What is `cached` is not slow.
         """
-        right = requests - errors
+        right, computed = requests - errors, requests - cached
         for label, more in {
             ("inference_requests_total", "code", "200"): right,
             ("inference_requests_total", "code", "500"): errors,
-            ("inference_request_duration_seconds_bucket", "le", "0.01"): requests - slow,
-            ("inference_request_duration_seconds_bucket", "le", "0.1"): requests,
-            ("inference_request_duration_seconds_bucket", "le", "+Inf"): requests,
+            (DURATIONS, 'cache="none",le', "0.01"): computed - slow,
+            **{(DURATIONS, 'cache="none",le', bound): computed for bound in ("0.1", "+Inf")},
+            **{(DURATIONS, 'cache="local",le', bound): cached for bound in ("0.01", "0.1", "+Inf")},
             ("model_inference_failures_total", "reason", "timeout"): errors,
             ("model_predictions_total", "class", "setosa"): right,
             ("model_feedback_total", "outcome", "correct"): right - wrong,

@@ -86,7 +86,7 @@ def test_every_request_is_counted_once_and_by_pod(prometheus: Prometheus, pods: 
     one, other, canary = pods
     since = now()
     one.serve(100, errors=1)
-    other.serve(50, slow=5)
+    other.serve(50, slow=5, cached=30)
     canary.serve(20, errors=4, wrong=3)
     between = stored(prometheus, *pods)
     one.serve(7)
@@ -96,6 +96,7 @@ def test_every_request_is_counted_once_and_by_pod(prometheus: Prometheus, pods: 
     second = asyncio.run(ask(prometheus, question(between, until)))
     stable, seen = first[0].counts[STABLE], first[0].counts[CANARY]
     assert (stable.total, stable.server_errors, stable.timed, stable.at_most[0.01]) == (150, 1, 150, 145)
+    assert stable.cached == {"local": {0.01: 30, 0.1: 30, math.inf: 30}}
     assert sorted(each.total for each in stable.pods) == [50, 100]
     assert (seen.total, seen.server_errors, seen.failures, seen.correct, seen.incorrect) == (20, 4, 4, 13, 3)
     assert seen.by_class == {"setosa": 16, "virginica": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def released(operator: Pod, stable: Pod, canary: Pod) -> None:
     await_scrapes(operator)
     operator.counters[WEIGHT] = 30
     for _ in range(3):
-        stable.serve(70, slow=7, wrong=1)
+        stable.serve(70, slow=7, wrong=1, cached=35)
         canary.serve(30, errors=2, wrong=20)
         await_scrapes(operator, stable, canary, more=3)
     operator.counters[WEIGHT] = 0
@@ -84,6 +85,9 @@ def test_what_is_recorded_is_what_happened_and_can_be_judged_again(
         assert each.canary.incorrect is not None
         assert each.canary.incorrect * 30 == each.canary.total * 20
         assert each.canary.server_errors * 15 == each.canary.total
+        assert each.stable is not None
+        assert each.stable.cached is not None
+        assert each.stable.cached["local"] == dict.fromkeys((0.01, 0.1, math.inf), each.stable.total // 2)
         assert each.canary.by_class == {"setosa": each.canary.total - each.canary.server_errors, "virginica": 0}
     assert main(["replay", str(file), "--max-drop", "0.02"]) == 1
     assert "accuracy Fail" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 from iris_operator.adapters.prometheus.client import Sample, Series
 from iris_operator.adapters.prometheus.copies import copies_of
 from iris_operator.adapters.prometheus.counters import Span
@@ -51,6 +53,19 @@ def test_a_pod_that_came_back_under_another_address_is_counted_on() -> None:
         Series({**sent("answered").labels, "instance": "10.0.0.2"}, ((14, 115), (18, 120))),
     ]
     assert copies_of(CANARY, [], stables, SPAN).counts.by_code["200"] == 20
+
+
+def test_what_the_canarys_cache_answered_of_them_is_told_apart() -> None:
+    buckets = [
+        series("shadow_request_duration_seconds_bucket", (8, 0), (18, count), le_=bound, cache=tier, pod=pod)
+        for tier, bound, count, pod in (
+            ("none", "0.1", 4, "a"), ("none", "+Inf", 6, "a"), ("redis", "0.1", 2, "a"), ("redis", "+Inf", 2, "a"),
+            ("redis", "0.1", 1, "b"), ("redis", "+Inf", 1, "b"),
+        )
+    ]  # fmt: skip
+    counts = copies_of(CANARY, buckets, [], SPAN).counts
+    assert (counts.at_most, counts.timed) == ({0.1: 7, math.inf: 9}, 9)
+    assert counts.cached == {"redis": {0.1: 3, math.inf: 3}}
 
 
 def test_copies_that_the_canary_did_not_get_are_told_and_not_counted() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from iris_operator.adapters.prometheus.client import Series
 from iris_operator.adapters.prometheus.counters import FAMILIES as REQUESTS
-from iris_operator.adapters.prometheus.counters import Span, by_pod, growths
+from iris_operator.adapters.prometheus.counters import Span, by_pod, by_tier, cached_of, growths, total
 from iris_operator.analysis.counts import Copies, RequestCounts
 
 # Counted where copies are sent. What the canary counts of its own answers lacks those that it never gave.
@@ -19,7 +19,7 @@ _DURATIONS = "shadow_request_duration_seconds_bucket"
 _FAILURES = "shadow_inference_failures_total"
 _PREDICTIONS = "shadow_predictions_total"
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    _SENT: ("result",), _PAIRS: ("result",), _LABELS: ("result",), _DURATIONS: ("le",), _FAILURES: ("reason",),
+    _SENT: ("result",), _PAIRS: ("result",), _LABELS: ("result",), _DURATIONS: ("le", "cache"), _FAILURES: ("reason",),
     _PREDICTIONS: ("class",),
 }  # fmt: skip
 """The metrics about copies, and the labels that tell each one's counters apart."""
@@ -36,15 +36,17 @@ def copies_of(canary: str, theirs: Iterable[Series], stables: Iterable[Series], 
     Raises:
         MetricsUnavailable: a pod is scraped twice.
     """
-    got, sent = _growths(canary, theirs, span), _growths(canary, stables, span)
+    grew, sent = _growths(canary, theirs, span), _single(_growths(canary, stables, span))
+    got, tiers = _single(grew), by_tier(grew.get(_DURATIONS, {}))
     results, pairs, labels = (sent.get(name, {}) for name in (_SENT, _PAIRS, _LABELS))
     right = {name: labels.get(name, 0) for name in ("both", "only_stable", "only_canary", "neither")}
-    at_most = {float(bound.replace("+Inf", "inf")): count for bound, count in got.get(_DURATIONS, {}).items()}
+    at_most = total(tiers.values())
     failures = got.get(_FAILURES)
     counts = RequestCounts(
         by_code={"200": results.get("answered", 0), "500": results.get("failed", 0) + results.get("timeout", 0)},
         at_most=at_most,
         timed=at_most.get(math.inf, 0),
+        cached=cached_of(tiers),
         failures=None if failures is None else sum(failures.values()),
         by_class=got.get(_PREDICTIONS),
         correct=right["both"] + right["only_canary"],
@@ -55,16 +57,19 @@ def copies_of(canary: str, theirs: Iterable[Series], stables: Iterable[Series], 
     return Copies(counts, pairs.get("same", 0), pairs.get("different", 0), in_order, lost, planned=bool(results))
 
 
-def _growths(canary: str, series: Iterable[Series], span: Span) -> dict[str, dict[str, int]]:
-    """By how much each counter grew, over all pods."""
-    total: dict[str, dict[str, int]] = {}
+def _growths(canary: str, series: Iterable[Series], span: Span) -> dict[str, dict[tuple[str, ...], int]]:
+    """By how much each counter grew, over all pods, by metric and labels."""
+    found: dict[str, dict[tuple[str, ...], int]] = {}
     # With the families of requests: they tell since when a pod is scraped, and so that a later counter began at 0.
     for counters in by_pod(_about(canary, series), _ALL).values():
         for name, grew in growths(counters, span).items():
-            of = total.setdefault(name, {})
-            for (label, *_), count in grew.items():
-                of[label] = of.get(label, 0) + count
-    return total
+            found[name] = total([found.get(name, {}), grew])
+    return found
+
+
+def _single(grew: Mapping[str, Mapping[tuple[str, ...], int]]) -> dict[str, dict[str, int]]:
+    """Where one label tells the counters of a metric apart."""
+    return {name: {labels[0]: count for labels, count in of.items()} for name, of in grew.items()}
 
 
 def _about(canary: str, series: Iterable[Series]) -> Iterator[Series]:

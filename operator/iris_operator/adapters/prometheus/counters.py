@@ -23,12 +23,17 @@ PREDICTIONS = "model_predictions_total"
 FEEDBACK = "model_feedback_total"
 FEATURES = "model_feature_values_total"
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    REQUESTS: ("code",), DURATIONS: ("le",), FAILURES: ("reason",), PREDICTIONS: ("class",), FEEDBACK: ("outcome",),
-    FEATURES: ("feature", "up_to", "training_share"),
+    REQUESTS: ("code",), DURATIONS: ("le", "cache"), FAILURES: ("reason",), PREDICTIONS: ("class",),
+    FEEDBACK: ("outcome",), FEATURES: ("feature", "up_to", "training_share"),
 }  # fmt: skip
 """The metrics of the service that are judged or reported, and the labels that tell each one's counters apart."""
 
-Name = TypeVar("Name", str, float, Bin)
+# In place of a label that a counter has not.
+UNKNOWN = "unknown"
+# Of requests that no tier of the cache answered alone.
+NO_TIER = "none"
+
+Name = TypeVar("Name", str, float, Bin, tuple[str, ...])
 Key = tuple[str, tuple[str, ...]]
 """Metric and labels of a counter."""
 
@@ -65,16 +70,16 @@ def grown(samples: Iterable[Sample], since: float, until: float, pod_seen: float
     seen for the first time) began at 0; a pod's own first sample is a baseline, what it counted before is not known.
     """
     last: float | None = None
-    total = 0.0
+    growth = 0.0
     for moment, value in samples:
         if moment > until:
             break
         if moment > since:
             if last is None:
                 last = 0.0 if moment > pod_seen else value
-            total += value - last if value >= last else value
+            growth += value - last if value >= last else value
         last = value
-    return round(total)
+    return round(growth)
 
 
 def by_pod(series: Iterable[Series], families: Mapping[str, tuple[str, ...]]) -> dict[str, dict[Key, list[Sample]]]:
@@ -89,7 +94,7 @@ def by_pod(series: Iterable[Series], families: Mapping[str, tuple[str, ...]]) ->
         if labels is None or not one.samples:
             continue
         counters = pods.setdefault(one.labels.get("pod", ""), {})
-        key = (one.labels["__name__"], tuple([one.labels.get(label, "unknown") for label in labels]))
+        key = (one.labels["__name__"], tuple([one.labels.get(label, UNKNOWN) for label in labels]))
         counters[key] = _joined(counters[key], one) if key in counters else list(one.samples)
     return pods
 
@@ -101,6 +106,19 @@ def growths(counters: Mapping[Key, list[Sample]], span: Span) -> dict[str, dict[
     for (name, labels), samples in counters.items():
         found.setdefault(name, {})[labels] = grown(samples, span.since, span.until, first)
     return found
+
+
+def by_tier(durations: Mapping[tuple[str, ...], int]) -> dict[str, dict[float, int]]:
+    """A histogram's buckets by bound, for each tier of the cache, from its counters by both labels."""
+    tiers: dict[str, dict[float, int]] = {}
+    for (bound, tier), count in durations.items():
+        tiers.setdefault(tier, {})[float(bound.replace("+Inf", "inf"))] = count
+    return tiers
+
+
+def cached_of(tiers: Mapping[str, Mapping[float, int]]) -> Mapping[str, Mapping[float, int]] | None:
+    """Without the requests that no tier answered alone; None for a service that does not tell."""
+    return {tier: of for tier, of in tiers.items() if tier != NO_TIER} if tiers and UNKNOWN not in tiers else None
 
 
 def _joined(before: list[Sample], one: Series) -> list[Sample]:
@@ -123,13 +141,18 @@ def _refuse_unseen(pod: str, counters: Mapping[Key, list[Sample]], span: Span) -
 
 
 def _counts(grew: Mapping[str, Mapping[tuple[str, ...], int]]) -> RequestCounts:
-    single = {name: {labels[0]: count for labels, count in of.items()} for name, of in grew.items() if name != FEATURES}
-    at_most = {float(bound.replace("+Inf", "inf")): count for bound, count in single.get(DURATIONS, {}).items()}
+    several = (DURATIONS, FEATURES)
+    single = {
+        name: {labels[0]: count for labels, count in of.items()} for name, of in grew.items() if name not in several
+    }
+    tiers = by_tier(grew.get(DURATIONS, {}))
+    at_most = total(tiers.values())
     failures, feedback = single.get(FAILURES), single.get(FEEDBACK)
     return RequestCounts(
         by_code=single.get(REQUESTS, {}),
         at_most=at_most,
         timed=at_most.get(math.inf, 0),
+        cached=cached_of(tiers),
         failures=None if failures is None else sum(failures.values()),
         by_class=single.get(PREDICTIONS),
         features=_by_feature(grew[FEATURES]) if FEATURES in grew else None,
@@ -161,31 +184,33 @@ def _bin(up_to: str, share: str) -> Bin | None:
 def _sum(pods: list[RequestCounts]) -> RequestCounts:
     """All pods together. What one of them does not tell is not known of the revision."""
     return RequestCounts(
-        by_code=_total(pod.by_code for pod in pods),
-        at_most=_total(pod.at_most for pod in pods),
+        by_code=total(pod.by_code for pod in pods),
+        at_most=total(pod.at_most for pod in pods),
         timed=sum(pod.timed for pod in pods),
+        cached=_by_name([pod.cached for pod in pods]),
         failures=_all([pod.failures for pod in pods]),
-        by_class=None if any(pod.by_class is None for pod in pods) else _total(pod.by_class or {} for pod in pods),
-        features=_features([pod.features for pod in pods]),
+        by_class=None if any(pod.by_class is None for pod in pods) else total(pod.by_class or {} for pod in pods),
+        features=_by_name([pod.features for pod in pods]),
         correct=_all([pod.correct for pod in pods]),
         incorrect=_all([pod.incorrect for pod in pods]),
         pods=tuple(pods),
     )
 
 
-def _features(pods: Sequence[Mapping[str, Mapping[Bin, int]] | None]) -> dict[str, dict[Bin, int]] | None:
-    known = [pod for pod in pods if pod is not None]
+def _by_name(pods: Sequence[Mapping[str, Mapping[Name, int]] | None]) -> dict[str, dict[Name, int]] | None:
+    known: list[Mapping[str, Mapping[Name, int]]] = [pod for pod in pods if pod is not None]
     if len(known) != len(pods):
         return None
-    return {name: _total(pod.get(name, {}) for pod in known) for name in sorted({*chain(*known)})}
+    return {name: total(pod.get(name, {}) for pod in known) for name in sorted({*chain(*known)})}
 
 
-def _total(parts: Iterable[Mapping[Name, int]]) -> dict[Name, int]:
-    total: dict[Name, int] = {}
+def total(parts: Iterable[Mapping[Name, int]]) -> dict[Name, int]:
+    """All of them added up, name by name."""
+    sums: dict[Name, int] = {}
     for part in parts:
         for name, count in part.items():
-            total[name] = total.get(name, 0) + count
-    return total
+            sums[name] = sums.get(name, 0) + count
+    return sums
 
 
 def _all(values: list[int | None]) -> int | None:

@@ -26,8 +26,8 @@ class Latency:
 
     def __init__(self, settings: LatencyCheck, shape: Shape) -> None:
         self._slower = settings.max_slower
-        self._bounds = shape.bounds
-        self._metric = LatencyBuckets(shape.bounds, settings.max_slower)
+        self._bounds, self._tiers = shape.bounds, shape.tiers
+        self._metric = LatencyBuckets(shape.bounds, settings.max_slower, len(shape.tiers))
 
     def metric(self) -> Metric:
         """See `Check.metric`."""
@@ -39,7 +39,10 @@ class Latency:
             return "durations"
         if not self._bounds:
             return "durations by any of the other's bounds"
-        absent = [bound for bound in self._bounds if bound not in counts.at_most]
+        if self._tiers and counts.cached is None:
+            return "durations by tier of the cache"
+        histograms = (counts.at_most, *(counts.cached or {}).values())
+        absent = [bound for bound in self._bounds if any(bound not in buckets for buckets in histograms)]
         return f"the histogram's bound {milliseconds(absent[0])}" if absent else ""
 
     def seen(self, state: State) -> Seen:
@@ -52,6 +55,8 @@ class Latency:
             f"over {milliseconds(self._bounds[at])}: canary {share_of(canary[at], n_c, 'requests')}, "
             f"stable {share_of(stable[at], n_s, 'requests')}"
         )
+        if self._metric.cached(state)[0]:
+            text += " as often from the cache"
         return Seen(text, slow_c[at], slow_s[at], int(n_c))
 
     def gain(self, state: State, next_share: float) -> float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor
-from iris_operator.analysis.evidence.logspace import Floats, stored
+from iris_operator.analysis.evidence.logspace import Bools, Floats, stored
 from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
 from iris_operator.analysis.look import Look, Signals, State
 from iris_operator.analysis.metrics.margins import Comparison, columns_of, fold_margins
+from iris_operator.analysis.metrics.tiers import Compared, compared, shares_of, uses_cache
 
 # A new model may be a little slower: what is rolled back is slower than this part of what promotion excludes.
 ROLLBACK_PART = 1 / 3
@@ -18,7 +19,6 @@ ODDS_PI = np.array([0.3, 0.15, 0.15, 0.4])
 _SIDES = np.array([1.0] * len(ODDS) + [-1.0, -1.0])
 # Stable's past fades: what it leads to expect follows the day.
 _FADE = 0.95
-_SMOOTH = 0.5
 # So many more of the canary's requests may lie beyond any bound, as far as going on is concerned: below that, a factor
 # cannot be told from chance in a thin tail.
 MAX_SHARE = 0.1
@@ -27,8 +27,12 @@ MAX_SHARE = 0.1
 class LatencyBuckets:
     """Is the canary slower, by any bound of the histogram?"""
 
-    def __init__(self, bounds: tuple[float, ...], max_slower: float) -> None:
-        """`bounds` in seconds, rising; `max_slower` is the factor that promotion must exclude."""
+    def __init__(self, bounds: tuple[float, ...], max_slower: float, tiers: int = 0) -> None:
+        """`bounds` in seconds, rising; `max_slower` is the factor that promotion must exclude.
+
+        `tiers` is how many the cache has, 0 when nothing is known of it.
+        """
+        self._tiers = tiers
         self._bounds = np.array(bounds)
         self._max_slower = max_slower
         self._tolerated = tolerated(max_slower)
@@ -55,6 +59,7 @@ class LatencyBuckets:
             "past": np.zeros((releases, bounds + 1)),
             "canary": np.zeros((releases, bounds + 1)),
             "stable": np.zeros((releases, bounds + 1)),
+            **({"tiers": np.zeros((releases, (self._tiers + 1) * (bounds + 1)))} if self._tiers else {}),
         }
 
     def fold(self, state: State, look: Look) -> tuple[State, Signals]:
@@ -63,20 +68,24 @@ class LatencyBuckets:
 
     def compare(self, state: State, look: Look) -> Comparison | None:
         """See `Comparing.compare`."""
-        canary, stable = look.canary.bins, look.stable.bins
-        if canary is None or stable is None:
+        seen = self._compared(state, look)
+        everything = look.stable.bins
+        if seen is None or everything is None:
             return None
+        canary, stable = seen.canary, seen.stable
         n_c, n_s = canary.sum(axis=1, keepdims=True), stable.sum(axis=1, keepdims=True)
         known = state["past"].sum(axis=1) > 0
         counted = (n_c[:, 0] > 0) & (n_s[:, 0] > 0) & known & ~look.step_changed
         normal = ~look.incident if look.incident is not None else np.ones(len(known), dtype=np.bool_)
         counted &= normal
         noise = Dispersion(state["squares"], state["freedom"], state["exposure"])
-        if look.pods is not None and look.pods.bins is not None:
-            noise = add_pods(noise, _slower(look.pods.bins), look.pods.bins.sum(axis=2), normal)
+        if seen.pods is not None:
+            noise = add_pods(noise, _slower(seen.pods), seen.pods.sum(axis=2), normal)
         phi = factor(noise, look.load)
-        shares = self.expected(state)
-        slow, excess, margins = self._beyond(shares, look.ahead)
+        slow, excess, margins = self._beyond(seen.expected, look.ahead)
+
+        def faded(past: Floats, now: Floats) -> Floats:
+            return np.where(normal[:, None], (_FADE * past + now).round(2), past)
 
         def settle(bets: Floats) -> tuple[State, Signals]:
             bets = bets / phi[..., None]
@@ -94,10 +103,12 @@ class LatencyBuckets:
                 "stake": stake, "step": np.where(use, stored(before + gains[..., 0]), before),
                 "whole": np.where(use, stored(state["whole"] + gains[..., 1]), state["whole"]),
                 "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
-                "past": np.where(normal[:, None], (_FADE * state["past"] + stable).round(2), state["past"]),
-                "canary": state["canary"] + np.where(use, canary, 0.0),
-                "stable": state["stable"] + np.where(use, stable, 0.0),
+                "past": faded(state["past"], everything),
+                "canary": (state["canary"] + np.where(use, canary, 0.0)).round(2),
+                "stable": (state["stable"] + np.where(use, stable, 0.0)).round(2),
             }  # fmt: skip
+            if look.stable.tiers is not None and self._tiers:
+                after["tiers"] = faded(state["tiers"], look.stable.tiers.reshape(len(n_c), -1))
             good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
             return after, Signals(log_evidence(started, _weights(stake)), good)
 
@@ -106,8 +117,25 @@ class LatencyBuckets:
 
     def expected(self, state: State) -> Floats:
         """The shares of the bins that stable's past leads to expect."""
-        past = state["past"] + _SMOOTH
-        return np.asarray(past / past.sum(axis=1, keepdims=True))
+        return shares_of(state["past"])
+
+    def cached(self, state: State) -> Bools:
+        """Did the cache answer some of stable's requests?"""
+        return np.asarray(self._by_tier(state)[:, :-1].any(axis=(1, 2)))
+
+    def _compared(self, state: State, look: Look) -> Compared | None:
+        """Where no answer came from the cache everything is alike."""
+        if self._tiers and (self.cached(state).any() or uses_cache(look.canary) or uses_cache(look.stable)):
+            return compared(look, self._by_tier(state))
+        canary, stable, pods = look.canary.bins, look.stable.bins, look.pods
+        if canary is None or stable is None:
+            return None
+        return Compared(canary, stable, None if pods is None else pods.bins, self.expected(state))
+
+    def _by_tier(self, state: State) -> Floats:
+        """Stable's past by release, tier and bin; the last tier is none."""
+        releases, size = state["past"].shape
+        return state["tiers"].reshape(releases, -1, size) if self._tiers else state["past"][:, None]
 
     def slowed(self, bins: Floats, factor: float) -> Floats:
         """The bins of the same requests, had each taken `factor` times as long; log-linear between the bounds."""

@@ -1,0 +1,139 @@
+"""A warm cache of stable and a cold one of the canary: of both, what came from the same place is compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from iris_operator.analysis.check import CheckResult
+from iris_operator.analysis.counts import Interval, RequestCounts
+from iris_operator.analysis.judge import Judgement, judge, learn
+from iris_operator.analysis.verdict import Verdict
+from iris_operator.api.spec import Analysis
+from unit.operator.analysis.observed import revision
+
+DEFAULTS = Analysis()
+WARM, COLD = 0.9, 0.0
+TIERS = ("local", "redis")
+# Seconds; of a hundred answers of the model so many take at most so long, and of a hundred from the cache.
+BOUNDS = (0.005, 0.025, 0.1, 0.5)
+MODEL, CACHE, SLOW_MODEL, SLOW_CACHE = (0, 60, 99, 100), (98, 99, 100, 100), (0, 20, 80, 100), (40, 99, 100, 100)
+
+
+def served(
+    requests: int,
+    cached: float,
+    model: Sequence[int] = MODEL,
+    cache: Sequence[int] = CACHE,
+    tier: str = "local",
+) -> RequestCounts:
+    """A share `cached` of the requests was answered by a tier of the cache."""
+    hits = round(requests * cached)
+    of_cache = {bound: hits * percent // 100 for bound, percent in zip(BOUNDS, cache, strict=True)}
+    of_model = {bound: (requests - hits) * percent // 100 for bound, percent in zip(BOUNDS, model, strict=True)}
+    none = dict.fromkeys((*BOUNDS, math.inf), 0)
+    return replace(
+        revision(requests),
+        at_most={bound: of_cache[bound] + of_model[bound] for bound in BOUNDS},
+        cached={name: {**of_cache, math.inf: hits} if name == tier else none for name in TIERS},
+    )
+
+
+STABLE = served(900, WARM)
+
+
+def judged(canaries: Sequence[RequestCounts], stable: RequestCounts = STABLE, next_weight: int = 50) -> list[Judgement]:
+    memory: Mapping[str, Any] = {}
+    said = []
+    for _ in range(5):
+        memory = learn(stable, memory, DEFAULTS)
+    for canary in canaries:
+        judgement = judge(Interval(canary, stable), memory, DEFAULTS, next_weight)
+        memory = judgement.memory
+        said.append(judgement)
+    return said
+
+
+def latency(judgement: Judgement) -> CheckResult:
+    return next(each for each in judgement.results if each.name == "latency")
+
+
+def test_a_canary_with_a_cold_cache_passes_and_is_never_failed() -> None:
+    said = judged([served(100, COLD)] * 40)
+    assert Verdict.FAIL not in [judgement.verdict for judgement in said]
+    assert latency(said[-1]).verdict is Verdict.PASS
+    assert "as often from the cache" in latency(said[-1]).reason
+
+
+def test_a_cache_that_grows_warm_is_no_news_either() -> None:
+    said = judged([served(100, WARM * at / 40) for at in range(40)])
+    assert Verdict.FAIL not in [judgement.verdict for judgement in said]
+    assert latency(said[-1]).verdict is Verdict.PASS
+
+
+def test_a_canary_that_is_known_by_its_cache_only_is_compared_with_that_of_stable() -> None:
+    said = judged([served(100, 1.0)] * 20, served(900, 1.0))
+    assert latency(said[-1]).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("cached", [COLD, 0.5, WARM])
+def test_a_model_that_is_slower_is_found_behind_any_cache(cached: float) -> None:
+    assert latency(judged([served(100, cached, SLOW_MODEL)] * 60)[-1]).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("cached", [COLD, 0.5])
+def test_a_model_that_is_slower_is_not_let_on_while_it_answers_much(cached: float) -> None:
+    said = judged([served(100, cached, SLOW_MODEL)] * 60)
+    assert Verdict.PASS not in [latency(judgement).verdict for judgement in said]
+
+
+def test_a_cache_that_is_slower_is_found_as_well() -> None:
+    assert latency(judged([served(100, 0.5, cache=SLOW_CACHE)] * 20)[-1]).verdict is Verdict.FAIL
+
+
+def test_answers_of_redis_are_not_compared_with_those_from_memory() -> None:
+    said = judged([served(100, 0.5, cache=SLOW_CACHE, tier="redis")] * 40)
+    assert latency(said[-1]).verdict is not Verdict.FAIL
+
+
+def test_without_anything_alike_nothing_is_concluded() -> None:
+    said = judged([served(100, COLD)] * 20, served(900, 1.0))
+    assert latency(said[-1]).verdict is Verdict.HOLD
+    assert "no requests yet" in latency(said[-1]).reason
+
+
+def test_a_cold_cache_is_no_incident_of_stable() -> None:
+    said = judged([served(100, COLD)] * 5)
+    assert not any(judgement.trouble for judgement in said)
+
+
+def test_a_service_that_does_not_tell_is_judged_by_all_of_its_answers() -> None:
+    plain, stable = (replace(served(n, 0.5), cached=None) for n in (100, 900))
+    said = judged([plain] * 20, stable)
+    assert latency(said[-1]).verdict is Verdict.PASS
+    assert "cache" not in latency(said[-1]).reason
+
+
+def test_a_cache_that_answers_nothing_changes_no_bit() -> None:
+    told, untold = served(100, COLD), replace(served(100, COLD), cached=None)
+    with_tiers = judged([told] * 10, served(900, COLD))
+    without = judged([untold] * 10, replace(served(900, COLD), cached=None))
+    assert [each.results for each in with_tiers] == [each.results for each in without]
+
+
+def test_a_version_that_tells_no_more_is_not_guessed_about() -> None:
+    said = judged([served(100, COLD), replace(served(100, COLD), cached=None)])
+    assert latency(said[-1]).verdict is Verdict.NO_DATA
+    assert "durations by tier of the cache of the canary revision" in latency(said[-1]).reason
+
+
+def test_more_answers_from_the_cache_than_in_all_are_an_error() -> None:
+    canary = served(100, 0.5)
+    wrong = replace(canary, cached={**(canary.cached or {}), "redis": dict.fromkeys((*BOUNDS, math.inf), 80)})
+    (said,) = judged([wrong])
+    assert said.verdict is Verdict.ERROR
+    assert "more requests answered by the cache than in all" in said.results[0].reason
