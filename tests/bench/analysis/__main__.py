@@ -22,7 +22,7 @@ from bench.analysis.ours import Ours
 from bench.analysis.peers import Argo, Flagger, Kayenta, Policy
 from bench.analysis.rollouts import Outcome, run
 from bench.analysis.speed import seconds_of_fleet, seconds_of_one
-from bench.analysis.traffic import INTERVAL, Simulation
+from bench.analysis.traffic import INTERVAL, Scenario, Simulation
 from iris_operator.analysis.evidence.logspace import Floats
 
 SEED = 20260101
@@ -63,13 +63,18 @@ def upper_95(hits: int, trials: int) -> float:
     return high
 
 
+def _ours(scenario: Scenario) -> Callable[[int], Ours]:
+    """The rule for what is measured of the service in this scenario."""
+    return functools.partial(Ours, labels=bool(scenario.labels), cached=bool(scenario.cached))
+
+
 def false_rollbacks(rollouts: int) -> Iterator[Row]:
     """Of healthy canaries: the upper 95 % bound of the share at most alpha."""
     for case in cases.healthy():
         for make in (Ours, *PEERS):
             ours = make is Ours
             many = max(20, round(rollouts * case.rollouts * (1.0 if ours else 0.05)))
-            outcome = run(make, case.scenario, case.plan, many, SEED)
+            outcome = run(_ours(case.scenario) if ours else make, case.scenario, case.plan, many, SEED)
             hits = int(np.isfinite(outcome.rolled_back_at).sum())
             value = upper_95(hits, many) if ours else hits / many
             measured = "false rollbacks, upper 95 % bound" if ours else "false rollbacks"
@@ -91,9 +96,7 @@ def delays(rollouts: int) -> Iterator[Row]:
         for make in (Ours, *PEERS):
             ours = make is Ours
             many = max(20, round(rollouts * case.rollouts * (0.2 if ours else 0.04)))
-            labels = bool(case.scenario.labels)
-            build: Callable[[int], Policy] = functools.partial(Ours, labels=labels) if ours else make
-            outcome = run(build, case.scenario, case.plan, many, SEED)
+            outcome = run(_ours(case.scenario) if ours else make, case.scenario, case.plan, many, SEED)
             name = make(1).name
             failed[name] = float(outcome.failed.mean())
             yield _delay(case, name, outcome, many, bounded=ours)
@@ -127,7 +130,7 @@ def promotions_at_the_margin(rollouts: int) -> Iterator[Row]:
     """Of a canary that is bad by exactly the margin: let go on ever within the time, at most beta. Rollback is off."""
     rollouts = max(20, rollouts // 6)
     for metric, case in cases.at_the_margin():
-        policy = Ours(rollouts, labels=bool(case.scenario.labels))
+        policy = _ours(case.scenario)(rollouts)
         simulation = Simulation(case.scenario, rollouts, SEED)
         for look in simulation.history():
             policy.learn(look)
@@ -146,7 +149,7 @@ def durations(rollouts: int) -> Iterator[Row]:
         for make in (Ours, *PEERS):
             ours = make is Ours
             many = max(20, rollouts // (10 if ours else 50))
-            outcome = run(make, quick.scenario, quick.plan, many, SEED)
+            outcome = run(_ours(quick.scenario) if ours else make, quick.scenario, quick.plan, many, SEED)
             minutes: Floats = np.minimum(outcome.promoted_at, quick.scenario.seconds) / 60
             promoted = int(np.isfinite(outcome.promoted_at).sum())
             note = f"9 of 10 within {np.quantile(minutes, 0.9):.1f}; promoted {promoted} of {many}"

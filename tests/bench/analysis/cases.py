@@ -53,6 +53,7 @@ def healthy() -> Sequence[Case]:
         replace(soak, name="healthy, bursty", burst=1.0),
         replace(soak, name="healthy, 1 request/s", rate=1.0),
         replace(soak, name="healthy, base errors 0.8 %", canary=worse, stable=worse),
+        replace(soak, name="healthy, stable has 60 % cached", cached=0.6),
         replace(soak, name="shared incident 20 % for 5 min", shared_errors=incident),
         replace(noisy, name="pods vary by 1, 2-hour soak", noise=1.0),
         replace(noisy, name="pods vary by 2, 2-hour soak", noise=2.0),
@@ -73,6 +74,8 @@ def faults() -> Sequence[Case]:
         return Case(scenario, hold, limit_of(share, 0.001))
 
     slower, tail = Behaviour(slower=1.2), Behaviour(tail=0.02)
+    # As long as the canary's cache stays empty. The better it is filled, the less of a slower model anybody feels.
+    uncached = limit_of_bins(slower, 0.4)
     mix = (MIX[0] + 0.1, MIX[1] - 0.1, MIX[2])
     late, share = 600.0, 0.2
     labels = Scenario(
@@ -86,6 +89,7 @@ def faults() -> Sequence[Case]:
         *(errors(share) for share in (0.01, 0.05, 0.5)),
         *(errors(share, 180.0) for share in (0.01, 0.05)),
         Case(Scenario("latency +20 %", slower), hold, limit_of_bins(slower)),
+        Case(Scenario("latency +20 %, stable has 60 % cached", slower, cached=0.6, warms=math.inf), hold, uncached),
         Case(Scenario("tail: 2 % of requests +300 ms", tail), hold, limit_of_bins(tail)),
         Case(
             Scenario("class mix moved by 10 points", Behaviour(mix=mix), seconds=2 * HALF_HOUR), hold, limit_of_mix(mix)
@@ -126,6 +130,7 @@ def durations() -> Sequence[Quick]:
     """From the first request to all of the traffic."""
     return [
         Quick(Scenario("rollout, 100 requests/s", seconds=HALF_HOUR)),
+        Quick(Scenario("rollout, 100 requests/s, stable has 60 % cached", cached=0.6, seconds=HALF_HOUR)),
         Quick(Scenario("rollout, 1 request/s", rate=1.0, seconds=TWO_HOURS), minutes=35.0),
     ]
 
@@ -135,14 +140,17 @@ def limit_of(p_c: float, p_s: float, share: float = 1.0, rate: float = 100.0) ->
     return seconds_to_detect(ALPHA, information(rate * WEIGHT * share, rate * (1 - WEIGHT) * share, p_c, p_s))
 
 
-def limit_of_bins(canary: Behaviour) -> float:
-    """The limit at the bound of the histogram that tells most, against the slowness that may not be rolled back."""
+def limit_of_bins(canary: Behaviour, share: float = 1.0) -> float:
+    """The limit at the bound of the histogram that tells most, against the slowness that may not be rolled back.
+
+    `share` of stable's requests, and all of the canary's, tell something.
+    """
     slow_c, slow_s, slow_t = (
         1 - np.cumsum(bins_of(behaviour))[:-1]
         for behaviour in (canary, Behaviour(), Behaviour(slower=tolerated(MAX_SLOWER)))
     )
     per_second = max(
-        information(100 * WEIGHT, 100 * (1 - WEIGHT), float(c), float(s), float(t - s))
+        information(100 * WEIGHT, 100 * (1 - WEIGHT) * share, float(c), float(s), float(t - s))
         for c, s, t in zip(slow_c, slow_s, slow_t, strict=True)
         if c > t and 1e-12 < s < 1 - 1e-12
     )

@@ -14,7 +14,7 @@ from iris_operator.analysis.registry import build_checks
 from iris_operator.analysis.rule import Member, Rule
 from iris_operator.api.spec import AccuracyCheck, Analysis, Checks
 
-SHAPE = Shape(BOUNDS, tuple(f"class{number}" for number in range(len(MIX))))
+CLASSES = tuple(f"class{number}" for number in range(len(MIX)))
 
 
 def settings(*, labels: bool = False) -> Analysis:
@@ -22,9 +22,9 @@ def settings(*, labels: bool = False) -> Analysis:
     return Analysis(checks=Checks(accuracy=AccuracyCheck() if labels else None))
 
 
-def build_rule(analysis: Analysis) -> Rule:
-    """The rule of a release with these settings."""
-    checks = build_checks(analysis.checks, SHAPE)
+def build_rule(analysis: Analysis, *, cached: bool = False) -> Rule:
+    """The rule of a release with these settings; `cached`: its service tells what its cache answered."""
+    checks = build_checks(analysis.checks, Shape(BOUNDS, CLASSES, ("local",) if cached else ()))
     members = {name: Member(check.metric(), check.part) for name, check in checks.items()}
     limit = analysis.checks.error_rate.shared_incident
     return Rule(members, analysis.false_rollback, analysis.missed_regression, limit)
@@ -35,8 +35,8 @@ class Ours:
 
     name = "this operator"
 
-    def __init__(self, rollouts: int, *, labels: bool = False) -> None:
-        self._rule = build_rule(settings(labels=labels))
+    def __init__(self, rollouts: int, *, labels: bool = False, cached: bool = False) -> None:
+        self._rule = build_rule(settings(labels=labels), cached=cached)
         self._state: Mapping[str, State] = self._rule.start(rollouts)
 
     def learn(self, look: Look) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from math import erf, log, sqrt
+from math import erf, expm1, log, sqrt
 
 import numpy as np
 
@@ -15,6 +15,7 @@ INTERVAL = 10.0
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 MEDIAN, SIGMA = 0.020, 0.6
 MIX = (0.34, 0.33, 0.33)
+CACHED_FASTER = 0.2
 
 
 def steady(_second: float) -> float:
@@ -59,6 +60,10 @@ class Scenario:
     labels: float = 0.0
     """Share of the requests that get a label, `labels_late` seconds later."""
     labels_late: float = 0.0
+    cached: float = 0.0
+    """Share of stable's requests that its cache answers, in a fifth of the time."""
+    warms: float = 600.0
+    """Seconds in which the canary's cache, empty at first, comes to know two in three of those requests."""
     seconds: float = 1800.0
     holds_at: float | None = None
     """The weight stays at this fraction: a soak, or a fault that is to be found at one weight."""
@@ -86,6 +91,7 @@ class Simulation:
         self._noise: Floats = np.ones((rollouts, 0))
         self._noise_until = -np.inf
         self._bins = {b: bins_of(b) for b in (scenario.canary, scenario.stable)}
+        self._from_cache = bins_of(Behaviour(slower=CACHED_FASTER))
         self._late: list[tuple[float, list[Floats]]] = []
 
     def history(self, intervals: int = 30) -> Iterator[Look]:
@@ -105,9 +111,10 @@ class Simulation:
         shared = scenario.shared_errors(start)
         canary_pods = np.maximum(1, np.ceil(many * weight))
         noise_c, noise_s = self._noisy(start, canary_pods)
-        canary = self._side(requests * weight, behaviour, behaviour.errors * noise_c + shared)
+        known = scenario.cached * -expm1(-max(start, 0.0) / scenario.warms)
+        canary = self._side(requests * weight, behaviour, behaviour.errors * noise_c + shared, known)
         by_pod = np.repeat((requests * (1 - weight) / many)[:, None], many, axis=1)
-        pods = self._side(by_pod, scenario.stable, scenario.stable.errors * noise_s + shared)
+        pods = self._side(by_pod, scenario.stable, scenario.stable.errors * noise_s + shared, scenario.cached)
         stable = _sum_of(pods)
         canary, stable = self._label(start, canary, stable, behaviour)
         # Neither classes nor labels differ from pod to pod here.
@@ -127,10 +134,16 @@ class Simulation:
         canary = (self._noise[:, many:] * mine).sum(axis=1) / mine.sum(axis=1)
         return canary, self._noise[:, :many]
 
-    def _side(self, requests: Floats, behaviour: Behaviour, fails: Floats) -> Side:
+    def _side(self, requests: Floats, behaviour: Behaviour, fails: Floats, cached: float) -> Side:
         """Poisson counts with these means; `fails` is the chance of a request to fail."""
         chance = self._chance
-        bins = chance.poisson(requests[..., None] * self._bins[behaviour])
+        bins = chance.poisson(requests[..., None] * (1 - cached) * self._bins[behaviour])
+        tiers = None
+        if self.scenario.cached:
+            # From the cache both are as fast.
+            hits = chance.poisson(requests[..., None] * cached * self._from_cache)
+            tiers = np.stack([hits, bins], axis=-2).astype(float)
+            bins = bins + hits
         total = bins.sum(axis=-1)
         errors = chance.binomial(total, np.clip(fails, 0, 1))
         return Side(
@@ -138,6 +151,7 @@ class Simulation:
             errors=errors.astype(float),
             failures=chance.binomial(errors, 0.5).astype(float),
             bins=bins.astype(float),
+            tiers=tiers,
             classes=chance.multinomial(total - errors, behaviour.mix).astype(float),
             labelled=np.zeros(total.shape) if self.scenario.labels else None,
             wrong=np.zeros(total.shape) if self.scenario.labels else None,
@@ -169,6 +183,7 @@ def _sum_of(pods: Side) -> Side:
         errors=pods.errors.sum(axis=1),
         failures=add(pods.failures),
         bins=add(pods.bins),
+        tiers=add(pods.tiers),
         classes=add(pods.classes),
         labelled=add(pods.labelled),
         wrong=add(pods.wrong),
