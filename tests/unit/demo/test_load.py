@@ -63,6 +63,25 @@ async def test_requests_are_distinct_predictions_for_the_host() -> None:
     assert len(set(bodies)) == 50
 
 
+async def test_so_many_flowers_are_asked_for_in_turn_again_and_again() -> None:
+    bodies: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        bodies.append(await request.text())
+        return web.json_response({})
+
+    async with serving(answer) as url:
+        # One after the other, so that they arrive in the order in which they were sent.
+        await run(replace(load(url, rate=50, requests=6), flowers=3))
+    assert len(set(bodies)) == 3
+    assert bodies[:3] == bodies[3:]
+
+
+async def test_fewer_flowers_than_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="flowers must not be below 0"):
+        replace(load("http://127.0.0.1:1/v1/predict"), flowers=-1)
+
+
 async def test_the_key_goes_with_every_request_and_is_no_argument_of_the_process() -> None:
     keys: set[str | None] = set()
     arguments: list[str] = []
