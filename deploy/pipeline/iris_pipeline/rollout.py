@@ -52,8 +52,7 @@ class Plan:
         """The traffic, bounded should this program be stopped from stopping it."""
         host, requests = self.template["spec"]["traffic"]["host"], int(self.rate * self.seconds)
         load = Load(PREDICT_URL, host, self.rate, self.seconds, requests, authority=str(local_authority()))
-        # Flowers of its own: of an earlier run's stable's cache has all and a new version's none, so that there would be
-        # nothing to compare.
+        # Flowers of its own: those of an earlier run are in stable's cache only, which leaves nothing to compare.
         return replace(load, seed=int(time.time()))
 
 

@@ -58,7 +58,7 @@ def nonsense(counts: RequestCounts) -> str:
         return "the histogram's buckets fall"
     if any(ordered and ordered[-1] > counts.timed for ordered in histograms):
         return "more requests in the histogram's buckets than in all"
-    if any(sum(of.get(bound, 0) for of in cached) > count for bound, count in counts.at_most.items()):
+    if sum([ordered[-1] for ordered in histograms[1:] if ordered]) > counts.timed:
         return "more requests answered by the cache than in all"
     return ""
 
@@ -92,13 +92,13 @@ def _side(rows: Sequence[RequestCounts], shape: Shape) -> Side:
     present = {name: column for name, column in columns.items() if None not in column}
     # One array for all of them: making one costs as much as a hundred numbers in it.
     counts = dict(zip(present, np.array(list(present.values()), dtype=np.float64), strict=True))
-    bins = _bins([(row.at_most, row.timed) for row in rows], shape.bounds)
+    bins, tiers = _bins(rows, shape)
     return Side(
         requests=counts["requests"],
         errors=counts["errors"],
         failures=_minimum(counts.get("failures"), counts["requests"]),
         bins=bins,
-        tiers=None if bins is None else _tiers(rows, bins, shape),
+        tiers=tiers,
         classes=_classes(rows, shape.classes),
         labelled=_sum(counts.get("correct"), counts.get("incorrect")),
         wrong=counts.get("incorrect"),
@@ -134,32 +134,30 @@ def _part(side: Side, at: slice | None) -> Side:
     )
 
 
-def _bins(histograms: Sequence[tuple[Mapping[float, int], int]], bounds: tuple[float, ...]) -> Floats | None:
-    """Requests between the bounds, of histograms and their totals; the last bin is what lies beyond the last bound."""
-    if not bounds:
-        return None
+def _bins(rows: Sequence[RequestCounts], shape: Shape) -> tuple[Floats | None, Floats | None]:
+    """Requests between the bounds, the last bin is what lies beyond the last bound: all, and tier by tier."""
+    if not shape.bounds:
+        return None, None
+    nothing = dict.fromkeys((*shape.bounds, math.inf), 0)
+    rises: list[list[int]] = []
     try:
-        rises = [[0, *map(at_most.__getitem__, bounds), timed] for at_most, timed in histograms]
+        for row in rows:
+            cached = row.cached or {}
+            for tier in shape.tiers:
+                buckets = cached.get(tier, nothing)
+                rises.append([0, *map(buckets.__getitem__, shape.bounds), buckets[math.inf]])
+            rises.append([0, *map(row.at_most.__getitem__, shape.bounds), row.timed])
     except KeyError:
-        return None
-    cumulative = np.array(rises, dtype=np.float64)
-    return np.maximum(cumulative[:, 1:] - cumulative[:, :-1], 0.0)
-
-
-def _tiers(rows: Sequence[RequestCounts], bins: Floats, shape: Shape) -> Floats | None:
-    """The bins tier by tier, and what none of them answered."""
+        return None, None
+    # One array for all of them, as above.
+    cumulative = np.array(rises, dtype=np.float64).reshape(len(rows), len(shape.tiers) + 1, -1)
+    bins = np.maximum(cumulative[..., 1:] - cumulative[..., :-1], 0.0)
+    everything = bins[:, -1]
     if not shape.tiers:
-        return None
-    none = dict.fromkeys((*shape.bounds, math.inf), 0)
-    tiers: list[Floats] = []
-    for name in shape.tiers:
-        histograms = [none if row.cached is None else row.cached.get(name, none) for row in rows]
-        of = _bins([(histogram, histogram.get(math.inf, 0)) for histogram in histograms], shape.bounds)
-        if of is None:
-            return None
-        tiers.append(of)
-    rest = np.maximum(bins - sum(tiers), 0.0)
-    return np.stack([*tiers, rest], axis=1)
+        return everything, None
+    everything = everything.copy()
+    bins[:, -1] = np.maximum(everything - bins[:, :-1].sum(axis=1), 0.0)
+    return everything, bins
 
 
 def _classes(rows: Sequence[RequestCounts], names: tuple[str, ...]) -> Floats | None:

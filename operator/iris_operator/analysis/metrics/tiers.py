@@ -76,21 +76,20 @@ def alike(canary: Floats, stable: Floats) -> Alike:
     In the mixture of the canary, in that of stable, or in what both have in common, by what leaves most to learn:
     n m / (n + m) of n requests of the one and m of the other.
     """
-    n_c, n_s = canary.sum(axis=1, keepdims=True), stable.sum(axis=1, keepdims=True)
-    common = np.minimum(_over(canary, n_c), _over(stable, n_s))
-    of_canary = np.stack([canary, stable * _times(canary, stable), n_c * common])
-    of_stable = np.stack([canary * _times(stable, canary), stable, n_s * common])
-    some_c, some_s = of_canary.sum(axis=2), of_stable.sum(axis=2)
-    told = _over(some_c * some_s, some_c + some_s)
-    best, row = np.argmax(told, axis=0), np.arange(len(n_c))
-    anything = told.max(axis=0)[:, None] > 0
-    of_canary, of_stable = of_canary[best, row] * anything, of_stable[best, row] * anything
+    both = np.array([canary, stable])
+    requests = both.sum(axis=2, keepdims=True)
+    # By way of choosing, version, release and tier.
+    ways = np.empty((3, *both.shape))
+    ways[0, 0], ways[0, 1] = canary, canary * _times(stable, canary)
+    ways[1, 0], ways[1, 1] = stable * _times(canary, stable), stable
+    ways[2] = requests * _over(both, requests).min(axis=0)
+    left = ways.sum(axis=3)
+    told = _over(left[:, 0] * left[:, 1], left.sum(axis=1))
+    best = told.argmax(axis=0)
+    chosen = np.moveaxis(ways[best, :, np.arange(len(best))], 0, 1) * (told.max(axis=0) > 0)[:, None]
     # Rounding must not make more of them than there are.
-    return Alike(
-        np.minimum(_over(of_canary, canary), 1.0),
-        np.minimum(_over(of_stable, stable), 1.0),
-        _over(of_canary, of_canary.sum(axis=1, keepdims=True)),
-    )
+    parts = np.minimum(_over(chosen, both), 1.0)
+    return Alike(parts[0], parts[1], _over(chosen[0], chosen[0].sum(axis=1, keepdims=True)))
 
 
 def _some(bins: Floats, parts: Floats) -> Floats:
@@ -100,9 +99,9 @@ def _some(bins: Floats, parts: Floats) -> Floats:
 
 def _times(of: Floats, mixture: Floats) -> Floats:
     """How often the whole mixture can be had of these, by release; 0 when there is none to have."""
-    times = np.where(mixture > 0, of, np.inf) / np.where(mixture > 0, mixture, 1.0)
-    least = times.min(axis=1, keepdims=True)
-    return np.where(np.isfinite(least), least, 0.0)
+    there = mixture > 0
+    times = np.where(there, of / np.where(there, mixture, 1.0), np.inf).min(axis=1, keepdims=True)
+    return np.where(there.any(axis=1, keepdims=True), times, 0.0)
 
 
 def _over(part: Floats, whole: Floats) -> Floats:
