@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 import numpy as np
 
@@ -42,23 +43,23 @@ def fix_shape(before: Shape, interval: Interval, *, begun: bool) -> Shape:
 def nonsense(counts: RequestCounts) -> str:
     """Why these counts cannot be; empty when they can."""
     single = (counts.timed, counts.failures or 0, counts.correct or 0, counts.incorrect or 0)
-    cached = [*(counts.cached or {}).values()]
-    families = (counts.by_code, counts.by_class or {})
-    numbers = itertools.chain(
-        single,
-        *(family.values() for family in families),
-        *(buckets.values() for buckets in (counts.at_most, *cached)),
+    histograms = [counts.at_most, *(counts.cached or {}).values()]
+    families = [
+        *(family.values() for family in (counts.by_code, counts.by_class or {})),
+        *(buckets.values() for buckets in histograms),
         *(bins.values() for bins in (counts.features or {}).values()),
-    )
-    # Written so that a value that is no number fails it, too.
-    if not all(0 <= number <= _MOST for number in numbers):
+    ]
+    numbers = [*single, *itertools.chain.from_iterable(families)]
+    # A value that is no number makes the sum none, wherever it stands.
+    if min(numbers) < 0 or max(numbers) > _MOST or math.isnan(sum(numbers)):
         return "a count is negative, too large, or not a number"
-    histograms = [[buckets[bound] for bound in sorted(buckets)] for buckets in (counts.at_most, *cached)]
-    if any(later < earlier for ordered in histograms for earlier, later in itertools.pairwise(ordered)):
+    rises = [[buckets[bound] for bound in sorted(buckets)] for buckets in histograms]
+    if rises != [sorted(ordered) for ordered in rises]:
         return "the histogram's buckets fall"
-    if any(ordered and ordered[-1] > counts.timed for ordered in histograms):
+    most = [ordered[-1] for ordered in rises if ordered]
+    if most and max(most) > counts.timed:
         return "more requests in the histogram's buckets than in all"
-    if sum([ordered[-1] for ordered in histograms[1:] if ordered]) > counts.timed:
+    if counts.cached and sum([of.get(math.inf, 0) for of in counts.cached.values()]) > counts.timed:
         return "more requests answered by the cache than in all"
     return ""
 
@@ -138,26 +139,36 @@ def _bins(rows: Sequence[RequestCounts], shape: Shape) -> tuple[Floats | None, F
     """Requests between the bounds, the last bin is what lies beyond the last bound: all, and tier by tier."""
     if not shape.bounds:
         return None, None
-    nothing = dict.fromkeys((*shape.bounds, math.inf), 0)
-    rises: list[list[int]] = []
     try:
-        for row in rows:
-            cached = row.cached or {}
-            for tier in shape.tiers:
-                buckets = cached.get(tier, nothing)
-                rises.append([0, *map(buckets.__getitem__, shape.bounds), buckets[math.inf]])
-            rises.append([0, *map(row.at_most.__getitem__, shape.bounds), row.timed])
+        rises = [[0, *map(row.at_most.__getitem__, shape.bounds), row.timed] for row in rows]
+        from_cache = _from_cache(rows, shape)
     except KeyError:
         return None, None
     # One array for all of them, as above.
-    cumulative = np.array(rises, dtype=np.float64).reshape(len(rows), len(shape.tiers) + 1, -1)
-    bins = np.maximum(cumulative[..., 1:] - cumulative[..., :-1], 0.0)
-    everything = bins[:, -1]
+    cumulative = np.array(rises + from_cache, dtype=np.float64)
+    bins = np.maximum(cumulative[:, 1:] - cumulative[:, :-1], 0.0)
+    everything = bins[: len(rows)]
     if not shape.tiers:
         return everything, None
-    everything = everything.copy()
-    bins[:, -1] = np.maximum(everything - bins[:, :-1].sum(axis=1), 0.0)
-    return everything, bins
+    tiers = np.zeros((len(rows), len(shape.tiers) + 1, bins.shape[1]))
+    if from_cache:
+        tiers[:, :-1] = bins[len(rows) :].reshape(len(rows), len(shape.tiers), -1)
+    tiers[:, -1] = np.maximum(everything - tiers[:, :-1].sum(axis=1), 0.0) if from_cache else everything
+    return everything, tiers
+
+
+def _from_cache(rows: Sequence[RequestCounts], shape: Shape) -> list[list[float]]:
+    """The rising counts of each tier for each row; none at all when the cache answered nothing."""
+    answered = [(row.cached or {}).get(tier) or {} for row in rows for tier in shape.tiers]
+    if not any(map(_total, answered)):
+        return []
+    wanted = itemgetter(*shape.bounds, math.inf)
+    nothing = [0.0] * (len(shape.bounds) + 2)
+    return [[0, *wanted(buckets)] if buckets else nothing for buckets in answered]
+
+
+def _total(buckets: Mapping[float, int]) -> int:
+    return buckets.get(math.inf, 0)
 
 
 def _classes(rows: Sequence[RequestCounts], names: tuple[str, ...]) -> Floats | None:

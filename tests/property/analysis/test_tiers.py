@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iris_operator.analysis.evidence.logspace import Floats
 from iris_operator.analysis.evidence.margin import log_beside
 from iris_operator.analysis.metrics.tiers import alike
 
@@ -20,13 +18,9 @@ few = st.lists(st.integers(0, 3), min_size=2, max_size=2)
 chances = st.lists(st.floats(0.01, 0.99), min_size=2, max_size=2)
 
 
-def row(counts: Sequence[float]) -> Floats:
-    return np.array([counts], dtype=np.float64)
-
-
 @given(requests, requests)
 def test_both_are_compared_in_one_mixture_of_requests_that_there_were(canary: list[int], stable: list[int]) -> None:
-    of_canary, of_stable, mixture = (each[0] for each in alike(row(canary), row(stable)))
+    of_canary, of_stable, mixture = map(np.array, alike(canary, stable))
     for part, counts in ((of_canary, canary), (of_stable, stable)):
         assert ((part >= 0) & (part <= 1)).all()
         compared = part * counts
@@ -35,8 +29,8 @@ def test_both_are_compared_in_one_mixture_of_requests_that_there_were(canary: li
 
 @given(requests, st.integers(1, 20))
 def test_of_the_same_mixture_everything_is_compared(canary: list[int], times: int) -> None:
-    of_canary, of_stable, _ = alike(row(canary), row(canary) * times)
-    there = np.array([canary]) > 0
+    of_canary, of_stable, _ = map(np.array, alike(canary, [times * n for n in canary]))
+    there = np.array(canary) > 0
     assert np.allclose(of_canary[there], 1.0)
     assert np.allclose(of_stable[there], 1.0)
 
@@ -44,7 +38,7 @@ def test_of_the_same_mixture_everything_is_compared(canary: list[int], times: in
 @given(requests, requests)
 def test_at_least_what_both_have_in_common_is_left(canary: list[int], stable: list[int]) -> None:
     n_c, n_s = sum(canary), sum(stable)
-    of_canary, of_stable, _ = alike(row(canary), row(stable))
+    of_canary, of_stable, _ = map(np.array, alike(canary, stable))
     left_c, left_s = float((of_canary * canary).sum()), float((of_stable * stable).sum())
     common = sum(min(one * n_s, other * n_c) for one, other in zip(canary, stable, strict=True)) / max(n_c * n_s, 1)
     assert told(left_c, left_s) >= told(common * n_c, common * n_s) * (1 - 1e-9)
@@ -55,17 +49,17 @@ def told(n: float, m: float) -> float:
 
 
 def test_without_a_tier_in_common_nothing_is_compared() -> None:
-    of_canary, of_stable, mixture = alike(row([0, 0, 30]), row([70, 0, 0]))
-    assert not of_canary.any()
-    assert not of_stable.any()
-    assert not mixture.any()
+    of_canary, of_stable, mixture = alike([0, 0, 30], [70, 0, 0])
+    assert not any(of_canary)
+    assert not any(of_stable)
+    assert not any(mixture)
 
 
 def test_a_canary_with_a_cold_cache_loses_nothing_and_stable_what_it_had_before() -> None:
-    of_canary, of_stable, mixture = (each[0] for each in alike(row([0, 0, 30]), row([70, 10, 20])))
-    assert of_canary.tolist() == [0.0, 0.0, 1.0]
-    assert of_stable.tolist() == [0.0, 0.0, 1.0]
-    assert mixture.tolist() == [0.0, 0.0, 1.0]
+    of_canary, of_stable, mixture = alike([0, 0, 30], [70, 10, 20])
+    assert of_canary == [0.0, 0.0, 1.0]
+    assert of_stable == [0.0, 0.0, 1.0]
+    assert mixture == [0.0, 0.0, 1.0]
 
 
 @settings(max_examples=40, deadline=None)
@@ -74,7 +68,7 @@ def test_f3_on_what_is_compared_against_a_canary_within_the_margin_in_each_tier(
     canary: list[int], stable: list[int], rates: list[float], parts: list[float], theta: list[float], delta: float
 ) -> None:
     """By adding up all that can happen: a tier is far slower than the other, and the two versions' caches differ."""
-    of_canary, of_stable, _ = (each[0] for each in alike(row(canary), row(stable)))
+    of_canary, of_stable, _ = map(np.array, alike(canary, stable))
     slower = [min(1.0, max(0.0, rate + part * delta)) for rate, part in zip(rates, parts, strict=True)]
     expected = 0.0
     for beyond in itertools.product(*(range(n + 1) for n in (*canary, *stable))):

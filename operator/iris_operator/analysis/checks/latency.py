@@ -27,6 +27,7 @@ class Latency:
     def __init__(self, settings: LatencyCheck, shape: Shape) -> None:
         self._slower = settings.max_slower
         self._bounds, self._tiers = shape.bounds, shape.tiers
+        self._needed = frozenset(shape.bounds)
         self._metric = LatencyBuckets(shape.bounds, settings.max_slower, len(shape.tiers))
 
     def metric(self) -> Metric:
@@ -41,9 +42,10 @@ class Latency:
             return "durations by any of the other's bounds"
         if self._tiers and counts.cached is None:
             return "durations by tier of the cache"
-        histograms = (counts.at_most, *(counts.cached or {}).values())
-        absent = [bound for bound in self._bounds if any(bound not in buckets for buckets in histograms)]
-        return f"the histogram's bound {milliseconds(absent[0])}" if absent else ""
+        for buckets in (counts.at_most, *(counts.cached or {}).values()):
+            if not buckets.keys() >= self._needed:
+                return f"the histogram's bound {milliseconds(min(self._needed - buckets.keys()))}"
+        return ""
 
     def seen(self, state: State) -> Seen:
         """See `Check.seen`. The bound that is told is the one at which the two differ most."""

@@ -9,6 +9,7 @@ fair when the whole is (Jensen).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,11 +33,11 @@ class Compared(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """The part of each tier's requests that is compared, by release and tier, and the mixture of what is compared."""
+    """The part of each tier's requests that is compared, and the mixture of what is compared; all by tier."""
 
-    canary: Floats
-    stable: Floats
-    mixture: Floats
+    canary: Sequence[float]
+    stable: Sequence[float]
+    mixture: Sequence[float]
 
 
 def uses_cache(side: Side) -> bool:
@@ -59,51 +60,57 @@ def compared(look: Look, past: Floats) -> Compared | None:
     if canary is None or stable is None or (pods is not None and pods.tiers is None):
         return None
     known = past.sum(axis=2) > 0
-    parts = alike(canary.sum(axis=2) * known, stable.sum(axis=2) * known)
-    expected = _some(shares_of(past), parts.mixture)
-    return Compared(
-        _some(canary, parts.canary),
-        _some(stable, parts.stable),
-        None if pods is None or pods.tiers is None else _some(pods.tiers, parts.stable[:, None]),
+    requests = (canary.sum(axis=2) * known).tolist(), (stable.sum(axis=2) * known).tolist()
+    of_canary, of_stable, mixture = np.moveaxis(np.array([*map(alike, *requests)]), 1, 0)
+    expected = _some(shares_of(past), mixture)
+    nothing = ~mixture.any(axis=1)
+    if nothing.any():
         # Of nothing anything may be expected, as long as it can be.
-        np.where(parts.mixture.any(axis=1, keepdims=True), expected, shares_of(past.sum(axis=1))),
+        expected[nothing] = shares_of(past.sum(axis=1))[nothing]
+    return Compared(
+        _some(canary, of_canary),
+        _some(stable, of_stable),
+        None if pods is None or pods.tiers is None else _some(pods.tiers, of_stable[:, None]),
+        expected,
     )
 
 
-def alike(canary: Floats, stable: Floats) -> Alike:
-    """Which part to compare of so many requests by release and tier.
+def alike(canary: Sequence[float], stable: Sequence[float]) -> Alike:
+    """Which part to compare of a release's requests, so many by tier.
 
-    In the mixture of the canary, in that of stable, or in what both have in common, by what leaves most to learn:
-    n m / (n + m) of n requests of the one and m of the other.
+    In the mixture of the canary, in that of stable, or in what both have in common, by what leaves most to learn.
     """
-    both = np.array([canary, stable])
-    requests = both.sum(axis=2, keepdims=True)
-    # By way of choosing, version, release and tier.
-    ways = np.empty((3, *both.shape))
-    ways[0, 0], ways[0, 1] = canary, canary * _times(stable, canary)
-    ways[1, 0], ways[1, 1] = stable * _times(canary, stable), stable
-    ways[2] = requests * _over(both, requests).min(axis=0)
-    left = ways.sum(axis=3)
-    told = _over(left[:, 0] * left[:, 1], left.sum(axis=1))
-    best = told.argmax(axis=0)
-    chosen = np.moveaxis(ways[best, :, np.arange(len(best))], 0, 1) * (told.max(axis=0) > 0)[:, None]
+    n_c, n_s = sum(canary), sum(stable)
+    if not n_c or not n_s:
+        return Alike(*[[0.0] * len(canary)] * 3)
+    tiers = list(zip(canary, stable, strict=True))
+    # How often the mixture of the one can be had of the other's requests.
+    times_s = min([s / c for c, s in tiers if c])
+    times_c = min([c / s for c, s in tiers if s])
+    common = [min(c / n_c, s / n_s) for c, s in tiers]
+    ways = (
+        (canary, [c * times_s for c in canary]),
+        ([s * times_c for s in stable], stable),
+        ([n_c * share for share in common], [n_s * share for share in common]),
+    )
+    of_c, of_s = max(ways, key=_told)
+    if not _told((of_c, of_s)):
+        return Alike(*[[0.0] * len(canary)] * 3)
+    whole = sum(of_c)
+    return Alike(_parts(of_c, canary), _parts(of_s, stable), [some / whole for some in of_c])
+
+
+def _told(compared: tuple[Sequence[float], Sequence[float]]) -> float:
+    """How much there is to learn of so many requests of both, as the evidence of two shares grows: n m / (n + m)."""
+    n, m = sum(compared[0]), sum(compared[1])
+    return n * m / (n + m) if n and m else 0.0
+
+
+def _parts(some: Sequence[float], of: Sequence[float]) -> list[float]:
     # Rounding must not make more of them than there are.
-    parts = np.minimum(_over(chosen, both), 1.0)
-    return Alike(parts[0], parts[1], _over(chosen[0], chosen[0].sum(axis=1, keepdims=True)))
+    return [min(1.0, part / whole) if whole else 0.0 for part, whole in zip(some, of, strict=True)]
 
 
 def _some(bins: Floats, parts: Floats) -> Floats:
     """The bins of a part of each tier, added up."""
-    return np.asarray((bins * parts[..., None]).sum(axis=-2))
-
-
-def _times(of: Floats, mixture: Floats) -> Floats:
-    """How often the whole mixture can be had of these, by release; 0 when there is none to have."""
-    there = mixture > 0
-    times = np.where(there, of / np.where(there, mixture, 1.0), np.inf).min(axis=1, keepdims=True)
-    return np.where(there.any(axis=1, keepdims=True), times, 0.0)
-
-
-def _over(part: Floats, whole: Floats) -> Floats:
-    """Of nothing: nothing."""
-    return np.asarray(part / np.where(whole > 0, whole, np.inf))
+    return np.asarray(np.matmul(parts[..., None, :], bins)[..., 0, :])
