@@ -39,24 +39,30 @@ class LoopCounter(Collector):
 
 
 class LoopHistogram(Collector):
-    """A histogram of durations in seconds, without labels."""
+    """A histogram of durations in seconds."""
 
-    def __init__(self, name: str, description: str, bounds: Sequence[float]) -> None:
+    def __init__(
+        self, name: str, description: str, bounds: Sequence[float], label: str = "", values: Sequence[str] = ("",)
+    ) -> None:
+        """With a `label` that has one of these `values`; by default without any."""
         self._name = name
         self._description = description
         self._bounds = tuple(bounds)
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
+        self._labels = (label,) if label else ()
+        self._counts = {value: [0] * (len(bounds) + 1) for value in values}
+        self._sums = dict.fromkeys(values, 0.0)
 
-    def observe(self, seconds: float, times: int = 1) -> None:
-        """Count a duration, of so many at once."""
-        self._counts[bisect_left(self._bounds, seconds)] += times
-        self._sum += seconds * times
+    def observe(self, seconds: float, times: int = 1, value: str = "") -> None:
+        """Count a duration, of so many at once, for this value of the label."""
+        self._counts[value][bisect_left(self._bounds, seconds)] += times
+        self._sums[value] += seconds * times
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """The family as Prometheus reads it, with cumulative buckets."""
-        family = HistogramMetricFamily(self._name, self._description)
-        family.add_metric([], _cumulative(self._bounds, self._counts), self._sum)
+        family = HistogramMetricFamily(self._name, self._description, labels=self._labels)
+        for value, counts in self._counts.items():
+            labels = [value] if self._labels else []
+            family.add_metric(labels, _cumulative(self._bounds, counts), self._sums[value])
         yield family
 
 

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from iris_inference.admission import PROBE_PATHS
+from iris_inference.asks import Answer
 from iris_inference.body import BODY, headers_of
 from iris_inference.exchange import PREDICT_PATH, STARTED, HotRoute
 from iris_inference.logs import fields
@@ -105,11 +106,11 @@ class Edge:
         return headers
 
     def _finish(self, scope: Scope, status: int, seconds: float, failure: Exception | None) -> None:
-        path: str = scope["path"]
+        path, state = scope["path"], scope["state"]
         # A client that names another version than this one is counted too: during a rollout that is news.
         if path == PREDICT_PATH or (path.startswith(self._model_path) and path.endswith("/infer")):
-            self._metrics.request(status, seconds)
-        state = scope["state"]
+            answer: Answer | None = state.get("answer")
+            self._metrics.request(status, seconds, answer.source if answer else "")
         if failure is not None:
             log.error(
                 "request failed unexpectedly",

@@ -122,7 +122,7 @@ class HotRoute:
             connection.transport.write(whole)
             connection.on_response_complete()
         seconds = time.perf_counter() - exchange.started
-        self._room.metrics.request(_OK, seconds)
+        self._room.metrics.request(_OK, seconds, answer.source)
         if self._log.tells_requests:
             state["answer"] = answer
             self._log.write("POST", PREDICT_PATH, _OK, seconds, state)

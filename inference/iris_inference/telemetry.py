@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from iris_inference.artifact import Manifest
 from iris_inference.auth.counts import AuthCounts
+from iris_inference.cache import LOCAL, REDIS
 from iris_inference.counters import FeatureHistogram, LoopCounter, LoopHistogram
 from iris_inference.records import Backlog
 from iris_inference.runtime import FailureReason
@@ -31,7 +32,7 @@ FEATURE_BUCKETS: Final = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5,
 # All that the prediction routes can answer. 404: a client names another version of the model.
 # 499: the client went away before it had sent its request.
 PREDICTION_CODES: Final = ("200", "401", "403", "404", "405", "408", "413", "415", "422", "429", "499", "500", "503")
-CACHE_TIERS: Final = ("local", "redis")
+CACHE_TIERS: Final = (LOCAL, REDIS)
 CACHE_RESULTS: Final = ("hit", "miss", "error")
 # rejected: answered with 503, because the record could not be kept.
 RECORD_RESULTS: Final = ("recorded", "duplicate", "retried", "dropped", "rejected")
@@ -39,7 +40,19 @@ FEEDBACK_OUTCOMES: Final = ("correct", "incorrect")
 # skipped: not tried, because it has just failed several times.
 RATE_SYNC_RESULTS: Final = ("ok", "failed", "skipped")
 
+# Of a request that no tier of the cache answered alone.
+NO_TIER: Final = "none"
+TIER_OF: Final = {tier: tier for tier in CACHE_TIERS}
+
 _Collector = TypeVar("_Collector", bound=Collector)
+
+
+def request_histogram(name: str, description: str, bounds: Sequence[float]) -> LoopHistogram:
+    """Durations of requests by the tier of the cache that answered.
+
+    How many it answers depends on how long a version has served. Two versions can only be compared tier by tier.
+    """
+    return LoopHistogram(name, description, bounds, "cache", (*CACHE_TIERS, NO_TIER))
 
 
 class Metrics:
@@ -48,19 +61,25 @@ class Metrics:
     def __init__(
         self, manifest: Manifest, request_features: Sequence[str], latency_buckets: Sequence[float] = LATENCY_BUCKETS
     ) -> None:
-        self._latency_buckets = latency_buckets
         # Nobody reads when a counter was made, and each would be one more series for each label value.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
         self.registry = CollectorRegistry()
         self._requests = self._loop_counter(
             "inference_requests", "Prediction requests by status code.", "code", PREDICTION_CODES
         )
-        self._request_seconds = self._histogram(
-            "inference_request_duration_seconds", "Time from a prediction request's arrival to the end of its answer."
+        self._request_seconds = self._registered(
+            request_histogram(
+                "inference_request_duration_seconds",
+                "Time from a prediction request's arrival to the end of its answer.",
+                latency_buckets,
+            )
         )
-        self._inference_seconds = self._histogram(
-            "model_inference_duration_seconds",
-            "Time that the model took for the flowers of one request, and of those that it was asked for together.",
+        self._inference_seconds = self._registered(
+            LoopHistogram(
+                "model_inference_duration_seconds",
+                "Time that the model took for the flowers of one request, and of those that it was asked for together.",
+                latency_buckets,
+            )
         )
         self._failures = self._counter("model_inference_failures", "Requests that the model did not answer.", "reason")
         self._predictions = self._loop_counter(
@@ -91,9 +110,6 @@ class Metrics:
     def _loop_counter(self, name: str, description: str, label: str, values: Iterable[str]) -> LoopCounter:
         return self._registered(LoopCounter(name, description, [label], ((value,) for value in values)))
 
-    def _histogram(self, name: str, description: str) -> LoopHistogram:
-        return self._registered(LoopHistogram(name, description, self._latency_buckets))
-
     def _registered(self, collector: _Collector) -> _Collector:
         self.registry.register(collector)
         return collector
@@ -112,10 +128,10 @@ class Metrics:
             self._rate_syncs.labels(synced)
         self._info.labels(manifest.name, manifest.version, manifest.sha256).set(1)
 
-    def request(self, code: int, seconds: float) -> None:
-        """One prediction request was answered. Like all that count requests and flowers, for the event loop only."""
+    def request(self, code: int, seconds: float, source: str) -> None:
+        """See `counting.RequestCounts`. Like all that count requests and flowers, for the event loop only."""
         self._requests.add(self._code_labels.get(code) or (str(code),))
-        self._request_seconds.observe(seconds)
+        self._request_seconds.observe(seconds, value=TIER_OF.get(source, NO_TIER))
 
     def inference(self, seconds: float, requests: int = 1) -> None:
         """The model ran, well or not, for so many requests together."""

@@ -12,11 +12,11 @@ from prometheus_client import Counter
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from iris_inference.counters import LoopCounter, LoopHistogram
+from iris_inference.counters import LoopCounter
 from iris_inference.matrices import Matrix
 from iris_inference.records import Backlog
 from iris_inference.runtime import FailureReason, Instance
-from iris_inference.telemetry import PREDICTION_CODES, RECORD_RESULTS, Metrics
+from iris_inference.telemetry import NO_TIER, PREDICTION_CODES, RECORD_RESULTS, TIER_OF, Metrics, request_histogram
 
 # A pod lives longer than a canary. The counts of those that are long gone need not be scraped for ever.
 _REVISIONS_KEPT: Final = 4
@@ -119,7 +119,7 @@ class ReceivedCounts:
         self._requests = LoopCounter(
             "shadow_requests", "Copies by status code.", ["code"], ((code,) for code in SHADOW_CODES)
         )
-        self._seconds = LoopHistogram(
+        self._seconds = request_histogram(
             "shadow_request_duration_seconds", "Time from a copy's arrival to the end of its answer.", latency_buckets
         )
         self._failures = LoopCounter(
@@ -141,12 +141,12 @@ class ReceivedCounts:
         for result in RECORD_RESULTS:
             self._records.labels(result)
 
-    def request(self, code: int, seconds: float) -> None:
+    def request(self, code: int, seconds: float, source: str) -> None:
         """A copy was answered."""
         self._requests.add((str(code),))
         # How fast copies are refused is no news about the model.
         if code not in NOT_LET_IN:
-            self._seconds.observe(seconds)
+            self._seconds.observe(seconds, value=TIER_OF.get(source, NO_TIER))
 
     def inference(self, seconds: float, requests: int = 1) -> None:
         """The model ran. How long it takes is news about the model, whoever asked."""

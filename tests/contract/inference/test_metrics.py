@@ -26,7 +26,12 @@ def test_every_series_is_there_before_the_first_request(exported: Exported, serv
             for reason in ("feature_mismatch", "runtime_error", "non_finite")
         ),
         *(("shadow_predictions_total", (("class", name),)) for name in ("setosa", "versicolor", "virginica")),
-        *(("shadow_request_duration_seconds_bucket", (("le", bound),)) for bound in LATENCIES),
+        *(
+            (f"{whose}_request_duration_seconds_bucket", (("cache", tier), ("le", bound)))
+            for whose in ("inference", "shadow")
+            for tier in ("local", "redis", "none")
+            for bound in LATENCIES
+        ),
         *(("model_feedback_total", (("outcome", outcome),)) for outcome in ("correct", "incorrect")),
         *(
             ("cache_requests_total", (("result", result), ("tier", tier)))
@@ -35,7 +40,6 @@ def test_every_series_is_there_before_the_first_request(exported: Exported, serv
         ),
         *(("prediction_records_total", (("result", result),)) for result in ("recorded", "dropped", "rejected")),
         *((f"prediction_backlog_{what}", ()) for what in ("records", "bytes", "fill_ratio", "oldest_seconds")),
-        *(("inference_request_duration_seconds_bucket", (("le", bound),)) for bound in LATENCIES),
         *(("model_inference_duration_seconds_bucket", (("le", bound),)) for bound in LATENCIES),
         *(
             ("model_feature_values_total", (("feature", "petal_width"), ("training_share", share), ("up_to", bound)))
@@ -80,12 +84,27 @@ def test_only_predictions_are_counted_as_requests(exported: Exported, serve: Ser
         service.client.get(path)
     assert service.metric("inference_requests_total", code="200") == 1
     assert service.metric("inference_requests_total", code="422") == 1
-    assert service.metric("inference_request_duration_seconds_count") == 2
+    assert service.metric("inference_request_duration_seconds_count", cache="none") == 2
     assert service.metric("model_inference_duration_seconds_count") == 1
     assert service.metric("model_predictions_total", **{"class": "setosa"}) == 1
     assert service.metric("model_predictions_total", **{"class": "virginica"}) == 1
     assert service.metric("model_feature_bucket", feature="sepal_length", le="5.5") == 1
     assert service.metric("model_feature_bucket", feature="sepal_length", le="6.5") == 2
+
+
+def test_what_the_cache_answers_is_timed_apart(exported: Exported, serve: Serve) -> None:
+    service = serve(exported("1.0.0"))
+    tensor = {"name": "features", "shape": [1, 4], "datatype": "FP32", "data": FLOWER}
+    for _ in range(3):
+        service.predict(FLOWER)
+    assert service.client.post("/v2/models/iris/infer", json={"inputs": [tensor]}).status_code == 200
+    # One flower is known, the other is not.
+    service.predict(FLOWER, [6.3, 3.3, 6.0, 2.5])
+    timed = {
+        tier: service.metric("inference_request_duration_seconds_count", cache=tier)
+        for tier in ("local", "redis", "none")
+    }
+    assert timed == {"local": 3, "redis": 0, "none": 2}
 
 
 def test_the_values_of_features_are_counted_in_the_bins_of_the_models_training_data(

@@ -35,6 +35,7 @@ def test_what_was_predicted_once_comes_from_the_cache(
     assert second["predictions"] == first["predictions"][::-1]
     assert (looked_up(service, "miss"), looked_up(service, "hit")) == (2, 2)
     assert service.metric("model_inference_duration_seconds_count") == 1
+    assert service.metric("inference_request_duration_seconds_count", cache="redis") == 1
     assert service.metric("model_predictions_total", **{"class": "setosa"}) == 2
 
 

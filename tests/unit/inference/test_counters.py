@@ -49,6 +49,20 @@ def test_prometheus_reads_what_its_own_counters_would_have_told(
     assert [line for line in written(ours, our_counter).splitlines() if "_sum" not in line] == theirs
 
 
+@given(st.lists(st.tuples(st.sampled_from("ab"), seconds)))
+def test_durations_are_told_apart_by_a_label(durations: list[tuple[str, float]]) -> None:
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
+    registry = CollectorRegistry()
+    theirs = Histogram("took_seconds", "How long.", ["by"], buckets=BOUNDS, registry=registry)
+    ours = LoopHistogram("took_seconds", "How long.", BOUNDS, "by", ("a", "b"))
+    for value in "ab":
+        theirs.labels(value)
+    for value, duration in durations:
+        ours.observe(duration, value=value)
+        theirs.labels(value).observe(duration)
+    assert sorted(written(ours).splitlines()) == sorted(generate_latest(registry).decode().splitlines())
+
+
 def test_a_value_that_was_not_expected_is_counted_too() -> None:
     counter = LoopCounter("seen", "How many.", ["name"], [("a",)])
     counter.add(("b",), 2)

@@ -6,8 +6,10 @@ import pytest
 from prometheus_client import generate_latest
 
 from integration.harness.process import accepts, free_port
+from iris_inference.cache import LOCAL, MIXED, MODEL, REDIS
 from iris_inference.counters import FeatureHistogram
 from iris_inference.schemas import FEATURES
+from iris_inference.shadow.counts import ReceivedCounts
 from iris_inference.telemetry import FEATURE_BUCKETS, Metrics
 from unit.inference import graphs
 
@@ -42,12 +44,29 @@ def test_metrics_are_served_while_the_block_runs_and_the_port_is_free_after() ->
 
 def test_durations_are_counted_between_the_bounds_that_are_asked_for() -> None:
     metrics = Metrics(graphs.artifact(b"").manifest, FEATURES, (0.004, 0.005))
-    metrics.request(200, 0.0045)
+    metrics.request(200, 0.0045, MODEL)
     metrics.inference(0.0045)
     shown = generate_latest(metrics.registry).decode()
-    for family in ("inference_request_duration_seconds", "model_inference_duration_seconds"):
-        found = re.findall(f'{family}_bucket{{le="(.*)"}} (.*)', shown)
+    for labels in (
+        'inference_request_duration_seconds_bucket{cache="none",',
+        "model_inference_duration_seconds_bucket{",
+    ):
+        found = re.findall(f'{labels}le="(.*)"}} (.*)', shown)
         assert found == [("0.004", "0.0"), ("0.005", "1.0"), ("+Inf", "1.0")]
+
+
+@pytest.mark.parametrize(
+    ("source", "tier"), [(LOCAL, "local"), (REDIS, "redis"), (MODEL, "none"), (MIXED, "none"), ("", "none")]
+)
+def test_a_request_counts_for_the_tier_that_answered_all_of_it(source: str, tier: str) -> None:
+    metrics = Metrics(graphs.artifact(b"").manifest, FEATURES)
+    copies = ReceivedCounts(metrics, ("a",), (0.1,))
+    metrics.request(200, 0.0045, source)
+    copies.request(200, 0.0045, source)
+    shown = generate_latest(metrics.registry).decode()
+    for family in ("inference_request_duration_seconds", "shadow_request_duration_seconds"):
+        counted = dict(re.findall(f'{family}_count{{cache="(.*)"}} (.*)', shown))
+        assert counted == {name: str(float(name == tier)) for name in ("local", "redis", "none")}
 
 
 def test_a_taken_port_is_an_error_at_once() -> None:
