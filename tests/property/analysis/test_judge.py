@@ -32,6 +32,8 @@ wild_counts = st.builds(
     features=st.none() | st.dictionaries(st.sampled_from(["a", "b"]), st.dictionaries(bins, anything, max_size=3)),
     correct=st.none() | anything,
     incorrect=st.none() | anything,
+    cached=st.none()
+    | st.dictionaries(st.sampled_from(["local", "redis"]), st.dictionaries(bounds, anything, max_size=3), max_size=2),
     pods=st.lists(
         st.builds(
             RequestCounts, st.dictionaries(st.sampled_from(["200", "500"]), anything), st.just({0.01: 0}), anything
@@ -48,8 +50,14 @@ def fair_counts(draw: st.DrawFn) -> RequestCounts:
     total = draw(few)
     errors = draw(st.integers(0, total))
     first = draw(st.integers(0, total))
+    tells = draw(st.booleans())
+    hits = draw(st.integers(0, total // 2))
+
+    def cached(quick: int, hits: int) -> dict[str, dict[float, int]] | None:
+        return {"local": {0.01: min(quick, hits), 0.1: hits, math.inf: hits}} if tells else None
+
     pods = [
-        RequestCounts({"200": part}, {0.01: 0, 0.1: part}, part, 0, {"a": part, "b": 0})
+        RequestCounts({"200": part}, {0.01: 0, 0.1: part}, part, 0, {"a": part, "b": 0}, cached=cached(0, part // 2))
         for part in (total // 2, total - total // 2)
     ]
     return RequestCounts(
@@ -60,6 +68,7 @@ def fair_counts(draw: st.DrawFn) -> RequestCounts:
         by_class={"a": first, "b": total - first},
         correct=draw(few),
         incorrect=draw(few),
+        cached=cached(first, hits),
         pods=tuple(draw(st.sampled_from([[], pods]))),
     )
 

@@ -111,6 +111,53 @@ def test_a_cold_cache_is_no_incident_of_stable() -> None:
     assert not any(judgement.trouble for judgement in said)
 
 
+def test_an_incident_of_stable_is_seen_behind_its_cache() -> None:
+    crawling = served(900, WARM, (0, 0, 0, 100), (0, 0, 0, 100))
+    memory = judged([served(100, WARM)] * 3)[-1].memory
+    assert judge(Interval(served(100, WARM), crawling), memory, DEFAULTS, 50).trouble
+
+
+def test_a_cache_of_stable_that_was_emptied_does_not_keep_a_good_canary_waiting() -> None:
+    said = judged([served(100, 0.5)] * 2, served(900, 0.5))
+    for _ in range(4):
+        said.append(judge(Interval(served(100, COLD), served(900, COLD)), said[-1].memory, DEFAULTS, 50))
+    assert latency(said[-1]).verdict is Verdict.PASS
+
+
+def test_a_tier_that_is_new_teaches_first() -> None:
+    said = judged([served(100, COLD)] * 2, served(900, COLD))
+    half = Interval(served(100, 0.5), served(900, 0.5))
+    first = judge(half, said[-1].memory, DEFAULTS, 50)
+    second = judge(half, first.memory, DEFAULTS, 50)
+    assert [latency(each).requests for each in (said[-1], first, second)] == [100, 150, 250]
+
+
+def test_pods_of_stable_that_differ_in_what_their_cache_knows_are_no_noise() -> None:
+    alike, apart = (
+        replace(STABLE, pods=tuple(served(180, share) for share in shares))
+        for shares in ([WARM] * 5, [0.7, 0.8, 1.0, 1.0, 1.0])
+    )
+    one, other = (judged([served(100, COLD)] * 6, stable)[-1] for stable in (alike, apart))
+    assert latency(one).good == latency(other).good
+
+
+def test_stable_alone_teaches_what_its_cache_does() -> None:
+    assert learn(STABLE, {}, DEFAULTS)["tiers"] == ["local", "redis"]
+
+
+def test_evidence_from_before_tiers_were_told_goes_on() -> None:
+    canary, stable = (replace(served(n, 0.5), cached=None) for n in (100, 900))
+    memory = dict(judged([canary] * 5, stable)[-1].memory)
+    del memory["tiers"]
+    judgement = judge(Interval(served(100, 0.5), served(900, 0.5)), memory, DEFAULTS, 50)
+    assert latency(judgement).requests == 500
+
+
+def test_a_canary_that_tells_beside_a_stable_version_that_does_not_is_judged_by_all_of_its_answers() -> None:
+    said = judged([served(100, 0.5)] * 20, replace(served(900, 0.5), cached=None))
+    assert latency(said[-1]).verdict is Verdict.PASS
+
+
 def test_a_service_that_does_not_tell_is_judged_by_all_of_its_answers() -> None:
     plain, stable = (replace(served(n, 0.5), cached=None) for n in (100, 900))
     said = judged([plain] * 20, stable)
