@@ -30,7 +30,7 @@ async def test_a_cold_cache_is_not_held_against_a_good_version(given: Given, whe
     given.the_silent_act()
     await given.a_stable_release("6.0.0")
     # Stable knows them all after ten seconds. A canary with a third of the traffic takes half a minute.
-    await given.traffic(flowers=FLOWERS)
+    await given.traffic(flowers=FLOWERS, labels=0.5)
     await then.answered(2 * FLOWERS)
 
     await when.apply("6.1.0")

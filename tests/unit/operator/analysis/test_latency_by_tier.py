@@ -11,7 +11,7 @@ import pytest
 
 from iris_operator.analysis.check import CheckResult
 from iris_operator.analysis.counts import Interval, RequestCounts
-from iris_operator.analysis.judge import Judgement, judge, learn
+from iris_operator.analysis.judge import Case, Judgement, judge, judge_fleet, learn
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.spec import Analysis
 from unit.operator.analysis.observed import revision
@@ -156,6 +156,20 @@ def test_evidence_from_before_tiers_were_told_goes_on() -> None:
 def test_a_canary_that_tells_beside_a_stable_version_that_does_not_is_judged_by_all_of_its_answers() -> None:
     said = judged([served(100, 0.5)] * 20, replace(served(900, 0.5), cached=None))
     assert latency(said[-1]).verdict is Verdict.PASS
+
+
+def test_releases_are_judged_together_as_one_by_one() -> None:
+    pods = tuple(served(300, share) for share in (0.8, WARM, 1.0))
+    looks = [
+        Interval(served(100, COLD), replace(STABLE, pods=pods)),
+        Interval(served(100, 0.5, SLOW_MODEL), replace(STABLE, pods=pods[:2])),
+        Interval(served(100, WARM), STABLE),
+    ]
+    cases = [Case(look, judged([served(100, 0.3)] * 3)[-1].memory, DEFAULTS, 50) for look in looks]
+    alone = [judge(case.interval, case.memory, case.settings, case.next_weight) for case in cases]
+    for together, one in zip(judge_fleet(cases), alone, strict=True):
+        assert together.results == one.results
+        assert together.memory == one.memory
 
 
 def test_a_service_that_does_not_tell_is_judged_by_all_of_its_answers() -> None:
