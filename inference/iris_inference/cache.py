@@ -14,12 +14,15 @@ from typing import Final, Protocol
 from iris_inference.predictions import Prediction
 from iris_inference.runtime import Packed
 
-# Where an answer comes from. The first two are the tiers of the cache, by their names in the metrics.
+# The tiers of the cache, and the absence of one, by their names in the metrics.
 LOCAL: Final = "local"
 REDIS: Final = "redis"
+NO_TIER: Final = "none"
+TIERS: Final = (LOCAL, REDIS)
+# Where an answer comes from.
 MODEL: Final = "model"
 MIXED: Final = "mixed"
-SOURCES: Final = (LOCAL, REDIS, MODEL, MIXED)
+SOURCES: Final = (*TIERS, MODEL, MIXED)
 
 _CHECKSUM_BYTES: Final = 8
 

@@ -38,31 +38,51 @@ class LoopCounter(Collector):
         yield family
 
 
+class Durations:
+    """What a histogram counts for one value of its labels. Seconds."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float, times: int = 1) -> None:
+        """Count a duration, of so many at once."""
+        self._counts[bisect_left(self._bounds, seconds)] += times
+        self._sum += seconds * times
+
+    def told(self) -> tuple[list[tuple[str, float]], float]:
+        """The cumulative buckets, and the sum."""
+        return _cumulative(self._bounds, self._counts), self._sum
+
+
 class LoopHistogram(Collector):
-    """A histogram of durations in seconds."""
+    """A histogram of durations in seconds. The `values` of its labels are all known beforehand, and begin at 0."""
 
     def __init__(
-        self, name: str, description: str, bounds: Sequence[float], label: str = "", values: Sequence[str] = ("",)
+        self,
+        name: str,
+        description: str,
+        bounds: Sequence[float],
+        labels: Sequence[str] = (),
+        values: Iterable[tuple[str, ...]] = ((),),
     ) -> None:
-        """With a `label` that has one of these `values`; by default without any."""
         self._name = name
         self._description = description
-        self._bounds = tuple(bounds)
-        self._labels = (label,) if label else ()
-        self._counts = {value: [0] * (len(bounds) + 1) for value in values}
-        self._sums = dict.fromkeys(values, 0.0)
+        self._labels = tuple(labels)
+        self._durations = {value: Durations(bounds) for value in values}
 
-    def observe(self, seconds: float, times: int = 1, value: str = "") -> None:
-        """Count a duration, of so many at once, for this value of the label."""
-        self._counts[value][bisect_left(self._bounds, seconds)] += times
-        self._sums[value] += seconds * times
+    def labels(self, *value: str) -> Durations:
+        """Where to count for one value of the labels: to be asked for once, not for each request."""
+        return self._durations[value]
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """The family as Prometheus reads it, with cumulative buckets."""
         family = HistogramMetricFamily(self._name, self._description, labels=self._labels)
-        for value, counts in self._counts.items():
-            labels = [value] if self._labels else []
-            family.add_metric(labels, _cumulative(self._bounds, counts), self._sums[value])
+        for value, durations in self._durations.items():
+            family.add_metric(value, *durations.told())
         yield family
 
 

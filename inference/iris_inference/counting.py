@@ -11,8 +11,8 @@ from iris_inference.runtime import FailureReason, Instance
 class RequestCounts(Protocol):
     """Counts answers."""
 
-    def request(self, code: int, seconds: float, source: str) -> None:
-        """One prediction request was answered, with what came from `source`: one of `cache.SOURCES`, or empty."""
+    def request(self, code: int, seconds: float, source: str | None) -> None:
+        """One prediction request was answered, from `source`: one of `cache.SOURCES`, None without a prediction."""
         ...
 
 

@@ -106,11 +106,13 @@ class Edge:
         return headers
 
     def _finish(self, scope: Scope, status: int, seconds: float, failure: Exception | None) -> None:
-        path, state = scope["path"], scope["state"]
+        path: str = scope["path"]
+        state = scope["state"]
         # A client that names another version than this one is counted too: during a rollout that is news.
         if path == PREDICT_PATH or (path.startswith(self._model_path) and path.endswith("/infer")):
-            answer: Answer | None = state.get("answer")
-            self._metrics.request(status, seconds, answer.source if answer else "")
+            # What was found and could not be written is no prediction to who asked.
+            answer: Answer | None = state.get("answer") if status == _OK else None
+            self._metrics.request(status, seconds, answer.source if answer else None)
         if failure is not None:
             log.error(
                 "request failed unexpectedly",

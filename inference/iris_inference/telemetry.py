@@ -5,7 +5,7 @@ because Prometheus has nothing to subtract from.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Final, TypeVar
@@ -21,8 +21,8 @@ from prometheus_client.registry import Collector
 
 from iris_inference.artifact import Manifest
 from iris_inference.auth.counts import AuthCounts
-from iris_inference.cache import LOCAL, REDIS
-from iris_inference.counters import FeatureHistogram, LoopCounter, LoopHistogram
+from iris_inference.cache import NO_TIER, SOURCES, TIERS
+from iris_inference.counters import Durations, FeatureHistogram, LoopCounter, LoopHistogram
 from iris_inference.records import Backlog
 from iris_inference.runtime import FailureReason
 from iris_inference.settings import LATENCY_BUCKETS
@@ -32,7 +32,6 @@ FEATURE_BUCKETS: Final = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5,
 # All that the prediction routes can answer. 404: a client names another version of the model.
 # 499: the client went away before it had sent its request.
 PREDICTION_CODES: Final = ("200", "401", "403", "404", "405", "408", "413", "415", "422", "429", "499", "500", "503")
-CACHE_TIERS: Final = (LOCAL, REDIS)
 CACHE_RESULTS: Final = ("hit", "miss", "error")
 # rejected: answered with 503, because the record could not be kept.
 RECORD_RESULTS: Final = ("recorded", "duplicate", "retried", "dropped", "rejected")
@@ -40,19 +39,22 @@ FEEDBACK_OUTCOMES: Final = ("correct", "incorrect")
 # skipped: not tried, because it has just failed several times.
 RATE_SYNC_RESULTS: Final = ("ok", "failed", "skipped")
 
-# Of a request that no tier of the cache answered alone.
-NO_TIER: Final = "none"
-TIER_OF: Final = {tier: tier for tier in CACHE_TIERS}
-
 _Collector = TypeVar("_Collector", bound=Collector)
 
 
-def request_histogram(name: str, description: str, bounds: Sequence[float]) -> LoopHistogram:
-    """Durations of requests by the tier of the cache that answered.
+class RequestHistogram(LoopHistogram):
+    """The durations of requests by `cache`: the tier that answered all of a request, or `none`.
 
-    How many it answers depends on how long a version has served. Two versions can only be compared tier by tier.
+    A tier answers faster than the model, and a version that is new has a cold cache: only durations of the same tier
+    tell which of two versions is slower.
     """
-    return LoopHistogram(name, description, bounds, "cache", (*CACHE_TIERS, NO_TIER))
+
+    def __init__(self, name: str, description: str, bounds: Sequence[float]) -> None:
+        super().__init__(name, description, bounds, ["cache"], [(tier,) for tier in (*TIERS, NO_TIER)])
+        self.by_source: Mapping[str | None, Durations] = {
+            source: self.labels(source if source in TIERS else NO_TIER) for source in (*SOURCES, None)
+        }
+        """Where to count a request, by where its answer came from; under None without an answer."""
 
 
 class Metrics:
@@ -68,19 +70,19 @@ class Metrics:
             "inference_requests", "Prediction requests by status code.", "code", PREDICTION_CODES
         )
         self._request_seconds = self._registered(
-            request_histogram(
+            RequestHistogram(
                 "inference_request_duration_seconds",
-                "Time from a prediction request's arrival to the end of its answer.",
+                "Time from a prediction request's arrival to the end of its answer, by the tier that gave it.",
                 latency_buckets,
             )
-        )
+        ).by_source
         self._inference_seconds = self._registered(
             LoopHistogram(
                 "model_inference_duration_seconds",
                 "Time that the model took for the flowers of one request, and of those that it was asked for together.",
                 latency_buckets,
             )
-        )
+        ).labels()
         self._failures = self._counter("model_inference_failures", "Requests that the model did not answer.", "reason")
         self._predictions = self._loop_counter(
             "model_predictions", "Predicted flowers by class.", "class", manifest.classes
@@ -92,7 +94,7 @@ class Metrics:
         )
         self._feedback = self._counter("model_feedback", "True labels that came back, for this revision.", "outcome")
         cache = self._counter("cache_requests", "Looked up flowers by tier and result.", "tier", "result")
-        self._cache = {(tier, found): cache.labels(tier, found) for tier, found in product(CACHE_TIERS, CACHE_RESULTS)}
+        self._cache = {(tier, found): cache.labels(tier, found) for tier, found in product(TIERS, CACHE_RESULTS)}
         self._records = self._counter("prediction_records", "Predictions on their way to PostgreSQL.", "result")
         self.auth = AuthCounts()
         self.registry.register(self.auth)
@@ -128,10 +130,13 @@ class Metrics:
             self._rate_syncs.labels(synced)
         self._info.labels(manifest.name, manifest.version, manifest.sha256).set(1)
 
-    def request(self, code: int, seconds: float, source: str) -> None:
-        """See `counting.RequestCounts`. Like all that count requests and flowers, for the event loop only."""
+    def request(self, code: int, seconds: float, source: str | None) -> None:
+        """One prediction request was answered, from `source`: one of `cache.SOURCES`, None without a prediction.
+
+        Like all that count requests and flowers, for the event loop only.
+        """
         self._requests.add(self._code_labels.get(code) or (str(code),))
-        self._request_seconds.observe(seconds, value=TIER_OF.get(source, NO_TIER))
+        self._request_seconds[source].observe(seconds)
 
     def inference(self, seconds: float, requests: int = 1) -> None:
         """The model ran, well or not, for so many requests together."""

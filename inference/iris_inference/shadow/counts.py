@@ -16,7 +16,7 @@ from iris_inference.counters import LoopCounter
 from iris_inference.matrices import Matrix
 from iris_inference.records import Backlog
 from iris_inference.runtime import FailureReason, Instance
-from iris_inference.telemetry import NO_TIER, PREDICTION_CODES, RECORD_RESULTS, TIER_OF, Metrics, request_histogram
+from iris_inference.telemetry import PREDICTION_CODES, RECORD_RESULTS, Metrics, RequestHistogram
 
 # A pod lives longer than a canary. The counts of those that are long gone need not be scraped for ever.
 _REVISIONS_KEPT: Final = 4
@@ -119,9 +119,12 @@ class ReceivedCounts:
         self._requests = LoopCounter(
             "shadow_requests", "Copies by status code.", ["code"], ((code,) for code in SHADOW_CODES)
         )
-        self._seconds = request_histogram(
-            "shadow_request_duration_seconds", "Time from a copy's arrival to the end of its answer.", latency_buckets
+        seconds = RequestHistogram(
+            "shadow_request_duration_seconds",
+            "Time from a copy's arrival to the end of its answer, by the tier that gave it.",
+            latency_buckets,
         )
+        self._seconds = seconds.by_source
         self._failures = LoopCounter(
             "shadow_inference_failures",
             "Copies that the model did not answer.",
@@ -136,17 +139,17 @@ class ReceivedCounts:
         )
         self._classes = [(name,) for name in classes]
         self.features = _Uncounted()
-        for collector in (self._requests, self._seconds, self._failures, self._predictions):
+        for collector in (self._requests, seconds, self._failures, self._predictions):
             register(collector)
         for result in RECORD_RESULTS:
             self._records.labels(result)
 
-    def request(self, code: int, seconds: float, source: str) -> None:
-        """A copy was answered."""
+    def request(self, code: int, seconds: float, source: str | None) -> None:
+        """A copy was answered, from `source`; None without a prediction."""
         self._requests.add((str(code),))
         # How fast copies are refused is no news about the model.
         if code not in NOT_LET_IN:
-            self._seconds.observe(seconds, value=TIER_OF.get(source, NO_TIER))
+            self._seconds[source].observe(seconds)
 
     def inference(self, seconds: float, requests: int = 1) -> None:
         """The model ran. How long it takes is news about the model, whoever asked."""

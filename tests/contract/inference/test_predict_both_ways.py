@@ -85,6 +85,7 @@ def test_all_ways_count_alike(hot: Api, past_it: Api, through_it: Api) -> None:
         for api in (hot, past_it, through_it)
     ]
     assert counted[0] == counted[1] == counted[2]
+    assert hot.timed() == past_it.timed() == through_it.timed()
 
 
 def on_the_wire(api: Api, request: bytes) -> bytes:

@@ -69,6 +69,8 @@ def test_without_a_key_no_protected_route_is_reached(service: Api, path: str) ->
         problem = ask(service, path, {"Authorization": wrong})
         assert_problem(problem, 401)
         assert problem.headers["WWW-Authenticate"] == 'Bearer realm="iris-inference", error="invalid_token"'
+    # Feedback is no prediction, and is not timed.
+    assert service.timed() == {"local": 0, "redis": 0, "none": 0 if path == FEEDBACK else 5}
 
 
 def test_what_is_no_secret_needs_no_key(service: Api) -> None:

@@ -34,8 +34,8 @@ def test_what_was_predicted_once_comes_from_the_cache(
     second = service.predict(OTHER, FLOWER).json()
     assert second["predictions"] == first["predictions"][::-1]
     assert (looked_up(service, "miss"), looked_up(service, "hit")) == (2, 2)
+    assert service.timed() == {"local": 0, "redis": 1, "none": 1}
     assert service.metric("model_inference_duration_seconds_count") == 1
-    assert service.metric("inference_request_duration_seconds_count", cache="redis") == 1
     assert service.metric("model_predictions_total", **{"class": "setosa"}) == 2
 
 
@@ -45,6 +45,7 @@ def test_a_request_may_be_half_known(exported: Exported, serve: Serve, redis_url
     eventually(lambda: client.dbsize() == 1)
     labels = [prediction["label"] for prediction in service.predict(OTHER, FLOWER, OTHER).json()["predictions"]]
     assert labels == ["virginica", "setosa", "virginica"]
+    assert service.timed() == {"local": 0, "redis": 0, "none": 2}
 
 
 def test_a_version_never_sees_the_answers_of_another(

@@ -214,7 +214,7 @@ def test_only_a_ticket_for_this_request_and_revision_lets_a_copy_in(
     assert_problem(ask(signed(revision=REVISION)), 421)
     assert canary.metric("shadow_requests_total", code="401") == 7
     assert canary.metric("shadow_requests_total", code="200") == 1
-    assert canary.metric("shadow_request_duration_seconds_count", cache="none") == 1
+    assert canary.timed("shadow") == {"local": 0, "redis": 0, "none": 1}
     # A ticket is no key.
     assert_problem(canary.predict(FLOWER, **{"x-shadow-ticket": signed(), "X-Request-ID": "copy"}), 401)
 

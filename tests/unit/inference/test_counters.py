@@ -24,43 +24,49 @@ def written(*collectors: LoopCounter | LoopHistogram | FeatureHistogram) -> str:
     return generate_latest(registry).decode()
 
 
-@given(st.lists(st.tuples(st.sampled_from(BOUNDS) | seconds, st.integers(1, 3))), st.lists(st.sampled_from("abc")))
+@given(
+    st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from(BOUNDS) | seconds, st.integers(1, 3))),
+    st.lists(st.sampled_from("abc")),
+)
 def test_prometheus_reads_what_its_own_counters_would_have_told(
-    durations: list[tuple[float, int]], names: list[str]
+    durations: list[tuple[str, float, int]], names: list[str]
 ) -> None:
     disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
     registry = CollectorRegistry()
     histogram = Histogram("took_seconds", "How long.", buckets=BOUNDS, registry=registry)
+    labelled = Histogram("took_by_seconds", "How long.", ["kind"], buckets=BOUNDS, registry=registry)
     counter = Counter("seen", "How many.", ["name"], registry=registry)
+    for kind in "xy":
+        labelled.labels(kind)
     for name in "abc":
         counter.labels(name)
-    ours, our_counter = (
+    ours, our_labelled, our_counter = (
         LoopHistogram("took_seconds", "How long.", BOUNDS),
+        LoopHistogram("took_by_seconds", "How long.", BOUNDS, ["kind"], [("x",), ("y",)]),
         LoopCounter("seen", "How many.", ["name"], [("a",), ("b",), ("c",)]),
     )
-    for duration, times in durations:
-        ours.observe(duration, times)
+    for kind, duration, times in durations:
+        ours.labels().observe(duration, times)
+        our_labelled.labels(kind).observe(duration, times)
         for _ in range(times):
             histogram.observe(duration)
+            labelled.labels(kind).observe(duration)
     for name in names:
         our_counter.add((name,))
         counter.labels(name).inc()
     theirs = [line for line in generate_latest(registry).decode().splitlines() if "_sum" not in line]
-    assert [line for line in written(ours, our_counter).splitlines() if "_sum" not in line] == theirs
+    assert [line for line in written(ours, our_labelled, our_counter).splitlines() if "_sum" not in line] == theirs
 
 
-@given(st.lists(st.tuples(st.sampled_from("ab"), seconds)))
-def test_durations_are_told_apart_by_a_label(durations: list[tuple[str, float]]) -> None:
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
-    registry = CollectorRegistry()
-    theirs = Histogram("took_seconds", "How long.", ["by"], buckets=BOUNDS, registry=registry)
-    ours = LoopHistogram("took_seconds", "How long.", BOUNDS, "by", ("a", "b"))
-    for value in "ab":
-        theirs.labels(value)
-    for value, duration in durations:
-        ours.observe(duration, value=value)
-        theirs.labels(value).observe(duration)
-    assert sorted(written(ours).splitlines()) == sorted(generate_latest(registry).decode().splitlines())
+def test_the_durations_of_each_value_of_the_labels_are_summed_apart() -> None:
+    histogram = LoopHistogram("took_seconds", "How long.", BOUNDS, ["kind"], [("x",), ("y",), ("z",)])
+    histogram.labels("x").observe(0.25, 2)
+    histogram.labels("y").observe(4.0)
+    assert [line for line in written(histogram).splitlines() if "_sum" in line] == [
+        'took_seconds_sum{kind="x"} 0.5',
+        'took_seconds_sum{kind="y"} 4.0',
+        'took_seconds_sum{kind="z"} 0.0',
+    ]
 
 
 def test_a_value_that_was_not_expected_is_counted_too() -> None:

@@ -86,7 +86,7 @@ def log_of_requests(caplog: pytest.LogCaptureFixture) -> None:
 class Server:
     """The service without sockets, with a model that fails for negative lengths. Made in a running event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache_entries: int = 0) -> None:
         artifact = graphs.artifact(graphs.root())
         settings = Settings(auth="off")
         manifest = artifact.manifest
@@ -95,7 +95,11 @@ class Server:
         self.remote = Held()
         self.lifecycle = Lifecycle()
         self.predictions = PredictionService(
-            Model(artifact, FEATURES), (LocalCache(self.metrics, 0), self.remote), NoRecorder(), self.metrics, "r"
+            Model(artifact, FEATURES),
+            (LocalCache(self.metrics, cache_entries), self.remote),
+            NoRecorder(),
+            self.metrics,
+            "r",
         )
         self.lifecycle.loaded()
         self.edge = create_app(
@@ -123,6 +127,9 @@ class Server:
 
     def counted(self, code: int) -> float | None:
         return self.metrics.registry.get_sample_value("inference_requests_total", {"code": str(code)})
+
+    def timed(self, cache: str) -> float | None:
+        return self.metrics.registry.get_sample_value("inference_request_duration_seconds_count", {"cache": cache})
 
 
 class Connection:
@@ -176,6 +183,17 @@ async def test_good_requests_need_no_task() -> None:
         assert statuses(await connection.answers()) == [200]
     assert server.counted(200) == server.state.total_requests == 5
     assert server.log.getvalue().count(b'"status":200') == 5
+
+
+async def test_a_request_is_timed_under_the_tier_that_answered_it() -> None:
+    """Seen to fail with no source told to `Metrics.request`."""
+    server = Server(cache_entries=10)
+    connection = server.connect()
+    for count in (1, 2, 3):
+        connection.send(REQUEST)
+        await connection.answers(count)
+    assert server.state.tasks == set()
+    assert (server.timed("none"), server.timed("local"), server.timed("redis")) == (1, 2, 0)
 
 
 @pytest.mark.parametrize("request_bytes", [REQUEST, WRONG, REQUEST + WRONG + REQUEST], ids=["good", "wrong", "three"])

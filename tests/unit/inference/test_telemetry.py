@@ -9,6 +9,7 @@ from integration.harness.process import accepts, free_port
 from iris_inference.cache import LOCAL, MIXED, MODEL, REDIS
 from iris_inference.counters import FeatureHistogram
 from iris_inference.schemas import FEATURES
+from iris_inference.settings import LATENCY_BUCKETS
 from iris_inference.shadow.counts import ReceivedCounts
 from iris_inference.telemetry import FEATURE_BUCKETS, Metrics
 from unit.inference import graphs
@@ -47,26 +48,28 @@ def test_durations_are_counted_between_the_bounds_that_are_asked_for() -> None:
     metrics.request(200, 0.0045, MODEL)
     metrics.inference(0.0045)
     shown = generate_latest(metrics.registry).decode()
-    for labels in (
-        'inference_request_duration_seconds_bucket{cache="none",',
-        "model_inference_duration_seconds_bucket{",
+    for family, labels in (
+        ("inference_request_duration_seconds", 'cache="none",'),
+        ("model_inference_duration_seconds", ""),
     ):
-        found = re.findall(f'{labels}le="(.*)"}} (.*)', shown)
+        found = re.findall(f'{family}_bucket{{{labels}le="(.*)"}} (.*)', shown)
         assert found == [("0.004", "0.0"), ("0.005", "1.0"), ("+Inf", "1.0")]
 
 
+@pytest.mark.parametrize("of", ["inference", "shadow"])
 @pytest.mark.parametrize(
-    ("source", "tier"), [(LOCAL, "local"), (REDIS, "redis"), (MODEL, "none"), (MIXED, "none"), ("", "none")]
+    ("source", "cache"), [(LOCAL, "local"), (REDIS, "redis"), (MODEL, "none"), (MIXED, "none"), (None, "none")]
 )
-def test_a_request_counts_for_the_tier_that_answered_all_of_it(source: str, tier: str) -> None:
+def test_a_request_is_timed_under_the_tier_of_the_cache_that_answered_all_of_it(
+    of: str, source: str | None, cache: str
+) -> None:
     metrics = Metrics(graphs.artifact(b"").manifest, FEATURES)
-    copies = ReceivedCounts(metrics, ("a",), (0.1,))
-    metrics.request(200, 0.0045, source)
-    copies.request(200, 0.0045, source)
+    received = ReceivedCounts(metrics, ["a"], LATENCY_BUCKETS)
+    (metrics if of == "inference" else received).request(200, 0.25, source)
     shown = generate_latest(metrics.registry).decode()
-    for family in ("inference_request_duration_seconds", "shadow_request_duration_seconds"):
-        counted = dict(re.findall(f'{family}_count{{cache="(.*)"}} (.*)', shown))
-        assert counted == {name: str(float(name == tier)) for name in ("local", "redis", "none")}
+    for family in ("inference", "shadow"):
+        found = dict(re.findall(f'{family}_request_duration_seconds_sum{{cache="(.*)"}} (.*)', shown))
+        assert found == {"local": "0.0", "redis": "0.0", "none": "0.0"} | ({cache: "0.25"} if family == of else {})
 
 
 def test_a_taken_port_is_an_error_at_once() -> None:
