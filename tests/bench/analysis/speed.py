@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.analysis.ours import settings
-from bench.analysis.traffic import BOUNDS, Behaviour, bins_of
+from bench.analysis.traffic import BOUNDS, CACHED_FASTER, Behaviour, bins_of
 from iris_operator.analysis.counts import Interval, RequestCounts
 from iris_operator.analysis.judge import Case, judge, judge_fleet
 
+Integers = NDArray[np.integer[Any]]
 
-def counts(requests: int, seed: int, pods: int) -> RequestCounts:
-    """An interval of a revision, with its pods."""
+
+def counts(requests: int, seed: int, pods: int, cached: float = 0.0) -> RequestCounts:
+    """An interval of a revision, with its pods; a share `cached` was answered by the cache."""
     chance = np.random.default_rng(seed)
-    bins = chance.multinomial(requests, bins_of(Behaviour()))
+    hits = chance.multinomial(round(requests * cached), bins_of(Behaviour(slower=CACHED_FASTER)))
+    bins = chance.multinomial(requests - hits.sum(), bins_of(Behaviour())) + hits
     errors = int(chance.binomial(requests, 0.001))
     return RequestCounts(
         by_code={"200": requests - errors, "422": 0, "500": errors, "503": 0},
@@ -26,14 +32,22 @@ def counts(requests: int, seed: int, pods: int) -> RequestCounts:
         by_class=dict(
             zip("abc", (int(n) for n in chance.multinomial(requests - errors, [0.34, 0.33, 0.33])), strict=True)
         ),
-        pods=tuple(counts(requests // pods, seed + pod, 0) for pod in range(1, pods + 1)) if pods else (),
+        cached={"local": _histogram(hits), "redis": _histogram(0 * hits)},
+        pods=tuple(counts(requests // pods, seed + pod, 0, cached) for pod in range(1, pods + 1)) if pods else (),
     )
 
 
-def seconds_of_one(repeats: int) -> tuple[float, int]:
-    """Median seconds of one evaluation on this thread, and the bytes of its memory."""
+def _histogram(bins: Integers) -> dict[float, int]:
+    return dict(zip((*BOUNDS, math.inf), (int(n) for n in bins.cumsum()), strict=True))
+
+
+def seconds_of_one(repeats: int, cached: float = 0.0) -> tuple[float, int]:
+    """Median seconds of one evaluation on this thread, and the bytes of its memory.
+
+    A share `cached` of stable's requests was answered by its cache, and half as much of the canary's.
+    """
     analysis = settings()
-    interval = Interval(counts(100, 1, 1), counts(900, 2, 10), weight=0.1)
+    interval = Interval(counts(100, 1, 1, cached / 2), counts(900, 2, 10, cached), weight=0.1)
     text = json.dumps(judge(interval, {}, analysis, 50).memory, separators=(",", ":"))
     took = []
     for _ in range(repeats):
