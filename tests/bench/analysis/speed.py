@@ -44,7 +44,8 @@ def _histogram(bins: Integers) -> dict[float, int]:
 def seconds_of_one(repeats: int, cached: float = 0.0) -> tuple[float, float, int]:
     """Median and least seconds of one evaluation on this thread, and the bytes of its memory.
 
-    The two are far apart where the machine has only a part of its core. A share `cached` of stable's requests was answered by its cache, and half as much of the canary's.
+    The two are far apart where the machine has only a part of its core. A share `cached` of stable's requests was
+    answered by its cache, and half as much of the canary's.
     """
     analysis = settings()
     interval = Interval(counts(100, 1, 1, cached / 2), counts(900, 2, 10, cached), weight=0.1)
