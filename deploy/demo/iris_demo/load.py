@@ -48,8 +48,8 @@ class Load:
     """What to send: ``rate`` in requests/s, bounds in seconds and requests, ``timeout`` in s, the API ``key``.
 
     ``authority`` is the file of the certificate that an HTTPS address must be signed by; empty: the machine's own.
-    For a share ``labels`` of the answers the true label follows ``label_delay`` s later. There are as many ``flowers``,
-    asked for in turn again and again; 0: every request asks for another one.
+    For a share ``labels`` of the answers the true label follows ``label_delay`` s later. The requests ask
+    for so many ``flowers`` in turn, again and again; 0: each asks for another one.
     """
 
     url: str

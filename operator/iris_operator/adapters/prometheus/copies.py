@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from iris_operator.adapters.prometheus.client import Series
 from iris_operator.adapters.prometheus.counters import FAMILIES as REQUESTS
-from iris_operator.adapters.prometheus.counters import Span, by_pod, by_tier, cached_of, growths, total
+from iris_operator.adapters.prometheus.counters import Span, by_pod, by_single_label, by_tier, cached_of, growths, total
 from iris_operator.analysis.counts import Copies, RequestCounts
 
 # Counted where copies are sent. What the canary counts of its own answers lacks those that it never gave.
@@ -36,8 +36,9 @@ def copies_of(canary: str, theirs: Iterable[Series], stables: Iterable[Series], 
     Raises:
         MetricsUnavailable: a pod is scraped twice.
     """
-    grew, sent = _growths(canary, theirs, span), _single(_growths(canary, stables, span))
-    got, tiers = _single(grew), by_tier(grew.get(_DURATIONS, {}))
+    grew = _growths(canary, theirs, span)
+    got, sent = (by_single_label(each, _ALL) for each in (grew, _growths(canary, stables, span)))
+    tiers = by_tier(grew.get(_DURATIONS, {}))
     results, pairs, labels = (sent.get(name, {}) for name in (_SENT, _PAIRS, _LABELS))
     right = {name: labels.get(name, 0) for name in ("both", "only_stable", "only_canary", "neither")}
     at_most = total(tiers.values())
@@ -65,11 +66,6 @@ def _growths(canary: str, series: Iterable[Series], span: Span) -> dict[str, dic
         for name, grew in growths(counters, span).items():
             found[name] = total([found.get(name, {}), grew])
     return found
-
-
-def _single(grew: Mapping[str, Mapping[tuple[str, ...], int]]) -> dict[str, dict[str, int]]:
-    """Where one label tells the counters of a metric apart."""
-    return {name: {labels[0]: count for labels, count in of.items()} for name, of in grew.items()}
 
 
 def _about(canary: str, series: Iterable[Series]) -> Iterator[Series]:

@@ -108,6 +108,15 @@ def growths(counters: Mapping[Key, list[Sample]], span: Span) -> dict[str, dict[
     return found
 
 
+def by_single_label(
+    grew: Mapping[str, Mapping[tuple[str, ...], int]], families: Mapping[str, tuple[str, ...]]
+) -> dict[str, dict[str, int]]:
+    """The growth of those metrics whose counters one label tells apart, by its value."""
+    return {
+        name: {label: count for (label,), count in of.items()} for name, of in grew.items() if len(families[name]) == 1
+    }
+
+
 def by_tier(durations: Mapping[tuple[str, ...], int]) -> dict[str, dict[float, int]]:
     """A histogram's buckets by bound, for each tier of the cache, from its counters by both labels."""
     tiers: dict[str, dict[float, int]] = {}
@@ -141,10 +150,7 @@ def _refuse_unseen(pod: str, counters: Mapping[Key, list[Sample]], span: Span) -
 
 
 def _counts(grew: Mapping[str, Mapping[tuple[str, ...], int]]) -> RequestCounts:
-    several = (DURATIONS, FEATURES)
-    single = {
-        name: {labels[0]: count for labels, count in of.items()} for name, of in grew.items() if name not in several
-    }
+    single = by_single_label(grew, FAMILIES)
     tiers = by_tier(grew.get(DURATIONS, {}))
     at_most = total(tiers.values())
     failures, feedback = single.get(FAILURES), single.get(FEEDBACK)

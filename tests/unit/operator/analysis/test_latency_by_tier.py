@@ -91,6 +91,12 @@ def test_a_model_that_is_slower_is_not_let_on_while_it_answers_much(cached: floa
     assert Verdict.PASS not in [latency(judgement).verdict for judgement in said]
 
 
+def test_a_warm_cache_does_not_let_a_slower_model_on() -> None:
+    said = judged([served(100, WARM, SLOW_MODEL)] * 60, served(900, COLD))
+    assert Verdict.PASS not in [latency(judgement).verdict for judgement in said]
+    assert latency(said[-1]).verdict is Verdict.FAIL
+
+
 def test_a_cache_that_is_slower_is_found_as_well() -> None:
     assert latency(judged([served(100, 0.5, cache=SLOW_CACHE)] * 20)[-1]).verdict is Verdict.FAIL
 
