@@ -6,12 +6,12 @@ checks, 12 histogram bounds and 3 classes it takes about 3 kB; a test holds the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pydantic_core
 
 from iris_operator.analysis.check import Memory, Shape
 from iris_operator.analysis.evidence.logspace import Floats
@@ -78,13 +78,23 @@ def from_json(memory: Memory) -> Remembered:
         return Remembered()
 
 
-def judged_for(text: str) -> int:
-    """The weight, in percent, that the last judgement was about; 0 when the evidence, as JSON, is not understood."""
+def written(memory: Memory) -> str:
+    """The evidence as text, for the status; every number is read back as it was, to the last bit."""
+    return pydantic_core.to_json(memory).decode()
+
+
+def read(text: str) -> Memory:
+    """What `written` wrote; nothing when somebody has edited it into something that is no JSON object."""
     try:
-        memory = json.loads(text)
+        memory = pydantic_core.from_json(text)
     except ValueError:
-        return 0
-    return from_json(memory).next_weight if isinstance(memory, dict) else 0
+        return {}
+    return memory if isinstance(memory, dict) else {}
+
+
+def judged_for(text: str) -> int:
+    """The weight, in percent, that the last judgement was about; 0 when the evidence is not understood."""
+    return from_json(read(text)).next_weight
 
 
 @dataclass(frozen=True, eq=False)

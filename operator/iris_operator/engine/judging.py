@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from iris_operator.analysis.check import Memory
 from iris_operator.analysis.checks import agreement
 from iris_operator.analysis.checks import copies as arrived
 from iris_operator.analysis.counts import Copies, Interval, RequestCounts
 from iris_operator.analysis.judge import Case, Judgement, judge_fleet, lesson, unjudged
+from iris_operator.analysis.memory import read
 from iris_operator.analysis.verdict import Verdict, combine
 from iris_operator.api import names
 from iris_operator.api.durations import parse_duration
@@ -212,13 +212,9 @@ def _reported(release: Release, judged: Judged, copies: Copies | None = None, *,
     return replace(judged, judgement=replace(judgement, verdict=verdict, results=results))
 
 
-def _memory(release: Release) -> Mapping[str, Any]:
-    """The evidence so far; none when somebody has edited it into something that is no JSON object."""
-    try:
-        memory = json.loads(release.status.analysis.memory) if release.status.analysis else {}
-    except ValueError:
-        return {}
-    return memory if isinstance(memory, dict) else {}
+def _memory(release: Release) -> Memory:
+    """The evidence so far."""
+    return read(release.status.analysis.memory) if release.status.analysis else {}
 
 
 def _must_be_scraped(children: Children, revision: str, by: datetime) -> tuple[str, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from iris_operator.analysis.check import CheckResult
 from iris_operator.analysis.judge import Judgement
+from iris_operator.analysis.memory import written
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.durations import parse_duration
 from iris_operator.api.status import AnalysisStatus, CheckStatus, Evidence, ReleaseStatus, Stage
@@ -110,7 +110,7 @@ def _analysis_status(observation: Observation, judgement: Judgement, now: dateti
         estimated_time_left=time_left(observation, now),
         judged_at=now,
         judged_through=observation.judged_through or before.judged_through,
-        memory=json.dumps(judgement.memory, separators=(",", ":")),
+        memory=written(judgement.memory),
     )
 
 

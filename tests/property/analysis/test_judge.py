@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from iris_operator.analysis.counts import Bin, Interval, RequestCounts
 from iris_operator.analysis.judge import Case, judge, judge_fleet, learn
+from iris_operator.analysis.memory import read, written
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.spec import AccuracyCheck, Analysis, Checks, CustomCheck
 
@@ -118,12 +119,12 @@ def test_an_operator_that_restarts_decides_the_same_bit_for_bit(
     restarted = straight
     for number, (canary, stable, weight) in enumerate(looks):
         if number >= restart:
-            restarted = json.loads(json.dumps(restarted, separators=(",", ":")))
+            restarted = read(written(restarted))
         one, other = (judge(Interval(canary, stable), memory, SETTINGS, weight) for memory in (straight, restarted))
         assert one.results == other.results
         assert one.verdict is other.verdict
         straight, restarted = one.memory, other.memory
-    assert json.dumps(straight) == json.dumps(restarted)
+    assert written(straight) == written(restarted)
 
 
 @settings(max_examples=30, deadline=None)
