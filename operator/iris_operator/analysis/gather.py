@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
@@ -67,18 +68,47 @@ def nonsense(counts: RequestCounts) -> str:
 def look_of(interval: Interval, shape: Shape, next_share: float, *, step_changed: bool) -> Look:
     """The interval as arrays of one release. A revision without series has no requests."""
     canary, stable = interval.canary or RequestCounts(), interval.stable or RequestCounts()
-    pods = tuple(pod for pod in stable.pods if pod.total or pod.timed)
-    both = _side([canary, stable], shape)
+    pods = [pod for pod in stable.pods if pod.total or pod.timed]
+    both, of_pods = _sides([canary, stable], pods if len(pods) > 1 else [], shape)
     return Look(
         canary=_part(both, slice(0, 1)),
         stable=_part(both, slice(1, 2)),
-        pods=_of_pods(pods, shape) if len(pods) > 1 else None,
+        pods=of_pods,
         canary_pods=np.array([float(max(1, len(canary.pods)))]),
         stable_pods=np.array([float(max(1, len(stable.pods)))]),
         next_share=np.array([next_share]),
         step_changed=np.array([step_changed]),
         pairs=np.array([interval.paired or (0, 0)], dtype=np.float64),
     )
+
+
+def _sides(both: Sequence[RequestCounts], pods: Sequence[RequestCounts], shape: Shape) -> tuple[Side, Side | None]:
+    """The two revisions, a row each, and stable's pods, which run along axis 1; None where nothing is known of them."""
+    # All at once: making an array costs as much as a hundred numbers in it.
+    together = _side([*both, *pods], shape)
+    if not pods or not _lost(together, both, shape):
+        return _part(together, slice(0, 2)), _sound(_part(together, (None, slice(2, None)))) if pods else None
+    # Seldom: the pods do not tell all that the revisions do.
+    return _side(both, shape), _sound(_part(_side(pods, shape), None))
+
+
+def _lost(together: Side, both: Sequence[RequestCounts], shape: Shape) -> bool:
+    """Is something lacking that both revisions tell?"""
+    return (
+        (together.failures is None and all(row.failures is not None for row in both))
+        or (together.wrong is None and all(row.incorrect is not None for row in both))
+        or (together.labelled is None and all(row.correct is not None for row in both))
+        or (together.classes is None and bool(shape.classes))
+        or (together.bins is None and bool(shape.bounds))
+    )
+
+
+def _sound(pods: Side) -> Side | None:
+    """Without counts that can be, nothing is known of the noise."""
+    parts = (pods.requests, pods.errors, pods.failures, pods.bins, pods.tiers, pods.classes, pods.labelled, pods.wrong)
+    numbers = np.concatenate([part.ravel() for part in parts if part is not None])
+    # Written so that a value that is no number fails it, too.
+    return pods if numbers.min() >= 0 and numbers.max() <= _MOST else None
 
 
 def _side(rows: Sequence[RequestCounts], shape: Shape) -> Side:
@@ -91,7 +121,7 @@ def _side(rows: Sequence[RequestCounts], shape: Shape) -> Side:
         "incorrect": [row.incorrect for row in rows],
     }
     present = {name: column for name, column in columns.items() if None not in column}
-    # One array for all of them: making one costs as much as a hundred numbers in it.
+    # One array for all of them, as above.
     counts = dict(zip(present, np.array(list(present.values()), dtype=np.float64), strict=True))
     bins, tiers = _bins(rows, shape)
     return Side(
@@ -106,19 +136,8 @@ def _side(rows: Sequence[RequestCounts], shape: Shape) -> Side:
     )
 
 
-def _of_pods(pods: Sequence[RequestCounts], shape: Shape) -> Side | None:
-    """The pods of one release: they run along axis 1. Without counts that can be, nothing is known of their noise."""
-    side = _side(pods, shape)
-    parts = (side.requests, side.errors, side.failures, side.bins, side.tiers, side.classes, side.labelled, side.wrong)
-    numbers = np.concatenate([part.ravel() for part in parts if part is not None])
-    # Written so that a value that is no number fails it, too.
-    if not (numbers.min() >= 0 and numbers.max() <= _MOST):
-        return None
-    return _part(side, None)
-
-
-def _part(side: Side, at: slice | None) -> Side:
-    """Some of the rows; with None all of them, along axis 1."""
+def _part(side: Side, at: Any) -> Side:
+    """Some of the rows; with None before them, along axis 1. `at` is an index."""
 
     def of(value: Floats | None) -> Floats | None:
         return None if value is None else value[at]

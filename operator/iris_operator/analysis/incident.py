@@ -53,6 +53,6 @@ def _crawls(side: Side, past: Floats | None) -> Bools:
         return np.zeros(len(side.requests), dtype=np.bool_)
     total, known = side.bins.sum(axis=1), past.sum(axis=1)
     shares = past / np.maximum(known, 1.0)[:, None]
-    rank = np.cumsum(shares, axis=1) - shares / 2
-    mean = np.sum(side.bins * rank, axis=1) / np.maximum(total, 1.0)
+    rank = shares.cumsum(axis=1) - shares / 2
+    mean = (side.bins * rank).sum(axis=1) / np.maximum(total, 1.0)
     return np.asarray((total >= _FEWEST_REQUESTS) & (known >= _FEWEST_REQUESTS) & (mean > _SLOWER_THAN))

@@ -15,7 +15,7 @@ from iris_operator.analysis.evidence.logspace import Floats
 from iris_operator.analysis.gather import fix_shape, look_of, nonsense
 from iris_operator.analysis.look import Look, stack_looks
 from iris_operator.analysis.memory import Remembered, from_json, to_json
-from iris_operator.analysis.panel import Panel, checks_of, panel_of
+from iris_operator.analysis.panel import Board, Panel, board_of
 from iris_operator.analysis.rule import Rule, Ruling
 from iris_operator.analysis.sentences import capped_exp, share_of
 from iris_operator.analysis.verdict import Verdict, combine
@@ -80,8 +80,7 @@ def judge_fleet(cases: Sequence[Case], measured: Collection[str] | None = None) 
             judgements[at] = unjudged(*reason, case.memory, case.settings, measured)
             continue
         prepared = _prepare(case, measured)
-        panel = panel_of(case.settings, prepared.before.shape, measured, prepared.silent)
-        alike.setdefault(panel, []).append((at, prepared))
+        alike.setdefault(prepared.board.panel(prepared.silent), []).append((at, prepared))
     for panel, group in alike.items():
         ruling = _rule_on(panel, [prepared for _, prepared in group])
         kept = {name: layout.rows(ruling.state[name]) for name, layout in panel.layouts.items()}
@@ -97,7 +96,7 @@ class _Prepared:
 
     case: Case
     before: Remembered
-    checks: Mapping[str, Check]
+    board: Board
     silent: Mapping[str, str]
     look: Look
     changed: bool
@@ -122,12 +121,12 @@ def _unjudgeable(interval: Interval) -> tuple[Verdict, str] | None:
 def _prepare(case: Case, measured: Collection[str] | None) -> _Prepared:
     before = from_json(case.memory)
     shape = fix_shape(before.shape, case.interval, begun=before.next_weight > 0)
-    checks = checks_of(case.settings, shape, measured)
+    board = board_of(case.settings, shape, measured)
     changed = before.next_weight != case.next_weight
     look = look_of(case.interval, shape, max(case.next_weight, 0.001) / 100, step_changed=changed)
     tells_features = not case.lesson and (measured is None or feature_drift.NAME in measured)
-    silent = _silent(checks, case.interval)
-    return _Prepared(case, replace(before, shape=shape), checks, silent, look, changed, tells_features)
+    silent = _silent(board.checks, case.interval)
+    return _Prepared(case, replace(before, shape=shape), board, silent, look, changed, tells_features)
 
 
 def _silent(checks: Mapping[str, Check], interval: Interval) -> Mapping[str, str]:
@@ -155,8 +154,9 @@ def _conclude(prepared: _Prepared, rule: Rule, ruling: Ruling, kept: Mapping[str
     """The words, and the memory, of one release; `kept` are the numbers of each check's state."""
     case, before = prepared.case, prepared.before
     interval = case.interval
-    bench = Bench(prepared.checks, prepared.silent, rule)
-    results = [result_of(name, bench, ruling, prepared.share) for name in prepared.checks]
+    checks = prepared.board.checks
+    bench = Bench(checks, prepared.silent, rule)
+    results = [result_of(name, bench, ruling, prepared.share) for name in checks]
     custom = {
         each.name: judge_custom(each, interval.custom.get(each.name), before.custom.get(each.name, 0))
         for each in (() if case.lesson else case.settings.checks.custom)
@@ -217,8 +217,8 @@ def unjudged(
     verdict: Verdict, reason: str, memory: Memory, settings: Analysis, measured: Collection[str] | None = None
 ) -> Judgement:
     """The judgement when there was nothing to count: every check says the same, and forgets nothing."""
-    names = checks_of(settings, from_json(memory).shape, measured)
-    results = tuple(CheckResult(name, verdict, reason) for name in names)
+    checks = board_of(settings, from_json(memory).shape, measured).checks
+    results = tuple(CheckResult(name, verdict, reason) for name in checks)
     return Judgement(verdict=verdict, results=results, memory=memory)
 
 

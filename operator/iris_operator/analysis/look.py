@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -75,6 +75,16 @@ class Signals(NamedTuple):
     good: Floats
 
 
+def nothing_said(look: Look) -> Signals:
+    """Of a metric that was not measured: an e-value of 1, and nothing to go on with."""
+    nothing = np.zeros(len(look.step_changed))
+    return Signals(nothing, nothing - np.inf)
+
+
+Folding = Generator[Any, Any, tuple[State, Signals]]
+"""A metric on its way through an interval; what it asks on it is in `metrics/lockstep.py`."""
+
+
 class Metric(Protocol):
     """The evidence of one metric. Pure: the same state and the same look give the same signals."""
 
@@ -82,7 +92,7 @@ class Metric(Protocol):
         """The state before the first interval."""
         ...
 
-    def fold(self, state: State, look: Look) -> tuple[State, Signals]:
+    def fold(self, state: State, look: Look) -> Folding:
         """Take one more interval into account."""
         ...
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from iris_operator.analysis.check import Bounds
 from iris_operator.analysis.evidence.combine import log_combined
 from iris_operator.analysis.evidence.logspace import Bools, Floats
 from iris_operator.analysis.incident import SLOWER, Incident, find_incident
 from iris_operator.analysis.look import Look, Metric, Signals, State
 from iris_operator.analysis.metrics.latency import LatencyBuckets
-from iris_operator.analysis.metrics.margins import Comparing, fold_margins
-from iris_operator.analysis.metrics.rare import RareEvents, fold_together
+from iris_operator.analysis.metrics.lockstep import fold_together
 
 LATENCY = "latency"
 
@@ -65,20 +66,16 @@ class Rule:
         # Without any metric at all the whole stake waits.
         self._absent = absent / whole if whole else 1.0
         self._metrics = {name: member.metric for name, member in members.items()}
-        alike: dict[tuple[object, ...], list[str]] = {}
-        for name, metric in self._metrics.items():
-            if isinstance(metric, RareEvents):
-                alike.setdefault(metric.bets, []).append(name)
-        self._together = [names for names in alike.values() if len(names) > 1]
-        self._margins = {name: metric for name, metric in self._metrics.items() if isinstance(metric, Comparing)}
-        together = {name for names in (*self._together, self._margins) for name in names}
-        self._alone = [name for name in self._metrics if name not in together]
         self.weights = {name: member.part / whole for name, member in members.items()}
         self._log_weights = {
             name: float(np.log(weight)) for name, weight in {**self.weights, "": self._absent}.items() if weight
         }
         self.rollback_at = float(np.log(1.0 / alpha))
         self.promote_at = float(np.log(1.0 / beta))
+        self.bounds = {
+            name: Bounds(round(math.exp(self.rollback_at) / weight, 4), round(math.exp(self.promote_at), 4))
+            for name, weight in self.weights.items()
+        }
         self._error_limit = error_limit
 
     def start(self, releases: int) -> Mapping[str, State]:
@@ -96,15 +93,9 @@ class Rule:
         look = replace(look, incident=incident.stable)
         after: dict[str, State] = {}
         signals: dict[str, Signals] = {}
-        for names in self._together:
-            rare = [metric for name in names if isinstance(metric := self._metrics[name], RareEvents)]
-            for name, folded in zip(names, fold_together(rare, [state[name] for name in names], look), strict=True):
-                after[name], signals[name] = folded
-        compared = fold_margins([*self._margins.values()], [state[name] for name in self._margins], look)
-        for name, folded in zip(self._margins, compared, strict=True):
-            after[name], signals[name] = folded
-        for name in self._alone:
-            after[name], signals[name] = self._metrics[name].fold(state[name], look)
+        folded = fold_together([metric.fold(state[name], look) for name, metric in self._metrics.items()])
+        for name, (own, said) in zip(self._metrics, folded, strict=True):
+            after[name], signals[name] = own, said
         logs = {name: signal.worse for name, signal in signals.items()}
         if self._absent:
             logs[""] = np.zeros(len(look.step_changed))

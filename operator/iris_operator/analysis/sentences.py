@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-_MANY = 1e6
+_MANY = math.log(1e6)
+_LARGEST = math.log(1e9)
 _TINY_SHARE = 0.0001
 
 
@@ -28,7 +29,7 @@ def share_of(events: float, total: float, things: str) -> str:
 
 def odds(log_value: float) -> str:
     """Evidence as odds: `310:1`."""
-    if log_value > math.log(_MANY):
+    if log_value > _MANY:
         return "over 1,000,000:1"
     value = math.exp(log_value)
     return f"{value:,.0f}:1" if value >= 10 else f"{value:.1f}:1"  # noqa: PLR2004 - one digit behind the point below ten
@@ -51,4 +52,4 @@ def milliseconds(seconds: float) -> str:
 
 def capped_exp(log_value: float) -> float:
     """exp for a status field: an e-value that no float can hold is shown as 1e9, one of 0 as 0."""
-    return round(math.exp(min(log_value, math.log(1e9))), 4)
+    return round(math.exp(min(log_value, _LARGEST)), 4)

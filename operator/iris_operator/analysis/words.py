@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from iris_operator.analysis.check import Bounds, Check, CheckResult, Seen
+from iris_operator.analysis.check import Check, CheckResult, Seen
 from iris_operator.analysis.look import Signals
 from iris_operator.analysis.rule import Rule, Ruling
 from iris_operator.analysis.sentences import capped_exp, odds
@@ -44,10 +44,7 @@ def result_of(name: str, bench: Bench, ruling: Ruling, share: float) -> CheckRes
         requests=seen.requests,
         worse=capped_exp(float(signals.worse[0])),
         good=capped_exp(float(signals.good[0])),
-        bounds=Bounds(
-            rollback_at=round(math.exp(rule.rollback_at) / rule.weights[name], 4),
-            promote_at=round(math.exp(rule.promote_at), 4),
-        ),
+        bounds=rule.bounds[name],
         requests_missing=_missing(lacking, check.gain(ruling.state[name], share)) if verdict is Verdict.HOLD else 0,
     )
 

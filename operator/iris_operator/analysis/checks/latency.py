@@ -50,8 +50,8 @@ class Latency:
     def seen(self, state: State) -> Seen:
         """See `Check.seen`. The bound that is told is the one at which the two differ most."""
         (n_c, *canary), (n_s, *stable) = (_beyond(state[side][0].tolist()) for side in ("canary", "stable"))
-        slow_c, slow_s = ([x / max(n, 1.0) for x in slow] for slow, n in ((canary, n_c), (stable, n_s)))
-        apart = [share_c - share_s for share_c, share_s in zip(slow_c, slow_s, strict=True)]
+        of_c, of_s = max(n_c, 1.0), max(n_s, 1.0)
+        apart = [slow_c / of_c - slow_s / of_s for slow_c, slow_s in zip(canary, stable, strict=True)]
         at = apart.index(max(apart)) if n_c and n_s else 0
         text = (
             f"over {milliseconds(self._bounds[at])}: canary {share_of(canary[at], n_c, 'requests')}, "
@@ -59,7 +59,7 @@ class Latency:
         )
         if self._metric.cached(state)[0]:
             text += " as often from the cache"
-        return Seen(text, slow_c[at], slow_s[at], int(n_c))
+        return Seen(text, canary[at] / of_c, stable[at] / of_s, int(n_c))
 
     def gain(self, state: State, next_share: float) -> float:
         """See `Check.gain`. Of the bound that lags behind most: it is the one that is waited for."""

@@ -37,14 +37,14 @@ class PredictionDrift:
         """See `Check.seen`. The class that is told is the one whose share moved most."""
         canary, stable = (state[side][0].tolist() for side in ("canary", "stable"))
         n_c, n_s = sum(canary), sum(stable)
-        share_c, share_s = ([x / max(n, 1.0) for x in counts] for counts, n in ((canary, n_c), (stable, n_s)))
-        apart = [abs(of_canary - of_stable) for of_canary, of_stable in zip(share_c, share_s, strict=True)]
+        of_c, of_s = max(n_c, 1.0), max(n_s, 1.0)
+        apart = [abs(x_c / of_c - x_s / of_s) for x_c, x_s in zip(canary, stable, strict=True)]
         at = apart.index(max(apart))
         text = (
             f"class {self._classes[at]}: canary {share_of(canary[at], n_c, 'predictions')}, "
             f"stable {share_of(stable[at], n_s, 'predictions')}"
         )
-        return Seen(text, share_c[at], share_s[at], int(n_c))
+        return Seen(text, canary[at] / of_c, stable[at] / of_s, int(n_c))
 
     def gain(self, state: State, next_share: float) -> float:
         """See `Check.gain`. Of the class nearest to half of all, which takes longest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,12 @@ from iris_operator.analysis.evidence.logspace import Floats, log_sum
 # it is what a healthy canary shows most often, and what makes a quiet service wait least.
 GOOD_FRACTIONS = np.array([0.0, 0.1, 0.3, 0.6])
 GOOD_WEIGHTS = np.array([0.6, 0.2, 0.12, 0.08])
+# The other way to go on: the canary has a quarter, half of, or as many events as stable, in multiples of the tolerated
+# ratio / 2, and the stake on each.
+CLEARED = np.array([0.25, 0.5, 1.0])
+CLEARED_WEIGHTS = np.array([0.2, 0.3, 0.5])
+# Of the stake on going on: on the ratio to stable; the rest is on the tolerated harm.
+ON_RATIO = 0.2
 _LOG_FRACTIONS = np.concatenate([[-np.inf], np.log(GOOD_FRACTIONS[1:])])
 
 
@@ -31,9 +38,9 @@ def log_below_bound(x: Any, n: Any, bound: Any) -> Floats:
     return np.where(bound[..., 0] >= 1.0, np.inf, log_sum(logs, GOOD_WEIGHTS))
 
 
-def log_cleared(by_ratio: Floats, by_bound: Floats, on_ratio: float) -> Floats:
+def log_cleared(by_ratio: Floats, by_bound: Floats) -> Floats:
     """log G: part of the stake on "below rho1 times stable's rate", the rest on "below the tolerated harm".
 
     Either excludes H0': rate >= max(rho1 * stable's, harm / next share). Source: F7.
     """
-    return np.asarray(np.logaddexp(by_ratio + np.log(on_ratio), by_bound + np.log(1.0 - on_ratio)))
+    return np.asarray(np.logaddexp(by_ratio + math.log(ON_RATIO), by_bound + math.log(1.0 - ON_RATIO)))

@@ -6,7 +6,7 @@ evidence than a hundred independent ones. All evidence is divided by phi, at lea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,7 @@ _CLEAR = 2.0
 _LEAST = 0.05
 
 
-@dataclass(frozen=True)
-class Dispersion:
+class Dispersion(NamedTuple):
     """Pearson's sum of squares between pods, its degrees of freedom, and these times the events less one, so far."""
 
     squares: Floats
@@ -76,6 +75,8 @@ def squared_variation(dispersion: Dispersion, pods: Floats) -> Floats:
     """
     excess = dispersion.squares - dispersion.freedom
     clear = excess > _CLEAR * np.sqrt(2.0 * dispersion.freedom)
+    if not clear.any():
+        return np.zeros(excess.shape)
     concentration = dispersion.exposure / np.where(clear, excess, 1.0) - 1.0
     return np.asarray(np.where(clear, pods / np.maximum(concentration, _LEAST), 0.0))
 
@@ -86,6 +87,8 @@ def spread(variation: Floats, n_c: Floats, n_s: Floats, pods_c: Floats, pods_s: 
     The log odds of that coin vary by `variation` * (1/pods_c + 1/pods_s), those of a beta with mean q by 1/(spread q
     (1-q)).
     """
+    if not variation.any():
+        return np.full(n_c.shape, np.inf)
     share = n_c / np.maximum(n_c + n_s, 1.0)
     noise = variation * (1.0 / np.maximum(pods_c, 1.0) + 1.0 / np.maximum(pods_s, 1.0)) * share * (1.0 - share)
     return np.asarray(np.where(noise > 0, 1.0 / np.where(noise > 0, noise, 1.0), np.inf))

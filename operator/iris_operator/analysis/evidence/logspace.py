@@ -16,14 +16,14 @@ _STEPS = 1e4
 # What is left of a bet that lost: exp(-1e4) of it. Kept finite, because JSON knows no infinity.
 LOST = -1e4
 # The logarithm of nothing at all, where a sum must have one.
-_NOTHING = 1e-300
+NOTHING = 1e-300
 
 
 def log_sum(logs: Floats, weights: Any = 1.0) -> Floats:
     """log of the sum over the last axis of `weights * exp(logs)`; about -690 where nothing is left."""
     peak = np.maximum(logs.max(axis=-1), LOST)
     total = (np.exp(logs - peak[..., None]) * weights).sum(axis=-1)
-    return np.asarray(np.log(np.maximum(total, _NOTHING)) + peak)
+    return np.asarray(np.log(np.maximum(total, NOTHING)) + peak)
 
 
 def stored(logs: Floats) -> Floats:

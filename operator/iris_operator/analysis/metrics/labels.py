@@ -10,7 +10,7 @@ from iris_operator.analysis.evidence.dispersion import Dispersion, factor
 from iris_operator.analysis.evidence.logspace import stored
 from iris_operator.analysis.evidence.margin import log_below
 from iris_operator.analysis.evidence.paired import log_paired
-from iris_operator.analysis.look import Look, Side, Signals, State
+from iris_operator.analysis.look import Folding, Look, Side, Signals, State
 from iris_operator.analysis.metrics.rare import OF_WRONG_ANSWERS, Events, RareEvents
 
 # Stable's wrong answers before the first label: a prior of one in ten, worth ten labels.
@@ -35,14 +35,14 @@ class WrongAnswers:
         zero = np.zeros(releases)
         return {**self._wrong.start(releases), "step": zero, "whole": zero, "pairs": np.zeros((releases, 2))}
 
-    def fold(self, state: State, look: Look) -> tuple[State, Signals]:
+    def fold(self, state: State, look: Look) -> Folding:
         """See `Metric.fold`."""
-        after, signals = self._wrong.fold(state, look)
+        after, signals = yield from self._wrong.fold(state, look)
         canary, stable = _events(look.canary), _events(look.stable)
         if canary is None or stable is None:
             return state, signals
         theta = (state["xs"] + _PRIOR_WRONG) / (state["ns"] + _PRIOR_LABELS)
-        phi = factor(Dispersion(after["squares"], after["freedom"], after["exposure"]), look.load)
+        phi = factor(Dispersion(after["squares"], after["freedom"], after["exposure"]), look.load)[:, 0]
         counted = (canary.total > 0) & (stable.total > 0)
         gains = [
             log_below(

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
+from functools import lru_cache
 
-from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor
-from iris_operator.analysis.evidence.logspace import Bools, Floats, stored
-from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
-from iris_operator.analysis.look import Look, Signals, State
-from iris_operator.analysis.metrics.margins import Comparison, columns_of, fold_margins
+import numpy as np
+from numpy.typing import NDArray
+
+from iris_operator.analysis.evidence.dispersion import Dispersion
+from iris_operator.analysis.evidence.logspace import Bools, Floats
+from iris_operator.analysis.evidence.starts import Started
+from iris_operator.analysis.look import Folding, Look, Signals, State, nothing_said
+from iris_operator.analysis.metrics.lockstep import (
+    Bets,
+    Pods,
+    Shares,
+    ask_evidence,
+    ask_noise,
+    ask_outcome,
+)
+from iris_operator.analysis.metrics.margins import columns_of, earn
 from iris_operator.analysis.metrics.tiers import Compared, compared, shares_of, uses_cache
 
 # A new model may be a little slower: what is rolled back is slower than this part of what promotion excludes.
@@ -22,6 +33,8 @@ _FADE = 0.95
 # So many more of the canary's requests may lie beyond any bound, as far as going on is concerned: below that, a factor
 # cannot be told from chance in a thin tail.
 MAX_SHARE = 0.1
+# Weights of a rollout, those of a few that differ.
+_KEPT = 32
 
 
 class LatencyBuckets:
@@ -40,6 +53,8 @@ class LatencyBuckets:
         # Below the first bound: as far as it usually is from one bound to the next.
         first = np.log(self._bounds[:1]) - np.log(2.5)
         self._knots = np.concatenate([first, np.log(self._bounds)])
+        # It changes from step to step, and not from interval to interval.
+        self._reach = lru_cache(maxsize=_KEPT)(self._place)
 
     def start(self, releases: int) -> State:
         """See `Metric.start`."""
@@ -62,58 +77,41 @@ class LatencyBuckets:
             **({"tiers": np.zeros((releases, (self._tiers + 1) * (bounds + 1)))} if self._tiers else {}),
         }
 
-    def fold(self, state: State, look: Look) -> tuple[State, Signals]:
+    def fold(self, state: State, look: Look) -> Folding:
         """See `Metric.fold`. The first interval of a step warms up, and one without a past teaches what to expect."""
-        return fold_margins([self], [state], look)[0]
-
-    def compare(self, state: State, look: Look) -> Comparison | None:
-        """See `Comparing.compare`."""
-        seen = self._compared(state, look)
-        everything = look.stable.bins
+        seen, everything = self._compared(state, look), look.stable.bins
         if seen is None or everything is None:
-            return None
+            return state, nothing_said(look)
         canary, stable = seen.canary, seen.stable
         n_c, n_s = canary.sum(axis=1, keepdims=True), stable.sum(axis=1, keepdims=True)
-        known = state["past"].sum(axis=1) > 0
-        counted = (n_c[:, 0] > 0) & (n_s[:, 0] > 0) & known & ~look.step_changed
-        normal = ~look.incident if look.incident is not None else np.ones(len(known), dtype=np.bool_)
-        counted &= normal
-        noise = Dispersion(state["squares"], state["freedom"], state["exposure"])
-        if seen.pods is not None:
-            noise = add_pods(noise, _slower(seen.pods), seen.pods.sum(axis=2), normal)
-        phi = factor(noise, look.load)
+        normal = ~look.incident if look.incident is not None else np.ones(len(n_c), dtype=np.bool_)
+        counted = (n_c[:, 0] > 0) & (n_s[:, 0] > 0) & (state["past"].sum(axis=1) > 0) & ~look.step_changed & normal
+        beyond, requests = (None, None) if seen.pods is None else (_slower(seen.pods), seen.pods.sum(axis=2))
+        before = Dispersion(state["squares"], state["freedom"], state["exposure"])
+        noise, phi, _ = yield from ask_noise(Pods(look, before, beyond, requests, normal))
         slow, excess, margins = self._beyond(seen.expected, look.ahead)
-
-        def faded(past: Floats, now: Floats) -> Floats:
-            return np.where(normal[:, None], (_FADE * past + now).round(2), past)
-
-        def settle(bets: Floats) -> tuple[State, Signals]:
-            bets = bets / phi[..., None]
-            log_e, gains = bets[..., : len(ODDS)].reshape(len(n_c), -1), bets[..., len(ODDS) :]
-            started = add_interval(
-                Started(state["playing"], state["waiting"], state["seen"]), log_e, look.step_changed, counted
-            )
-            use = counted[:, None]
-            # Fixed when the first bet is made: nothing is to be found beyond a bound that every request exceeds
-            # already.
-            stake = np.where(use & (state["seen"] == 0)[:, None], _stake(slow), state["stake"])
-            before = np.where(look.step_changed[:, None], 0.0, state["step"])
-            after = {
-                "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
-                "stake": stake, "step": np.where(use, stored(before + gains[..., 0]), before),
-                "whole": np.where(use, stored(state["whole"] + gains[..., 1]), state["whole"]),
-                "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
-                "past": faded(state["past"], everything),
-                "canary": (state["canary"] + np.where(use, canary, 0.0)).round(2),
-                "stable": (state["stable"] + np.where(use, stable, 0.0)).round(2),
-            }  # fmt: skip
-            if look.stable.tiers is not None and self._tiers:
-                after["tiers"] = faded(state["tiers"], look.stable.tiers.reshape(len(n_c), -1))
-            good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
-            return after, Signals(log_evidence(started, _weights(stake)), good)
-
-        columns = columns_of(_slower(canary), n_c, _slower(stable), n_s, *_thetas(slow), _deltas(excess, margins))
-        return Comparison(columns, self._sides, settle)
+        columns = columns_of(_slower(canary), n_c, _slower(stable), n_s, _thetas(slow), slow, _deltas(excess, margins))
+        outcome = yield from ask_outcome(Shares(columns, self._sides))
+        outcome = outcome.reshape(*slow.shape, -1) / phi[..., None]
+        log_e = outcome[..., : len(ODDS)].reshape(len(n_c), -1)
+        # Fixed when the first bet is made: nothing is to be found beyond a bound that every request exceeds already.
+        first = counted & (state["seen"] == 0)
+        stake = np.where(first[:, None], _stake(slow), state["stake"]) if first.any() else state["stake"]
+        begun = Started(state["playing"], state["waiting"], state["seen"])
+        started, worse = yield from ask_evidence(Bets(look, begun, log_e, counted, _weights(stake)))
+        earned = earn(state, look, outcome[..., len(ODDS) :], counted)
+        use = counted[:, None]
+        after = {
+            "playing": started.playing, "waiting": started.waiting, "seen": started.seen, "stake": stake,
+            "step": earned.step, "whole": earned.whole,
+            "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
+            "past": _faded(state["past"], everything, normal),
+            "canary": (state["canary"] + np.where(use, canary, 0.0)).round(2),
+            "stable": (state["stable"] + np.where(use, stable, 0.0)).round(2),
+        }  # fmt: skip
+        if look.stable.tiers is not None and self._tiers:
+            after["tiers"] = _faded(state["tiers"], look.stable.tiers.reshape(len(n_c), -1), normal)
+        return after, Signals(worse, earned.good)
 
     def expected(self, state: State) -> Floats:
         """The shares of the bins that stable's past leads to expect."""
@@ -121,7 +119,10 @@ class LatencyBuckets:
 
     def cached(self, state: State) -> Bools:
         """Did the cache answer some of stable's requests?"""
-        return np.asarray(self._by_tier(state)[:, :-1].any(axis=(1, 2)))
+        if not self._tiers:
+            return np.zeros(len(state["past"]), dtype=np.bool_)
+        # The last tier is none.
+        return np.asarray(state["tiers"][:, : -state["past"].shape[1]].any(axis=1))
 
     def _compared(self, state: State, look: Look) -> Compared | None:
         """Where no answer came from the cache everything is alike."""
@@ -158,23 +159,26 @@ class LatencyBuckets:
     def _beyond(self, shares: Floats, ahead: Floats) -> tuple[Floats, Floats, Floats]:
         """The share beyond each bound, what may be beyond it without being rolled back, and `margins`."""
         slow = _slower(shares)
-        factors = np.concatenate(
-            [np.full((len(slow), 1), self._tolerated), 1.0 + (self._max_slower - 1.0) / ahead], axis=1
-        )
+        factors = np.full((len(slow), 1 + ahead.shape[1]), self._tolerated)
+        factors[:, 1:] = 1.0 + (self._max_slower - 1.0) / ahead
         excess = self._excess(slow, np.log(factors)[..., None])
         margins = np.minimum(np.maximum(excess[:, 1:], MAX_SHARE / ahead[..., None]), 1.0 - 1e-9)
         return slow, excess[:, 0], margins
 
     def _excess(self, slow: Floats, stretch: Floats) -> Floats:
         """How many more requests lie beyond each bound when all take so much longer; `stretch` is a logarithm."""
-        at = self._knots[1:] - stretch
-        position = np.minimum(np.maximum(np.searchsorted(self._knots, at) - 1, 0), len(self._bounds) - 1)
-        left, right = self._knots[position], self._knots[position + 1]
-        within = np.minimum(np.maximum((at - left) / (right - left), 0.0), 1.0)
+        position, within = self._reach(stretch.tobytes(), stretch.shape)
         edge = np.concatenate([np.ones((len(slow), 1)), slow], axis=1)
         row = np.arange(len(slow))[:, None, None]
         low, high = edge[row, position], edge[row, position + 1]
         return np.asarray(low + (high - low) * within - slow[:, None, :])
+
+    def _place(self, stretch: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], Floats]:
+        """Between which bounds lies what reaches each bound when it takes so much longer, and how far along."""
+        at = self._knots[1:] - np.frombuffer(stretch).reshape(shape)
+        position = np.minimum(np.maximum(np.searchsorted(self._knots, at) - 1, 0), len(self._bounds) - 1)
+        left, right = self._knots[position], self._knots[position + 1]
+        return position, np.minimum(np.maximum((at - left) / (right - left), 0.0), 1.0)
 
 
 def tolerated(max_slower: float) -> float:
@@ -182,16 +186,25 @@ def tolerated(max_slower: float) -> float:
     return 1.0 + (max_slower - 1.0) * ROLLBACK_PART
 
 
-def _thetas(slow: Floats) -> tuple[Floats, Floats]:
-    """What is bet on at every bound, canary and stable: the effects for rolling back, then twice "as stable"."""
+def _thetas(slow: Floats) -> Floats:
+    """What is bet on at every bound, of the canary: the effects for rolling back, then twice "as stable"."""
     here = slow[..., None]
-    effects = np.minimum(ODDS * here / (1.0 - here + ODDS * here), 1.0 - 1e-9)
-    return np.concatenate([effects, here, here], axis=2), slow
+    thetas = np.empty((*slow.shape, len(ODDS) + 2))
+    thetas[..., : len(ODDS)] = np.minimum(ODDS * here / (1.0 - here + ODDS * here), 1.0 - 1e-9)
+    thetas[..., len(ODDS) :] = here
+    return thetas
 
 
 def _deltas(excess: Floats, margins: Floats) -> Floats:
     """The differences that are bet against, column by column as `_thetas`."""
-    return np.concatenate([np.repeat(excess[..., None], len(ODDS), axis=2), np.moveaxis(margins, 1, 2)], axis=2)
+    deltas = np.empty((*excess.shape, len(ODDS) + 2))
+    deltas[..., : len(ODDS)] = excess[..., None]
+    deltas[..., len(ODDS) :] = margins.swapaxes(1, 2)
+    return deltas
+
+
+def _faded(past: Floats, now: Floats, normal: Bools) -> Floats:
+    return np.where(normal[:, None], (_FADE * past + now).round(2), past)
 
 
 def _stake(slow: Floats) -> Floats:

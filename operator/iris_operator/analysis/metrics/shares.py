@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor
-from iris_operator.analysis.evidence.logspace import Floats, stored
-from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
-from iris_operator.analysis.look import Look, Signals, State
-from iris_operator.analysis.metrics.margins import Comparison, columns_of, fold_margins
+from iris_operator.analysis.evidence.dispersion import Dispersion
+from iris_operator.analysis.evidence.logspace import Floats
+from iris_operator.analysis.evidence.starts import Started
+from iris_operator.analysis.look import Folding, Look, Signals, State, nothing_said
+from iris_operator.analysis.metrics.lockstep import (
+    Bets,
+    Pods,
+    Shares,
+    ask_evidence,
+    ask_noise,
+    ask_outcome,
+)
+from iris_operator.analysis.metrics.margins import columns_of, earn
 
 # A new model may differ a little: what is rolled back is a shift beyond this part of the one that promotion excludes.
 ROLLBACK_PART = 1 / 3
@@ -51,54 +59,50 @@ class ClassShares:
             "stable": one,
         }
 
-    def fold(self, state: State, look: Look) -> tuple[State, Signals]:
+    def fold(self, state: State, look: Look) -> Folding:
         """See `Metric.fold`."""
-        return fold_margins([self], [state], look)[0]
-
-    def compare(self, state: State, look: Look) -> Comparison | None:
-        """See `Comparing.compare`."""
         canary, stable = look.canary.classes, look.stable.classes
         if canary is None or stable is None:
-            return None
+            return state, nothing_said(look)
         n_c, n_s = canary.sum(axis=1, keepdims=True), stable.sum(axis=1, keepdims=True)
-        counted = (n_c[:, 0] > 0) & (n_s[:, 0] > 0) & (state["past"].sum(axis=1) > 0)
-        noise = Dispersion(state["squares"], state["freedom"], state["exposure"])
-        if look.pods is not None and look.pods.classes is not None:
-            noise = add_pods(noise, look.pods.classes, look.pods.classes.sum(axis=2), n_s[:, 0] > 0)
-        phi = factor(noise, look.load)
+        past = state["past"]
+        counted = (n_c[:, 0] > 0) & (n_s[:, 0] > 0) & (past.sum(axis=1) > 0)
+        pods = look.pods.classes if look.pods else None
+        before = Dispersion(state["squares"], state["freedom"], state["exposure"])
+        of_pods = Pods(look, before, pods, None if pods is None else pods.sum(axis=2), n_s[:, 0] > 0)
+        noise, phi, _ = yield from ask_noise(of_pods)
+        theta_c, theta_s, delta = self._bets(past, look.ahead)
         # A class gained is a class lost by the rest: the second half mirrors the first, so that one side is enough.
         x_c, x_s = (np.concatenate([x, n - x], axis=1) for x, n in ((canary, n_c), (stable, n_s)))
-        share = (state["past"] + _SMOOTH) / (state["past"] + _SMOOTH).sum(axis=1, keepdims=True)
-        theta_s = np.concatenate([share, 1.0 - share], axis=1)
+        columns = columns_of(x_c, n_c, x_s, n_s, theta_c, theta_s, delta)
+        outcome = yield from ask_outcome(Shares(columns, self._sides))
         noisy = np.concatenate([phi, phi], axis=1)
-        # The last two columns are the bets on going on: as stable, against the margins of this step and of the whole.
-        here = theta_s[..., None]
-        margins = np.minimum(self._max_shift / look.ahead, 1.0 - 1e-9)
+        outcome = outcome.reshape(theta_c.shape) / noisy[..., None]
+        log_e = outcome[..., : len(EFFECTS)].reshape(len(n_c), -1)
+        begun = Started(state["playing"], state["waiting"], state["seen"])
+        started, worse = yield from ask_evidence(Bets(look, begun, log_e, counted, self._pi))
+        earned = earn(state, look, outcome[..., len(EFFECTS) :], counted)
+        use = counted[:, None]
+        after = {
+            "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
+            "step": earned.step, "whole": earned.whole,
+            "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
+            "past": (_FADE * past + stable).round(2),
+            "canary": state["canary"] + np.where(use, canary, 0.0),
+            "stable": state["stable"] + np.where(use, stable, 0.0),
+        }  # fmt: skip
+        return after, Signals(worse, earned.good)
+
+    def _bets(self, past: Floats, ahead: Floats) -> tuple[Floats, Floats, Floats]:
+        """The canary's shares that are bet on, stable's that are expected, and the differences that are bet against.
+
+        The last two columns are the bets on going on: as stable, against the margins of this step and of the whole.
+        """
+        smooth = past + _SMOOTH
+        share = smooth / smooth.sum(axis=1, keepdims=True)
+        theta_s = np.concatenate([share, 1.0 - share], axis=1)
         limit = self._max_shift * ROLLBACK_PART
-        theta_c = np.minimum(here + limit * _COLUMNS, 1.0 - _EDGE)
-        delta = np.concatenate([np.full((len(n_c), len(EFFECTS)), limit), margins], axis=1)[:, None]
-
-        def settle(bets: Floats) -> tuple[State, Signals]:
-            bets = bets / noisy[..., None]
-            log_e, gains = bets[..., : len(EFFECTS)], bets[..., len(EFFECTS) :]
-            started = add_interval(
-                Started(state["playing"], state["waiting"], state["seen"]),
-                log_e.reshape(len(n_c), -1),
-                look.step_changed,
-                counted,
-            )
-            use = counted[:, None]
-            before = np.where(look.step_changed[:, None], 0.0, state["step"])
-            after = {
-                "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
-                "step": np.where(use, stored(before + gains[..., 0]), before),
-                "whole": np.where(use, stored(state["whole"] + gains[..., 1]), state["whole"]),
-                "squares": noise.squares, "freedom": noise.freedom, "exposure": noise.exposure,
-                "past": (_FADE * state["past"] + stable).round(2),
-                "canary": state["canary"] + np.where(use, canary, 0.0),
-                "stable": state["stable"] + np.where(use, stable, 0.0),
-            }  # fmt: skip
-            good = np.where(look.next_share >= 1.0, after["whole"].min(axis=1), after["step"].min(axis=1))
-            return after, Signals(log_evidence(started, self._pi), good)
-
-        return Comparison(columns_of(x_c, n_c, x_s, n_s, theta_c, theta_s, delta), self._sides, settle)
+        theta_c = np.minimum(theta_s[..., None] + limit * _COLUMNS, 1.0 - _EDGE)
+        delta = np.full((len(past), 1, len(_COLUMNS)), limit)
+        delta[:, 0, len(EFFECTS) :] = np.minimum(self._max_shift / ahead, 1.0 - 1e-9)
+        return theta_c, theta_s, delta

@@ -61,7 +61,7 @@ def compared(look: Look, past: Floats) -> Compared | None:
         return None
     known = past.sum(axis=2) > 0
     requests = (canary.sum(axis=2) * known).tolist(), (stable.sum(axis=2) * known).tolist()
-    of_canary, of_stable, mixture = np.moveaxis(np.array([*map(alike, *requests)]), 1, 0)
+    of_canary, of_stable, mixture = np.array([*map(alike, *requests)]).swapaxes(0, 1)
     expected = _some(shares_of(past), mixture)
     nothing = ~mixture.any(axis=1)
     if nothing.any():

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from iris_operator.analysis.check import CheckResult
 from iris_operator.analysis.counts import Interval, RequestCounts
 from iris_operator.analysis.judge import Case, Judgement, judge, judge_fleet, learn, unjudged
+from iris_operator.analysis.memory import read, written
 from iris_operator.analysis.verdict import Verdict, combine
 from iris_operator.api.spec import (
     AccuracyCheck,
@@ -287,11 +287,43 @@ def test_a_memory_of_another_version_is_judged_from_the_start() -> None:
         assert judge(interval, memory, DEFAULTS, 50).results == fresh.results
 
 
+def test_what_is_no_evidence_is_read_as_none() -> None:
+    for text in ("", "{", "[1, 2]", '"v"', "null", '{"v": 2'):
+        assert read(text) == {}
+
+
+def test_pods_that_do_not_tell_all_leave_the_revisions_judged() -> None:
+    stable = revision(900, 1, pods=3)
+    whole, some = (
+        judged(revision(100), replace(stable, pods=pods), 12)[-1]
+        for pods in (stable.pods, tuple(replace(pod, at_most={}, failures=None, by_class=None) for pod in stable.pods))
+    )
+    assert whole.verdict is some.verdict is Verdict.PASS
+    for name in ("latency", "inferenceFailures", "predictionDrift"):
+        assert result(some, name).good == pytest.approx(result(whole, name).good, rel=0.01)
+
+
 def test_the_memory_is_small() -> None:
     settings = Analysis(checks=Checks(accuracy=AccuracyCheck()))
     features = {name: spread(10**6, 10**6) for name in ("sepal_length", "sepal_width", "petal_length", "petal_width")}
     canary, stable = (replace(_labelled(revision(n), n - 4, 4), features=features) for n in (100, 900))
-    assert len(json.dumps(judged(canary, stable, 30, settings=settings)[-1].memory, separators=(",", ":"))) < 4096
+    assert len(written(judged(canary, stable, 30, settings=settings)[-1].memory)) < 4096
+
+
+def test_pods_whose_counts_cannot_be_tell_nothing_of_the_noise() -> None:
+    stable = revision(900, 9)
+    odd = tuple(replace(revision(300, 3), failures=failures) for failures in (300, -1))
+    with_odd, without = (judged(revision(100, 1), replace(stable, pods=pods), 5)[-1] for pods in (odd, ()))
+    assert with_odd.results == without.results
+
+
+def test_all_of_the_traffic_is_earned_by_all_of_the_rollout() -> None:
+    before = judged(revision(100), revision(900, 1), 12)[-1]
+    following = Interval(revision(100), revision(900, 1))
+    whole = judge(following, before.memory, DEFAULTS, 100)
+    alone = judge(following, learn(revision(900, 1), {}, DEFAULTS), DEFAULTS, 100)
+    for name in ("latency", "predictionDrift"):
+        assert (result(whole, name).good or 0.0) > 10 * (result(alone, name).good or 0.0)
 
 
 def test_one_failing_check_is_enough_and_passing_takes_all() -> None:
