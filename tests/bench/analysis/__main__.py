@@ -21,7 +21,7 @@ from bench.analysis import cases
 from bench.analysis.ours import Ours
 from bench.analysis.peers import Argo, Flagger, Kayenta, Policy
 from bench.analysis.rollouts import Outcome, run
-from bench.analysis.speed import seconds_of_fleet, seconds_of_one
+from bench.analysis.speed import measure
 from bench.analysis.traffic import INTERVAL, Scenario, Simulation
 from iris_operator.analysis.evidence.logspace import Floats
 
@@ -165,12 +165,13 @@ def durations(rollouts: int) -> Iterator[Row]:
 
 
 def speed(_rollouts: int) -> Iterator[Row]:
-    """Of the evaluation itself, on this thread."""
-    for name, cached in (("one release", 0.0), ("one release, 60 % cached", 0.6)):
-        median, least, size = seconds_of_one(200, cached)
-        note = f"fastest {1000 * least:.2f}; {size} bytes of memory"
+    """Of the evaluation itself, on one thread."""
+    measured = measure()
+    for share, median, least in measured.one:
+        name = f"one release, {100 * share:.0f} % cached" if share else "one release"
+        note = f"fastest {1000 * least:.2f}; at most {measured.memory} bytes of memory; Python {measured.python}"
         yield Row("speed", name, Ours.name, "ms", 1000 * median, 2.0, note)
-    yield Row("speed", "1,000 releases", Ours.name, "s an interval", seconds_of_fleet(1000), 2.0)
+    yield Row("speed", "1,000 releases", Ours.name, "s an interval", measured.fleet, 2.0)
 
 
 PARTS: dict[str, Callable[[int], Iterator[Row]]] = {

@@ -1,10 +1,19 @@
-"""How long an evaluation takes: one release with everything around it, from the stored text to the stored text."""
+"""How long an evaluation takes: one release with everything around it, from the stored text to the stored text.
+
+As a command it prints what it measures as JSON: `measure` runs it with the interpreter that an image has.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import platform
+import shutil
+import subprocess
+import sys
 import time
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +23,7 @@ from bench.analysis.ours import settings
 from bench.analysis.traffic import BOUNDS, CACHED_FASTER, Behaviour, bins_of
 from iris_operator.analysis.counts import Interval, RequestCounts
 from iris_operator.analysis.judge import Case, judge, judge_fleet
+from iris_operator.analysis.memory import read, written
 
 Integers = NDArray[np.integer[Any]]
 
@@ -41,6 +51,35 @@ def _histogram(bins: Integers) -> dict[float, int]:
     return dict(zip((*BOUNDS, math.inf), (int(n) for n in bins.cumsum()), strict=True))
 
 
+@dataclass(frozen=True)
+class Speed:
+    """Seconds by the share of stable's answers that its cache had: median and least of one evaluation; of a fleet."""
+
+    python: str
+    one: list[tuple[float, float, float]]
+    """The share, the median, and the least: the two are far apart where the machine has only a part of its core."""
+    memory: int
+    """Bytes of the evidence."""
+    fleet: float
+    """One interval of a thousand releases."""
+
+
+def measure() -> Speed:
+    """With the distribution's Python, where it is of our version: the images have it, and others may be slower.
+
+    One built without optimizations, as pyenv's are by default, takes a seventh longer.
+    """
+    own = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    interpreter = shutil.which(own, path=os.defpath) or sys.executable
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    told = subprocess.run(
+        [interpreter, "-m", __spec__.name], env=environment, capture_output=True, text=True, check=False
+    )
+    if told.returncode:
+        raise RuntimeError(f"{interpreter} -m {__spec__.name} ended with {told.returncode}: {told.stderr}")
+    return Speed(**json.loads(told.stdout))
+
+
 def seconds_of_one(repeats: int, cached: float = 0.0) -> tuple[float, float, int]:
     """Median and least seconds of one evaluation on this thread, and the bytes of its memory.
 
@@ -49,11 +88,11 @@ def seconds_of_one(repeats: int, cached: float = 0.0) -> tuple[float, float, int
     """
     analysis = settings()
     interval = Interval(counts(100, 1, 1, cached / 2), counts(900, 2, 10, cached), weight=0.1)
-    text = json.dumps(judge(interval, {}, analysis, 50).memory, separators=(",", ":"))
+    text = written(judge(interval, {}, analysis, 50).memory)
     took = []
     for _ in range(repeats):
         begun = time.thread_time()
-        text = json.dumps(judge(interval, json.loads(text), analysis, 50).memory, separators=(",", ":"))
+        text = written(judge(interval, read(text), analysis, 50).memory)
         took.append(time.thread_time() - begun)
     return float(np.median(took)), min(took), len(text)
 
@@ -62,9 +101,31 @@ def seconds_of_fleet(releases: int) -> float:
     """Seconds for one interval of so many releases, each with its own counts and memory, from stored to stored text."""
     analysis = settings()
     intervals = [Interval(counts(100, 2 * n, 1), counts(900, 2 * n + 1, 10), weight=0.1) for n in range(releases)]
-    texts = [json.dumps(judge(interval, {}, analysis, 50).memory) for interval in intervals]
+    texts = [written(judge(interval, {}, analysis, 50).memory) for interval in intervals]
     begun = time.thread_time()
-    cases = [Case(interval, json.loads(text), analysis, 50) for interval, text in zip(intervals, texts, strict=True)]
+    cases = [Case(interval, read(text), analysis, 50) for interval, text in zip(intervals, texts, strict=True)]
     for judgement in judge_fleet(cases):
-        json.dumps(judgement.memory)
+        written(judgement.memory)
     return time.thread_time() - begun
+
+
+def main() -> None:
+    """The command."""
+    shares = (0.0, 0.6)
+    ones = [seconds_of_one(200, share) for share in shares]
+    print(
+        json.dumps(
+            asdict(
+                Speed(
+                    python=f"{platform.python_version()}, {platform.python_compiler()}",
+                    one=[(share, median, least) for share, (median, least, _) in zip(shares, ones, strict=True)],
+                    memory=max(size for *_, size in ones),
+                    fleet=seconds_of_fleet(1000),
+                )
+            )
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
