@@ -53,15 +53,26 @@ def _histogram(bins: Integers) -> dict[float, int]:
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds by the share of stable's answers that its cache had: median and least of one evaluation; of a fleet."""
+    """What is measured; all in seconds of this thread."""
 
     python: str
-    one: list[tuple[float, float, float]]
-    """The share, the median, and the least: the two are far apart where the machine has only a part of its core."""
-    memory: int
-    """Bytes of the evidence."""
+    one: dict[str, One]
+    """By the percentage of stable's answers that its cache had."""
     fleet: float
     """One interval of a thousand releases."""
+
+
+@dataclass(frozen=True)
+class One:
+    """One evaluation: the median, the least, and the bytes of its evidence.
+
+    `loop` is the median of a loop of plain Python that ran in between: what the machine gave meanwhile of its core.
+    """
+
+    median: float
+    least: float
+    memory: int
+    loop: float
 
 
 def measure() -> Speed:
@@ -77,24 +88,24 @@ def measure() -> Speed:
     )
     if told.returncode:
         raise RuntimeError(f"{interpreter} -m {__spec__.name} ended with {told.returncode}: {told.stderr}")
-    return Speed(**json.loads(told.stdout))
+    measured = json.loads(told.stdout)
+    return Speed(measured["python"], {name: One(**one) for name, one in measured["one"].items()}, measured["fleet"])
 
 
-def seconds_of_one(repeats: int, cached: float = 0.0) -> tuple[float, float, int]:
-    """Median and least seconds of one evaluation on this thread, and the bytes of its memory.
-
-    The two are far apart where the machine has only a part of its core. A share `cached` of stable's requests was
-    answered by its cache, and half as much of the canary's.
-    """
+def time_one(repeats: int, cached: float = 0.0) -> One:
+    """A share `cached` of stable's requests was answered by its cache, and half as much of the canary's."""
     analysis = settings()
     interval = Interval(counts(100, 1, 1, cached / 2), counts(900, 2, 10, cached), weight=0.1)
     text = written(judge(interval, {}, analysis, 50).memory)
-    took = []
+    took, looped = [], []
     for _ in range(repeats):
         begun = time.thread_time()
         text = written(judge(interval, read(text), analysis, 50).memory)
-        took.append(time.thread_time() - begun)
-    return float(np.median(took)), min(took), len(text)
+        ended = time.thread_time()
+        sum(number * number for number in range(2000))
+        took.append(ended - begun)
+        looped.append(time.thread_time() - ended)
+    return One(float(np.median(took)), min(took), len(text), float(np.median(looped)))
 
 
 def seconds_of_fleet(releases: int) -> float:
@@ -111,20 +122,9 @@ def seconds_of_fleet(releases: int) -> float:
 
 def main() -> None:
     """The command."""
-    shares = (0.0, 0.6)
-    ones = [seconds_of_one(200, share) for share in shares]
-    print(
-        json.dumps(
-            asdict(
-                Speed(
-                    python=f"{platform.python_version()}, {platform.python_compiler()}",
-                    one=[(share, median, least) for share, (median, least, _) in zip(shares, ones, strict=True)],
-                    memory=max(size for *_, size in ones),
-                    fleet=seconds_of_fleet(1000),
-                )
-            )
-        )
-    )
+    python = f"{platform.python_version()}, {platform.python_compiler()}"
+    one = {f"{100 * share:.0f}": time_one(200, share) for share in (0.0, 0.6)}
+    print(json.dumps(asdict(Speed(python, one, seconds_of_fleet(1000)))))
 
 
 if __name__ == "__main__":

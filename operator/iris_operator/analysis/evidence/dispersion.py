@@ -75,7 +75,7 @@ def squared_variation(dispersion: Dispersion, pods: Floats) -> Floats:
     """
     excess = dispersion.squares - dispersion.freedom
     clear = excess > _CLEAR * np.sqrt(2.0 * dispersion.freedom)
-    if not clear.any():
+    if not clear.any():  # mostly: pods of few services differ, and what follows costs something
         return np.zeros(excess.shape)
     concentration = dispersion.exposure / np.where(clear, excess, 1.0) - 1.0
     return np.asarray(np.where(clear, pods / np.maximum(concentration, _LEAST), 0.0))
@@ -87,7 +87,7 @@ def spread(variation: Floats, n_c: Floats, n_s: Floats, pods_c: Floats, pods_s: 
     The log odds of that coin vary by `variation` * (1/pods_c + 1/pods_s), those of a beta with mean q by 1/(spread q
     (1-q)).
     """
-    if not variation.any():
+    if not variation.any():  # mostly, as above
         return np.full(n_c.shape, np.inf)
     share = n_c / np.maximum(n_c + n_s, 1.0)
     noise = variation * (1.0 / np.maximum(pods_c, 1.0) + 1.0 / np.maximum(pods_s, 1.0)) * share * (1.0 - share)
