@@ -68,7 +68,7 @@ def nonsense(counts: RequestCounts) -> str:
 def look_of(interval: Interval, shape: Shape, next_share: float, *, step_changed: bool) -> Look:
     """The interval as arrays of one release. A revision without series has no requests."""
     canary, stable = interval.canary or RequestCounts(), interval.stable or RequestCounts()
-    pods = [pod for pod in stable.pods if pod.total or pod.timed]
+    pods = [pod for pod in stable.pods if pod.timed or pod.total]
     both, of_pods = _sides([canary, stable], pods if len(pods) > 1 else [], shape)
     return Look(
         canary=_part(both, slice(0, 1)),
@@ -105,8 +105,7 @@ def _lost(together: Side, both: Sequence[RequestCounts], shape: Shape) -> bool:
 
 def _sound(pods: Side) -> Side | None:
     """Without counts that can be, nothing is known of the noise."""
-    parts = (pods.requests, pods.errors, pods.failures, pods.bins, pods.tiers, pods.classes, pods.labelled, pods.wrong)
-    numbers = np.concatenate([part.ravel() for part in parts if part is not None])
+    numbers = np.concatenate([part.ravel() for part in pods if part is not None])
     # Written so that a value that is no number fails it, too.
     return pods if numbers.min() >= 0 and numbers.max() <= _MOST else None
 
@@ -138,20 +137,8 @@ def _side(rows: Sequence[RequestCounts], shape: Shape) -> Side:
 
 def _part(side: Side, at: Any) -> Side:
     """Some of the rows; with None before them, along axis 1. `at` is an index."""
-
-    def of(value: Floats | None) -> Floats | None:
-        return None if value is None else value[at]
-
-    return Side(
-        requests=side.requests[at],
-        errors=side.errors[at],
-        failures=of(side.failures),
-        bins=of(side.bins),
-        tiers=of(side.tiers),
-        classes=of(side.classes),
-        labelled=of(side.labelled),
-        wrong=of(side.wrong),
-    )
+    requests, errors, *others = side
+    return Side(requests[at], errors[at], *[None if value is None else value[at] for value in others])
 
 
 def _bins(rows: Sequence[RequestCounts], shape: Shape) -> tuple[Floats | None, Floats | None]:

@@ -15,8 +15,7 @@ State = Mapping[str, Floats]
 """What a check remembers of a release, by name; the first axis of each array runs over releases."""
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(NamedTuple):
     """Counts of one revision, or of its pods (then the pods run along axis 1). None: not measured at all.
 
     `bins` are requests by duration, one more than there are bounds; `tiers` are the same requests by where their

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import erf, expm1, log, sqrt
 
 import numpy as np
@@ -118,7 +118,7 @@ class Simulation:
         stable = _sum_of(pods)
         canary, stable = self._label(start, canary, stable, behaviour)
         # Neither classes nor labels differ from pod to pod here.
-        pods = replace(pods, classes=None, labelled=None, wrong=None)
+        pods = pods._replace(classes=None, labelled=None, wrong=None)
         return Look(canary, stable, pods, canary_pods, np.full(rollouts, float(many)), next_share, step_changed)
 
     def _noisy(self, start: float, canary_pods: Floats) -> tuple[Floats, Floats]:
@@ -169,8 +169,8 @@ class Simulation:
         nothing = np.zeros(self.rollouts)
         now = self._late.pop(0)[1] if self._late[0][0] <= start else [nothing] * 4
         return (
-            replace(canary, labelled=now[0], wrong=now[1]),
-            replace(stable, labelled=now[2], wrong=now[3]),
+            canary._replace(labelled=now[0], wrong=now[1]),
+            stable._replace(labelled=now[2], wrong=now[3]),
         )
 
 

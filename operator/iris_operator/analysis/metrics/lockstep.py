@@ -127,11 +127,11 @@ def fold_together(foldings: Sequence[Folding]) -> list[tuple[State, Signals]]:
         go_on(at, None)
     while asked:
         # In the order of the questions: who is behind goes first, so that all meet at the next.
-        kind = min(map(type, asked.values()), key=_ORDER.__getitem__)
-        those = [at for at, request in asked.items() if type(request) is kind]
-        answers = _ANSWERS[kind]([asked.pop(at) for at in those])
-        for at, answer in zip(those, answers, strict=True):
-            go_on(at, answer)
+        for kind, answer in _ANSWERS.items():
+            those = [at for at, request in asked.items() if type(request) is kind]
+            if those:
+                for at, own in zip(those, answer([asked.pop(at) for at in those]), strict=True):
+                    go_on(at, own)
     return [done[at] for at in range(len(foldings))]
 
 
@@ -205,4 +205,3 @@ _ANSWERS: dict[type, Callable[[Any], list[Any]]] = {
     Bets: _evidences,
     Clearing: _cleared,
 }
-_ORDER = {kind: at for at, kind in enumerate(_ANSWERS)}
