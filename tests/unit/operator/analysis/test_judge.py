@@ -159,10 +159,23 @@ def test_a_busy_hour_is_no_incident_and_three_times_as_slow_is_one() -> None:
     assert told == [False, False, True]
 
 
+def test_an_incident_without_failures_says_how_slow_both_are() -> None:
+    crawling = judged(revision(100, slow=80), revision(900, slow=700), 1)[0]
+    assert "canary 5xx 0 % of 100 requests, half of them within 500 ms; stable 5xx 0 % of 900" in crawling.incident
+    stuck = RequestCounts({"200": 900}, {0.005: 0, 0.025: 0, 0.1: 0, 0.5: 0}, 900, 0, {"a": 900})
+    assert (
+        "stable 5xx 0 % of 900 requests, half of them over 500 ms"
+        in judged(revision(100, slow=80), stuck, 1)[0].incident
+    )
+
+
 def test_an_incident_of_both_blames_nobody_and_is_said() -> None:
     said = judged(revision(100, 20), revision(900, 180))
     assert set(verdicts(said)) == {Verdict.HOLD}
-    assert "both versions are in trouble at once" in said[0].incident
+    assert said[0].incident == (
+        "both versions are in trouble at once (in this interval: canary 5xx 20 % of 100 requests, half of them within "
+        "25 ms; stable 5xx 20 % of 900 requests, half of them within 25 ms)"
+    )
     assert "stable itself is in trouble" in result(said[0], "errorRate").reason
 
 
