@@ -80,6 +80,16 @@ def test_noise_between_pods_is_that_of_each_metric_s_own_events() -> None:
     assert np.all(shares["freedom"][0, :3] > 0)
 
 
+def test_noise_is_pearson_s_sum_over_a_metric_s_own_events_and_requests() -> None:
+    look = look_of(INTERVALS[3][0], SHAPE, 0.5, step_changed=False)
+    folded = fold_together([metric.fold(metric.start(1), look) for metric in METRICS.values()])
+    state, _ = dict(zip(METRICS, folded, strict=True))["errorRate"]
+    # 0, 150 and 2 of 300 requests each.
+    rate = 152 / 900
+    squares = sum((errors - 300 * rate) ** 2 / (300 * rate * (1 - rate)) for errors in (0, 150, 2))
+    assert state["squares"][0, 0] == pytest.approx(squares, abs=1e-3)
+
+
 def test_an_incident_teaches_nothing_of_the_noise_between_pods() -> None:
     quiet, state = look_of(INTERVALS[0][0], SHAPE, 0.5, step_changed=False), METRICS["latency"].start(1)
     trouble = replace(quiet, incident=np.array([True]))
