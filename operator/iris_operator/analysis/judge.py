@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,9 +17,9 @@ from iris_operator.analysis.look import Look, stack_looks
 from iris_operator.analysis.memory import Remembered, from_json, to_json
 from iris_operator.analysis.panel import Board, Panel, board_of
 from iris_operator.analysis.rule import Rule, Ruling
-from iris_operator.analysis.sentences import capped_exp, milliseconds, share_of
+from iris_operator.analysis.sentences import capped_exp
 from iris_operator.analysis.verdict import Verdict, combine
-from iris_operator.analysis.words import Bench, result_of
+from iris_operator.analysis.words import Bench, incident_words, result_of
 from iris_operator.api.spec import Analysis
 
 
@@ -180,7 +179,7 @@ def _conclude(prepared: _Prepared, rule: Rule, ruling: Ruling, kept: Mapping[str
         verdict=combine(result.verdict for result in results),
         results=(*results, *reports),
         memory=to_json(after),
-        incident=_incident_words(interval) if ruling.incident.both[0] else "",
+        incident=incident_words(interval) if ruling.incident.both[0] else "",
         trouble=bool(ruling.incident.stable[0]),
         worse=capped_exp(float(ruling.worse[0])),
         counted=True,
@@ -233,18 +232,3 @@ def _add_split(before: tuple[int, int], interval: Interval) -> tuple[int, int]:
         return before
     canary, stable = (counts.total if counts else 0 for _, counts in _revisions(interval))
     return before[0] + canary, before[1] + stable
-
-
-def _incident_words(interval: Interval) -> str:
-    canary, stable = (_trouble_of(counts) if counts else "nothing" for _, counts in _revisions(interval))
-    return f"both versions are in trouble at once (in this interval: canary {canary}; stable {stable})"
-
-
-def _trouble_of(counts: RequestCounts) -> str:
-    """Of an interval's requests, how many failed and how long the middle one took."""
-    words = f"5xx {share_of(counts.server_errors, counts.total, 'requests')}"
-    bounds = sorted(bound for bound in counts.at_most if bound < math.inf)
-    if not counts.timed or not bounds:
-        return words
-    half = [bound for bound in bounds if 2 * counts.at_most[bound] >= counts.timed]
-    return f"{words}, half of them {f'within {milliseconds(half[0])}' if half else f'over {milliseconds(bounds[-1])}'}"

@@ -1,4 +1,4 @@
-"""What each check says of a ruling: a verdict, and one sentence with the numbers in it."""
+"""What each check says of a ruling: a verdict, and one sentence with the numbers in it; and those of an incident."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from iris_operator.analysis.check import Check, CheckResult, Seen
+from iris_operator.analysis.counts import Interval, RequestCounts
 from iris_operator.analysis.look import Signals
 from iris_operator.analysis.rule import Rule, Ruling
-from iris_operator.analysis.sentences import capped_exp, odds
+from iris_operator.analysis.sentences import capped_exp, milliseconds, odds, share_of
 from iris_operator.analysis.verdict import Verdict
 
 # Nobody waits for a million requests of a canary: an estimate beyond that says "for ever".
@@ -78,3 +79,19 @@ def _missing(nats: float, gain: float) -> int:
     if nats <= 0.0:
         return 1
     return min(FAR_AWAY, math.ceil(nats / gain)) if gain > 0.0 else FAR_AWAY
+
+
+def incident_words(interval: Interval) -> str:
+    """What both revisions did in an interval in which both are in trouble."""
+    canary, stable = (_trouble_of(counts) if counts else "nothing" for counts in (interval.canary, interval.stable))
+    return f"both versions are in trouble at once (in this interval: canary {canary}; stable {stable})"
+
+
+def _trouble_of(counts: RequestCounts) -> str:
+    """Of an interval's requests, how many failed and how long the middle one took."""
+    words = f"5xx {share_of(counts.server_errors, counts.total, 'requests')}"
+    bounds = sorted(bound for bound in counts.at_most if bound < math.inf)
+    if not counts.timed or not bounds:
+        return words
+    half = [bound for bound in bounds if 2 * counts.at_most[bound] >= counts.timed]
+    return f"{words}, half of them {f'within {milliseconds(half[0])}' if half else f'over {milliseconds(bounds[-1])}'}"
