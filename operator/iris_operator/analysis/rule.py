@@ -93,7 +93,7 @@ class Rule:
         look = replace(look, incident=incident.stable)
         after: dict[str, State] = {}
         signals: dict[str, Signals] = {}
-        folded = fold_together([metric.fold(state[name], look) for name, metric in self._metrics.items()])
+        folded = fold_together([*self._metrics.values()], [state[name] for name in self._metrics], look)
         for name, (own, said) in zip(self._metrics, folded, strict=True):
             after[name], signals[name] = own, said
         logs = {name: signal.worse for name, signal in signals.items()}

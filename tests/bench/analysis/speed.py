@@ -1,6 +1,6 @@
 """How long an evaluation takes: one release with everything around it, from the stored text to the stored text.
 
-As a command it prints what it measures as JSON: `measure` runs it with the interpreter that an image has.
+As a command it prints what it measures as JSON: `measure` runs it with an interpreter like that of the images.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ class One:
 
 
 def measure() -> Speed:
-    """With the distribution's Python, where it is of our version: the images have it, and others may be slower.
+    """With the distribution's Python, where it is of our version: the images of the local cluster have it.
 
-    One built without optimizations, as pyenv's are by default, takes a seventh longer.
+    pyenv builds without optimizations when it is not asked for them; on such a one an evaluation took a seventh longer.
     """
     own = f"python{sys.version_info.major}.{sys.version_info.minor}"
     interpreter = shutil.which(own, path=os.defpath) or sys.executable

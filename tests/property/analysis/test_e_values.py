@@ -17,7 +17,7 @@ from iris_operator.analysis.evidence.margin import log_below, log_beside
 from iris_operator.analysis.evidence.paired import log_paired
 from iris_operator.analysis.evidence.ratio import log_noisy_ratio, log_rate_ratio
 from iris_operator.analysis.evidence.split import log_split
-from iris_operator.analysis.evidence.starts import Started, add_interval, log_evidence
+from iris_operator.analysis.evidence.starts import Stake, Started, add_intervals, log_evidences
 
 AT_MOST_ONE = 1.0 + 1e-9
 # Adding up takes as long as it takes on a machine that does other work beside it.
@@ -152,8 +152,9 @@ def test_f5_and_f6_over_intervals_effects_and_start_times(looks: list[tuple[int,
         for (n_c, n_s, stepped), (x_c, x_s, _) in zip(looks, history, strict=True):
             log_e = log_rate_ratio(x_c, n_c, x_s, n_s, omegas, 1.0)[None]
             counted = np.array([n_c > 0 and n_s > 0])
-            started = add_interval(started, log_e, np.array([stepped]), counted)
-        both = {"one": log_evidence(started, weights), "other": np.zeros(1)}
+            [started] = add_intervals([Stake(started, log_e, counted)], np.array([stepped]))
+        [evidence] = log_evidences([started], [weights])
+        both = {"one": evidence, "other": np.zeros(1)}
         value = math.exp(float(log_combined(both, {"one": math.log(0.7), "other": math.log(0.3)})[0]))
         expected += math.prod(chance for _, _, chance in history) * value
     assert expected <= AT_MOST_ONE

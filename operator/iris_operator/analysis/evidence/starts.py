@@ -47,11 +47,6 @@ class Stake(NamedTuple):
     counted: Bools
 
 
-def add_interval(before: Started, log_e: Floats, step_changed: Bools, counted: Bools) -> Started:
-    """`add_intervals` of a single metric."""
-    return add_intervals([Stake(before, log_e, counted)], step_changed)[0]
-
-
 def add_intervals(stakes: Sequence[Stake], step_changed: Bools) -> list[Started]:
     """One more interval: the share that starts now is staked, and everything that plays is multiplied by its e.
 
@@ -75,11 +70,6 @@ def add_intervals(stakes: Sequence[Stake], step_changed: Bools) -> list[Started]
         Started(playing[:, first:end], waiting[at], seen[at])
         for at, (first, end) in enumerate(zip(firsts, ends, strict=True))
     ]
-
-
-def log_evidence(started: Started, weights: Floats) -> Floats:
-    """`log_evidences` of a single metric."""
-    return log_evidences([started], [weights])[0]
 
 
 def log_evidences(started: Sequence[Started], weights: Sequence[Floats]) -> list[Floats]:

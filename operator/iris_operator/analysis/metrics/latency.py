@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
-from numpy.typing import NDArray
 
 from iris_operator.analysis.evidence.dispersion import Dispersion
 from iris_operator.analysis.evidence.logspace import Bools, Floats
-from iris_operator.analysis.evidence.starts import Started
+from iris_operator.analysis.evidence.starts import Stake, Started
 from iris_operator.analysis.look import Folding, Look, Signals, State, nothing_said
-from iris_operator.analysis.metrics.lockstep import (
-    Bets,
-    Pods,
-    Shares,
-    ask_evidence,
-    ask_noise,
-    ask_outcome,
-)
+from iris_operator.analysis.metrics.lockstep import Bets, Pods, Shares
 from iris_operator.analysis.metrics.margins import columns_of, earn
 from iris_operator.analysis.metrics.tiers import Compared, compared, shares_of, uses_cache
 
@@ -33,8 +23,6 @@ _FADE = 0.95
 # So many more of the canary's requests may lie beyond any bound, as far as going on is concerned: below that, a factor
 # cannot be told from chance in a thin tail.
 MAX_SHARE = 0.1
-# Of what depends on the weight alone: the steps of a rollout. Of a thousand releases together it is half a megabyte.
-_KEPT = 8
 
 
 class LatencyBuckets:
@@ -53,8 +41,6 @@ class LatencyBuckets:
         # Below the first bound: as far as it usually is from one bound to the next.
         first = np.log(self._bounds[:1]) - np.log(2.5)
         self._knots = np.concatenate([first, np.log(self._bounds)])
-        # It changes from step to step, and not from interval to interval.
-        self._reach = lru_cache(maxsize=_KEPT)(self._place)
 
     def start(self, releases: int) -> State:
         """See `Metric.start`."""
@@ -88,17 +74,17 @@ class LatencyBuckets:
         counted = (n_c[:, 0] > 0) & (n_s[:, 0] > 0) & (state["past"].sum(axis=1) > 0) & ~look.step_changed & normal
         beyond, requests = (None, None) if seen.pods is None else (_slower(seen.pods), seen.pods.sum(axis=2))
         before = Dispersion(state["squares"], state["freedom"], state["exposure"])
-        noise, phi, _ = yield from ask_noise(Pods(look, before, beyond, requests, normal))
+        noise, phi, _ = yield from Pods(before, beyond, requests, normal).ask()
         slow, excess, margins = self._beyond(seen.expected, look.ahead)
         columns = columns_of(_slower(canary), n_c, _slower(stable), n_s, _thetas(slow), slow, _deltas(excess, margins))
-        outcome = yield from ask_outcome(Shares(columns, self._sides))
+        outcome = yield from Shares(columns, self._sides).ask()
         outcome = outcome.reshape(*slow.shape, -1) / phi[..., None]
         log_e = outcome[..., : len(ODDS)].reshape(len(n_c), -1)
         # Fixed when the first bet is made: nothing is to be found beyond a bound that every request exceeds already.
         first = counted & (state["seen"] == 0)
         stake = np.where(first[:, None], _stake(slow), state["stake"]) if first.any() else state["stake"]
         begun = Started(state["playing"], state["waiting"], state["seen"])
-        started, worse = yield from ask_evidence(Bets(look, begun, log_e, counted, _weights(stake)))
+        started, worse = yield from Bets(Stake(begun, log_e, counted), _weights(stake)).ask()
         earned = earn(state, look, outcome[..., len(ODDS) :], counted)
         use = counted[:, None]
         after = {
@@ -167,18 +153,14 @@ class LatencyBuckets:
 
     def _excess(self, slow: Floats, stretch: Floats) -> Floats:
         """How many more requests lie beyond each bound when all take so much longer; `stretch` is a logarithm."""
-        position, within = self._reach(stretch.tobytes(), stretch.shape)
+        at = self._knots[1:] - stretch
+        position = np.minimum(np.maximum(np.searchsorted(self._knots, at) - 1, 0), len(self._bounds) - 1)
+        left, right = self._knots[position], self._knots[position + 1]
+        within = np.minimum(np.maximum((at - left) / (right - left), 0.0), 1.0)
         edge = np.concatenate([np.ones((len(slow), 1)), slow], axis=1)
         row = np.arange(len(slow))[:, None, None]
         low, high = edge[row, position], edge[row, position + 1]
         return np.asarray(low + (high - low) * within - slow[:, None, :])
-
-    def _place(self, stretch: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], Floats]:
-        """Between which bounds lies what reaches each bound when it takes so much longer, and how far along."""
-        at = self._knots[1:] - np.frombuffer(stretch).reshape(shape)
-        position = np.minimum(np.maximum(np.searchsorted(self._knots, at) - 1, 0), len(self._bounds) - 1)
-        left, right = self._knots[position], self._knots[position + 1]
-        return position, np.minimum(np.maximum((at - left) / (right - left), 0.0), 1.0)
 
 
 def tolerated(max_slower: float) -> float:

@@ -19,7 +19,7 @@ from iris_operator.analysis.evidence.logspace import Bools, Floats, log_sum
 from iris_operator.analysis.evidence.margin import log_beside
 from iris_operator.analysis.evidence.ratio import log_noisy_ratio
 from iris_operator.analysis.evidence.starts import Stake, Started, add_intervals, log_evidences
-from iris_operator.analysis.look import Folding, Look, Signals, State
+from iris_operator.analysis.look import Look, Metric, Signals, State
 
 _Answer = TypeVar("_Answer")
 _Asking = Generator[Any, Any, _Answer]
@@ -31,11 +31,15 @@ class Pods(NamedTuple):
     None where the pods were not measured. `counted` is by release.
     """
 
-    look: Look
     before: Dispersion
     events: Floats | None
     requests: Floats | None
     counted: Bools
+
+    def ask(self) -> _Asking[Noise]:
+        """The noise between stable's pods, with this interval."""
+        noise: Noise = yield self
+        return noise
 
 
 class Noise(NamedTuple):
@@ -53,6 +57,11 @@ class Shares(NamedTuple):
     """The first axis runs over the events, requests of canary and stable, the shares of both bet on, and the margin."""
     sides: Floats
 
+    def ask(self) -> _Asking[Floats]:
+        """What came of the bets: logarithms of e-values by release and bet."""
+        outcome: Floats = yield self
+        return outcome
+
 
 class Ratios(NamedTuple):
     """Bets on ratios of rates: see `log_noisy_ratio`. The ratios are by bet.
@@ -60,21 +69,27 @@ class Ratios(NamedTuple):
     `counts` are events and requests of the canary, then those of stable, by release; `variation` is that of the events.
     """
 
-    look: Look
     counts: Sequence[Floats]
     variation: Floats
     omegas: Floats
     rhos: Floats
 
+    def ask(self) -> _Asking[Floats]:
+        """What came of the bets: logarithms of e-values by release and bet."""
+        outcome: Floats = yield self
+        return outcome
+
 
 class Bets(NamedTuple):
-    """The outcome of bets, as logarithms of e-values by release and component; see `add_intervals`."""
+    """The stakes and what came of them, and how much of the evidence each component is; see `log_evidences`."""
 
-    look: Look
-    before: Started
-    log_e: Floats
-    counted: Bools
+    stake: Stake
     weights: Floats
+
+    def ask(self) -> _Asking[tuple[Started, Floats]]:
+        """The stakes after this interval, and the evidence of them all by release."""
+        evidence: tuple[Started, Floats] = yield self
+        return evidence
 
 
 class Clearing(NamedTuple):
@@ -87,33 +102,15 @@ class Clearing(NamedTuple):
     by_ratio: Floats
     counts: Sequence[Floats]
 
-
-def ask_noise(pods: Pods) -> _Asking[Noise]:
-    """The noise between stable's pods, with this interval."""
-    noise: Noise = yield pods
-    return noise
-
-
-def ask_outcome(bets: Shares | Ratios) -> _Asking[Floats]:
-    """What came of the bets: logarithms of e-values by release and bet."""
-    outcome: Floats = yield bets
-    return outcome
+    def ask(self) -> _Asking[Floats]:
+        """The evidence, as a logarithm, that the rate is below the tolerated one."""
+        cleared: Floats = yield self
+        return cleared
 
 
-def ask_evidence(bets: Bets) -> _Asking[tuple[Started, Floats]]:
-    """The stakes after this interval, and the evidence of them all by release."""
-    evidence: tuple[Started, Floats] = yield bets
-    return evidence
-
-
-def ask_cleared(clearing: Clearing) -> _Asking[Floats]:
-    """The evidence, as a logarithm, that the rate is below the tolerated one."""
-    cleared: Floats = yield clearing
-    return cleared
-
-
-def fold_together(foldings: Sequence[Folding]) -> list[tuple[State, Signals]]:
+def fold_together(metrics: Sequence[Metric], states: Sequence[State], look: Look) -> list[tuple[State, Signals]]:
     """Lead all of them through the interval: at each step those that ask the same are answered together."""
+    foldings = [metric.fold(state, look) for metric, state in zip(metrics, states, strict=True)]
     done: dict[int, tuple[State, Signals]] = {}
     asked: dict[int, Any] = {}
 
@@ -127,15 +124,15 @@ def fold_together(foldings: Sequence[Folding]) -> list[tuple[State, Signals]]:
         go_on(at, None)
     while asked:
         # In the order of the questions: who is behind goes first, so that all meet at the next.
-        for kind, answer in _ANSWERS.items():
-            those = [at for at, request in asked.items() if type(request) is kind]
-            if those:
-                for at, own in zip(those, answer([asked.pop(at) for at in those]), strict=True):
-                    go_on(at, own)
+        kind = next(kind for kind in _ANSWERS if kind in map(type, asked.values()))
+        those = [at for at, request in asked.items() if type(request) is kind]
+        answers = _ANSWERS[kind](look, [asked.pop(at) for at in those])
+        for at, answer in zip(those, answers, strict=True):
+            go_on(at, answer)
     return [done[at] for at in range(len(foldings))]
 
 
-def _noises(asked: Sequence[Pods]) -> list[Noise]:
+def _noises(look: Look, asked: Sequence[Pods]) -> list[Noise]:
     sizes = [each.before.squares.shape[1] for each in asked]
     known = Dispersion(*map(_joined, zip(*[each.before for each in asked], strict=True)))
     pods = [each.requests.shape[1] for each in asked if each.requests is not None]
@@ -149,7 +146,6 @@ def _noises(asked: Sequence[Pods]) -> list[Noise]:
                 events[..., part], requests[..., part] = each.events, each.requests[..., None]
                 counted[:, part] = each.counted[:, None]
         known = add_pods(known, events, requests, counted)
-    look = asked[0].look
     phi, variation = factor(known, look.load), squared_variation(known, look.stable_pods[:, None])
     return [
         Noise(Dispersion(*[value[:, part] for value in known]), phi[:, part], variation[:, part])
@@ -157,14 +153,14 @@ def _noises(asked: Sequence[Pods]) -> list[Noise]:
     ]
 
 
-def _outcomes_of_shares(asked: Sequence[Shares]) -> list[Floats]:
+def _outcomes_of_shares(_look: Look, asked: Sequence[Shares]) -> list[Floats]:
     x_c, n_c, x_s, n_s, theta_c, theta_s, delta = np.concatenate([each.columns for each in asked], axis=2)
     sides = np.concatenate([each.sides for each in asked])
     return _split(log_beside(x_c, n_c, x_s, n_s, (theta_c, theta_s), delta, sides), [len(each.sides) for each in asked])
 
 
-def _outcomes_of_ratios(asked: Sequence[Ratios]) -> list[Floats]:
-    look, sizes = asked[0].look, [len(each.omegas) for each in asked]
+def _outcomes_of_ratios(look: Look, asked: Sequence[Ratios]) -> list[Floats]:
+    sizes = [len(each.omegas) for each in asked]
     # Metrics run along the first axis, and then, a column each, bets.
     x_c, n_c, x_s, n_s, variation = np.array([(*each.counts, each.variation) for each in asked]).swapaxes(0, 1)
     coins = spread(variation, n_c, n_s, look.canary_pods, look.stable_pods)
@@ -173,13 +169,12 @@ def _outcomes_of_ratios(asked: Sequence[Ratios]) -> list[Floats]:
     return _split(log_noisy_ratio(x_c, n_c, x_s, n_s, omegas, rhos, coins), sizes)
 
 
-def _evidences(asked: Sequence[Bets]) -> list[tuple[Started, Floats]]:
-    stakes = [Stake(each.before, each.log_e, each.counted) for each in asked]
-    after = add_intervals(stakes, asked[0].look.step_changed)
+def _evidences(look: Look, asked: Sequence[Bets]) -> list[tuple[Started, Floats]]:
+    after = add_intervals([each.stake for each in asked], look.step_changed)
     return list(zip(after, log_evidences(after, [each.weights for each in asked]), strict=True))
 
 
-def _cleared(asked: Sequence[Clearing]) -> list[Floats]:
+def _cleared(_look: Look, asked: Sequence[Clearing]) -> list[Floats]:
     """Metrics run along the first axis."""
     events, requests, bound, phi = np.array([each.counts for each in asked]).swapaxes(0, 1)
     by_ratio = log_sum(np.array([each.by_ratio for each in asked]), CLEARED_WEIGHTS)
@@ -198,7 +193,7 @@ def _split(values: Floats, sizes: Sequence[int]) -> list[Floats]:
     return [values[:, part] for part in _parts(sizes)]
 
 
-_ANSWERS: dict[type, Callable[[Any], list[Any]]] = {
+_ANSWERS: dict[type, Callable[[Look, Any], list[Any]]] = {
     Pods: _noises,
     Shares: _outcomes_of_shares,
     Ratios: _outcomes_of_ratios,

@@ -10,18 +10,9 @@ import numpy as np
 from iris_operator.analysis.evidence.clearing import CLEARED
 from iris_operator.analysis.evidence.dispersion import Dispersion
 from iris_operator.analysis.evidence.logspace import Floats, stored
-from iris_operator.analysis.evidence.starts import Started
+from iris_operator.analysis.evidence.starts import Stake, Started
 from iris_operator.analysis.look import Folding, Look, Side, Signals, State, nothing_said
-from iris_operator.analysis.metrics.lockstep import (
-    Bets,
-    Clearing,
-    Pods,
-    Ratios,
-    ask_cleared,
-    ask_evidence,
-    ask_noise,
-    ask_outcome,
-)
+from iris_operator.analysis.metrics.lockstep import Bets, Clearing, Pods, Ratios
 
 # Effects worth betting on, as multiples of the tolerated ratio: log-spaced from a quarter more to a thousand times as
 # many.
@@ -93,15 +84,14 @@ class RareEvents:
         pods = self._of(look.pods) if look.pods else None
         events, requests = (None, None) if pods is None else (pods.events[..., None], pods.total)
         known = Dispersion(state["squares"], state["freedom"], state["exposure"])
-        noise, phi, variation = yield from ask_noise(Pods(look, known, events, requests, stable.total > 0))
-        bets = Ratios(look, (*canary, *stable), variation[:, 0], self._omegas, self._rhos)
-        log_e = yield from ask_outcome(bets)
-        before = Started(state["playing"], state["waiting"], state["seen"])
-        started, worse = yield from ask_evidence(Bets(look, before, log_e[:, : len(OMEGAS)], counted, self._pi))
+        noise, phi, variation = yield from Pods(known, events, requests, stable.total > 0).ask()
+        log_e = yield from Ratios((*canary, *stable), variation[:, 0], self._omegas, self._rhos).ask()
+        begun = Started(state["playing"], state["waiting"], state["seen"])
+        started, worse = yield from Bets(Stake(begun, log_e[:, : len(OMEGAS)], counted), self._pi).ask()
         cleared = stored(state["cleared"] + log_e[:, len(OMEGAS) :])
         x_c, n_c = state["xc"] + canary.events, state["nc"] + canary.total
         bound = self._max_harm / look.next_share
-        good = yield from ask_cleared(Clearing(cleared, (x_c, n_c, bound, phi[:, 0])))
+        good = yield from Clearing(cleared, (x_c, n_c, bound, phi[:, 0])).ask()
         after = {
             "playing": started.playing, "waiting": started.waiting, "seen": started.seen,
             "cleared": cleared, "xc": x_c, "nc": n_c,

@@ -6,16 +6,9 @@ import numpy as np
 
 from iris_operator.analysis.evidence.dispersion import Dispersion
 from iris_operator.analysis.evidence.logspace import Floats
-from iris_operator.analysis.evidence.starts import Started
+from iris_operator.analysis.evidence.starts import Stake, Started
 from iris_operator.analysis.look import Folding, Look, Signals, State, nothing_said
-from iris_operator.analysis.metrics.lockstep import (
-    Bets,
-    Pods,
-    Shares,
-    ask_evidence,
-    ask_noise,
-    ask_outcome,
-)
+from iris_operator.analysis.metrics.lockstep import Bets, Pods, Shares
 from iris_operator.analysis.metrics.margins import columns_of, earn
 
 # A new model may differ a little: what is rolled back is a shift beyond this part of the one that promotion excludes.
@@ -69,18 +62,18 @@ class ClassShares:
         counted = (n_c[:, 0] > 0) & (n_s[:, 0] > 0) & (past.sum(axis=1) > 0)
         pods = look.pods.classes if look.pods else None
         before = Dispersion(state["squares"], state["freedom"], state["exposure"])
-        of_pods = Pods(look, before, pods, None if pods is None else pods.sum(axis=2), n_s[:, 0] > 0)
-        noise, phi, _ = yield from ask_noise(of_pods)
+        of_pods = Pods(before, pods, None if pods is None else pods.sum(axis=2), n_s[:, 0] > 0)
+        noise, phi, _ = yield from of_pods.ask()
         theta_c, theta_s, delta = self._bets(past, look.ahead)
         # A class gained is a class lost by the rest: the second half mirrors the first, so that one side is enough.
         x_c, x_s = (np.concatenate([x, n - x], axis=1) for x, n in ((canary, n_c), (stable, n_s)))
         columns = columns_of(x_c, n_c, x_s, n_s, theta_c, theta_s, delta)
-        outcome = yield from ask_outcome(Shares(columns, self._sides))
+        outcome = yield from Shares(columns, self._sides).ask()
         noisy = np.concatenate([phi, phi], axis=1)
         outcome = outcome.reshape(theta_c.shape) / noisy[..., None]
         log_e = outcome[..., : len(EFFECTS)].reshape(len(n_c), -1)
         begun = Started(state["playing"], state["waiting"], state["seen"])
-        started, worse = yield from ask_evidence(Bets(look, begun, log_e, counted, self._pi))
+        started, worse = yield from Bets(Stake(begun, log_e, counted), self._pi).ask()
         earned = earn(state, look, outcome[..., len(EFFECTS) :], counted)
         use = counted[:, None]
         after = {

@@ -56,7 +56,7 @@ def through(names: list[str]) -> dict[str, tuple[list[float], State]]:
     said: dict[str, list[float]] = {name: [] for name in names}
     for interval, changed in INTERVALS:
         look = look_of(interval, SHAPE, 0.5, step_changed=changed)
-        folded = fold_together([METRICS[name].fold(states[name], look) for name in names])
+        folded = fold_together([METRICS[name] for name in names], [states[name] for name in names], look)
         for name, (state, signals) in zip(names, folded, strict=True):
             states[name] = state
             said[name] += [float(signals.worse[0]), float(signals.good[0])]
@@ -82,7 +82,7 @@ def test_noise_between_pods_is_that_of_each_metric_s_own_events() -> None:
 
 def test_noise_is_pearson_s_sum_over_a_metric_s_own_events_and_requests() -> None:
     look = look_of(INTERVALS[3][0], SHAPE, 0.5, step_changed=False)
-    folded = fold_together([metric.fold(metric.start(1), look) for metric in METRICS.values()])
+    folded = fold_together([*METRICS.values()], [metric.start(1) for metric in METRICS.values()], look)
     state, _ = dict(zip(METRICS, folded, strict=True))["errorRate"]
     # 0, 150 and 2 of 300 requests each.
     rate = 152 / 900
@@ -93,6 +93,6 @@ def test_noise_is_pearson_s_sum_over_a_metric_s_own_events_and_requests() -> Non
 def test_an_incident_teaches_nothing_of_the_noise_between_pods() -> None:
     quiet, state = look_of(INTERVALS[0][0], SHAPE, 0.5, step_changed=False), METRICS["latency"].start(1)
     trouble = replace(quiet, incident=np.array([True]))
-    (usual, _), (spared, _) = (fold_together([METRICS["latency"].fold(state, look)])[0] for look in (quiet, trouble))
+    (usual, _), (spared, _) = (fold_together([METRICS["latency"]], [state], look)[0] for look in (quiet, trouble))
     assert usual["freedom"].max() > 0
     assert spared["freedom"].max() == 0

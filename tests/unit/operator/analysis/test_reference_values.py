@@ -18,7 +18,7 @@ from iris_operator.analysis.evidence.paired import log_paired, log_upper_half
 from iris_operator.analysis.evidence.ratio import log_noisy_ratio, log_rate_ratio
 from iris_operator.analysis.evidence.special import log_gamma
 from iris_operator.analysis.evidence.split import log_split
-from iris_operator.analysis.evidence.starts import AT_START, Started, add_interval, log_evidence
+from iris_operator.analysis.evidence.starts import AT_START, Stake, Started, add_intervals, log_evidences
 
 
 @pytest.mark.parametrize(("x_c", "n_c", "x_s", "n_s", "omega", "rho"), [(2, 100, 1, 300, 10, 1), (7, 50, 3, 950, 8, 2)])
@@ -62,7 +62,8 @@ def test_f3s_nearest_point_is_where_a_search_finds_it(theta: tuple[float, float]
 def test_f5_with_one_start_and_one_effect_is_the_stake_times_the_product() -> None:
     started, product = Started.new(1, 1), 0.0
     for log_e in (0.5, -0.2, 1.0):
-        started = add_interval(started, np.array([[log_e]]), np.array([False]), np.array([True]))
+        stake = Stake(started, np.array([[log_e]]), np.array([True]))
+        [started] = add_intervals([stake], np.array([False]))
         product += log_e
     alone = AT_START * math.exp(product)
     # What started at the second and third interval has its own products; what waits is 1.
@@ -71,7 +72,8 @@ def test_f5_with_one_start_and_one_effect_is_the_stake_times_the_product() -> No
     latest = first * (1 - second) * (1 / 17) * math.exp(1.0)
     waiting = first * (1 - second) * (1 - 1 / 17)
     expected = math.log(alone + late + latest + waiting)
-    assert float(log_evidence(started, np.array([1.0]))[0]) == pytest.approx(expected, abs=5e-4)
+    [evidence] = log_evidences([started], [np.array([1.0])])
+    assert float(evidence[0]) == pytest.approx(expected, abs=5e-4)
 
 
 def test_f7_excludes_one_percent_with_298_clean_requests_when_nothing_is_staked_on_errors() -> None:
