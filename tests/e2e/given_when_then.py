@@ -37,7 +37,6 @@ from iris_demo.traffic import Traffic
 DEPLOYED_SECONDS = 90.0
 # No promise, but patience: on a busy machine evidence takes longer. It ends before the traffic does.
 ROLLOUT_SECONDS = 240.0
-DEMO_RATE = 60.0
 # How much later than it was stored a change may reach a watch.
 WATCH_DELAY_SECONDS = 0.5
 VERSION_LABEL = "iris.mlrelease.dev/version"
@@ -54,8 +53,8 @@ class Given:
         self._s.serving = serving
 
     def the_silent_act(self) -> None:
-        """The releases are those of the demo's second act, and the traffic is the demo's."""
-        self._s.act, self._s.rate = SILENT, DEMO_RATE
+        """The releases are those of the demo's second act, and the traffic is as much as the demo would send."""
+        self._s.act = SILENT
 
     def a_step_of_copies(self, percent: int) -> None:
         """The canary is to get copies of so many requests before it gets the first one."""

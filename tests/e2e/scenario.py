@@ -12,7 +12,7 @@ from typing import Any
 from e2e.invariants import violations
 from e2e.recorder import Recorder, recording
 from e2e.releases import ROLLBACK_SECONDS, release, renamed
-from iris_demo import counts
+from iris_demo import counts, pace
 from iris_demo.access import RELEASE_LABEL, new_key
 from iris_demo.kube import (
     DEPLOYMENTS,
@@ -88,6 +88,8 @@ class Scenario:
         """Wait for the route and then load it until the end of the scenario."""
         self.key = await new_key(self.kube, self.kubeconfig, NAMESPACE, self.name)
         await first_answer(self.load, seconds=30)
+        if self.act:
+            self.rate = pace.suitable(await pace.answer_times(self.load))
         self.running = await self.stack.enter_async_context(traffic(self.load))
 
     async def traffic_ended(self) -> Traffic:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from iris_demo import scenario, setup, story, summary
+from iris_demo import pace, scenario, setup, story, summary
 from iris_demo.addresses import PAGES
 from iris_demo.inside import CommandError
 from iris_demo.kube import ForeignContextError, local_kubeconfig, refuse_foreign_context
@@ -29,7 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--act", choices=sorted(scenario.ACTS), default="loud", help="which releases: loudly or silently bad ones"
     )
-    parser.add_argument("--rate", type=float, default=60.0, help="requests a second through the Ingress (default 60)")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        help=f"requests a second through the Ingress (default: what suits the machine, at most {pace.HIGHEST:g})",
+    )
     parser.add_argument(
         "--only",
         action="append",

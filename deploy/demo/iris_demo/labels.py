@@ -20,7 +20,7 @@ PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 16.0
 # Of another stream than the flowers, so that labels change nothing about what is asked.
 SEED_OFFSET = 1_000_003
-LATER = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+NOT_YET = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 def feedback_url(predict_url: str) -> str:
@@ -35,6 +35,19 @@ class Prediction:
     request_id: str
     version: str
     species: str
+
+
+@dataclass(frozen=True)
+class Later:
+    """It may be taken later, and not before so many seconds."""
+
+    after: float = 0.0
+
+    @classmethod
+    def said_in(cls, answer: aiohttp.ClientResponse) -> Later:
+        """As the answer has it in Retry-After, in whole seconds; a date is not looked at."""
+        said = answer.headers.get("Retry-After", "")
+        return cls(float(said) if said.isdecimal() else 0.0)
 
 
 class Labeller:
@@ -69,23 +82,24 @@ class Labeller:
             if await _stopped_within(stop, wait):
                 return
             fate = await self._send(prediction)
-            if fate is not None:
+            if isinstance(fate, Fate):
                 break
-            wait, pause = pause, min(2 * pause, LONGEST_PAUSE_SECONDS)
+            # A service in trouble says when it wants to be asked again, and is not to be asked before.
+            wait, pause = max(pause, fate.after), min(2 * pause, LONGEST_PAUSE_SECONDS)
         else:
             fate = Fate.LOST
         self._record(Label(time.time(), prediction.version, fate))
 
-    async def _send(self, prediction: Prediction) -> Fate | None:
-        """What became of it; None when it may be taken later."""
+    async def _send(self, prediction: Prediction) -> Fate | Later:
+        """What became of it, if anything did."""
         body = {"request_id": prediction.request_id, "label": prediction.species}
         try:
             async with self._session.post(self._url, json=body, server_hostname=self._host) as answer:
                 if answer.status == HTTPStatus.OK:
                     return Fate((await answer.json())["outcome"])
-                return None if answer.status in LATER else Fate.LOST
+                return Later.said_in(answer) if answer.status in NOT_YET else Fate.LOST
         except (TimeoutError, aiohttp.ClientError, OSError):
-            return None
+            return Later()
 
 
 async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from iris_demo import access, cost, counts, evidence, judge
+from iris_demo import access, cost, counts, evidence, judge, pace
 from iris_demo.incident import slow_stores
 from iris_demo.judge import PROMOTED, ROLLED_BACK, UNDECIDED, Expectation, Report
 from iris_demo.kube import DEPLOYMENTS, RELEASES, Kube, Object, connect, local_authority
@@ -21,7 +22,8 @@ from iris_demo.timeline import Tone
 from iris_demo.traffic import Traffic, first_answer, traffic
 from iris_demo.watch import Watcher, following
 
-RELEASE_SECONDS = 180.0
+# Evidence needs requests, and a slow machine gets few of them a second.
+RELEASE_SECONDS = 300.0
 INCIDENT_SECONDS = 30
 REMOVAL_SECONDS = 90.0
 OPERATOR_SECONDS = 180.0
@@ -29,7 +31,7 @@ ROUTE_SECONDS = 30.0
 SETTLE_SECONDS = 3.0
 IDLE_SECONDS = 10.0
 # Bounds of the load should the demo itself be stopped from stopping it.
-LONGEST_RUN_SECONDS = 1500.0
+LONGEST_RUN_SECONDS = 1800.0
 # Seconds here; days where somebody has to look at the flower.
 LABELLED_SHARE = 0.5
 PREDICT_URL = "https://127.0.0.1:30443/v1/predict"
@@ -37,11 +39,14 @@ PREDICT_URL = "https://127.0.0.1:30443/v1/predict"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run: the act's releases in order, requests/s, whether to go on after a surprise, where pictures go."""
+    """What to run: the act's releases in order, whether to go on after a surprise, where pictures go.
+
+    ``rate`` in requests/s; None: as many as suit the machine.
+    """
 
     act: Act
     releases: list[Expectation]
-    rate: float
+    rate: float | None
     keep_going: bool
     kubeconfig: Path
     pictures: Path
@@ -72,9 +77,9 @@ async def run(plan: Plan, screen: Screen) -> Result:
     load = Load(
         url=PREDICT_URL,
         host=first["spec"]["traffic"]["host"],
-        rate=plan.rate,
+        rate=plan.rate or pace.HIGHEST,
         seconds=LONGEST_RUN_SECONDS,
-        requests=int(LONGEST_RUN_SECONDS * plan.rate),
+        requests=int(LONGEST_RUN_SECONDS * (plan.rate or pace.HIGHEST)),
         authority=str(local_authority()),
         # Flowers of its own: answers of an earlier run still are in the cache, and make stable faster than any canary.
         seed=int(time.time()),
@@ -90,10 +95,12 @@ async def run(plan: Plan, screen: Screen) -> Result:
                 screen.say("key", f"made in a pod of {plan.releases[0].version}, for the traffic", Tone.QUIET)
                 load = replace(load, key=await _key(kube, plan.kubeconfig, namespace, name))
                 await _in_time(first_answer(load, ROUTE_SECONDS), f"no answer at {load.url} for {load.host}")
+                if plan.rate is None:
+                    load = replace(load, rate=await _suitable_rate(load, screen))
                 async with traffic(load) as running:
                     running.listen(screen.samples)
                     screen.say(
-                        "traffic", f"{plan.rate:g} requests/s to {load.url}, Host {load.host}; labels for half of them"
+                        "traffic", f"{load.rate:g} requests/s to {load.url}, Host {load.host}; labels for half of them"
                     )
                     # A release that has just ended is not idle yet: its last pass and events are still to be stored.
                     await asyncio.sleep(SETTLE_SECONDS)
@@ -120,6 +127,16 @@ async def _key(kube: Kube, kubeconfig: Path, namespace: str, release: str) -> st
         return await access.new_key(kube, kubeconfig, namespace, release)
     except (access.NoKeyError, TimeoutError) as error:
         raise NotReadyError(str(error) or f"no pod of {release} is ready") from None
+
+
+async def _suitable_rate(load: Load, screen: Screen) -> float:
+    try:
+        seconds = await pace.answer_times(load)
+    except pace.NoPredictionError as error:
+        raise NotReadyError(str(error)) from None
+    alone = statistics.median(seconds) * 1000
+    screen.say("pace", f"an answer takes {alone:.1f} ms while nothing else is asked", Tone.QUIET)
+    return pace.suitable(seconds)
 
 
 async def _in_time(awaited: Awaitable[object], otherwise: str) -> None:
@@ -204,7 +221,7 @@ def _result(
     return Result(
         started=screen.started,
         seconds=ended - screen.started,
-        rate=plan.rate,
+        rate=running.load.rate,
         wanted=len(plan.releases),
         reports=tuple(reports),
         requests=counts.totals(samples),

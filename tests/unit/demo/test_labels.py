@@ -28,8 +28,10 @@ class Service:
         self.asked_at: dict[str, float] = {}
         self.told: list[dict[str, Any]] = []
         self.told_at: dict[str, float] = {}
+        self.told_when: list[float] = []
         self.keys: set[str | None] = set()
         self.refusals: list[int] = []
+        self.retry_after = ""
 
     async def predict(self, request: web.Request) -> web.Response:
         name = f"request-{len(self.predicted)}"
@@ -40,10 +42,12 @@ class Service:
     async def feedback(self, request: web.Request) -> web.Response:
         told = await request.json()
         self.told.append(told)
-        self.told_at[told["request_id"]] = asyncio.get_running_loop().time()
+        self.told_when.append(asyncio.get_running_loop().time())
+        self.told_at[told["request_id"]] = self.told_when[-1]
         self.keys.add(request.headers.get("Authorization"))
         if self.refusals:
-            return web.json_response({}, status=self.refusals.pop(0))
+            headers = {"Retry-After": self.retry_after} if self.retry_after else {}
+            return web.json_response({}, status=self.refusals.pop(0), headers=headers)
         return web.json_response({"outcome": "correct" if told["label"] == "setosa" else "incorrect"})
 
 
@@ -118,6 +122,25 @@ async def test_a_label_that_comes_too_early_is_sent_again(monkeypatch: pytest.Mo
         found = await run(load(url, requests=1))
     assert [told["request_id"] for told in service.told] == ["request-0"] * 3
     assert [label.fate for label in found] != [Fate.LOST]
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        pytest.param("1", 1.0, id="whole seconds"),
+        pytest.param("Wed, 21 Oct 2026 07:28:00 GMT", 0.05, id="a date: as if nothing was said"),
+    ],
+)
+async def test_a_label_is_not_sent_again_before_the_service_wants_it(
+    monkeypatch: pytest.MonkeyPatch, said: str, seconds: float
+) -> None:
+    monkeypatch.setattr(labels, "PAUSE_SECONDS", 0.05)
+    service = Service()
+    service.refusals, service.retry_after = [503], said
+    async with serving(service) as url:
+        await run(load(url, requests=1))
+    first, second = service.told_when
+    assert second - first >= seconds
 
 
 @pytest.mark.parametrize("refusals", [[409], [503] * labels.TRIES])
