@@ -89,9 +89,12 @@ class FeedbackService:
                 HTTPStatus.CONFLICT, "contradicting-feedback", "another label is already known for this prediction"
             )
         outcome: Literal["correct", "incorrect"] = "correct" if label == result.predicted_label else "incorrect"
-        # A label counts once, and only for the revision that made the prediction: it is no news about another one,
-        # though the request may reach any pod.
-        if result.state is FeedbackState.ACCEPTED and result.revision == self._revision:
+        # A label counts once, and for the revision that made the prediction: it is no news about another one, though
+        # the request may reach any pod.
+        accepted = result.state is FeedbackState.ACCEPTED
+        if accepted and result.revision != self._revision:
+            self._metrics.feedback_relayed(result.revision, outcome)
+        elif accepted:
             self._metrics.feedback(outcome)
             if self._mirror.canary:
                 self._compare_behind(request_id, instance, label, stable_right=outcome == "correct")

@@ -24,6 +24,7 @@ from iris_inference.auth.counts import AuthCounts
 from iris_inference.cache import NO_TIER, SOURCES, TIERS
 from iris_inference.counters import Durations, FeatureHistogram, LoopCounter, LoopHistogram
 from iris_inference.records import Backlog
+from iris_inference.relayed import RelayedLabels
 from iris_inference.runtime import FailureReason
 from iris_inference.settings import LATENCY_BUCKETS
 
@@ -93,6 +94,7 @@ class Metrics:
             FeatureHistogram(request_features, FEATURE_BUCKETS, manifest.training.features)
         )
         self._feedback = self._counter("model_feedback", "True labels that came back, for this revision.", "outcome")
+        self._relayed = self._registered(RelayedLabels(FEEDBACK_OUTCOMES))
         cache = self._counter("cache_requests", "Looked up flowers by tier and result.", "tier", "result")
         self._cache = {(tier, found): cache.labels(tier, found) for tier, found in product(TIERS, CACHE_RESULTS)}
         self._records = self._counter("prediction_records", "Predictions on their way to PostgreSQL.", "result")
@@ -174,6 +176,10 @@ class Metrics:
     def feedback(self, outcome: str) -> None:
         """A true label came back for a prediction of this revision."""
         self._feedback.labels(outcome).inc()
+
+    def feedback_relayed(self, made_by: str, outcome: str) -> None:
+        """A true label came back for a prediction of another revision. For the event loop only."""
+        self._relayed.add(made_by, outcome)
 
     @contextmanager
     def serving(self, host: str, port: int) -> Iterator[None]:

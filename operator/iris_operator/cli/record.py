@@ -11,6 +11,8 @@ from pathlib import Path
 
 from iris_operator.adapters.prometheus.client import PrometheusClient, Sample, Series
 from iris_operator.adapters.prometheus.counters import FAMILIES, Span, counts_of
+from iris_operator.adapters.prometheus.relayed import FAMILIES as RELAYED
+from iris_operator.adapters.prometheus.relayed import with_relayed
 from iris_operator.analysis.counts import RequestCounts
 
 # What stable did before the canary came teaches what to expect, as the operator has it.
@@ -94,7 +96,7 @@ def _last_run(samples: Sequence[Sample]) -> tuple[float, float]:
 
 async def _counters(client: PrometheusClient, wanted: Wanted, rollout: Rollout) -> Mapping[str, list[Series]]:
     labels = f'namespace="{wanted.namespace}",release="{wanted.release}"'
-    names = "|".join(sorted(FAMILIES))
+    names = "|".join(sorted({**FAMILIES, **RELAYED}))
     seconds = math.ceil(rollout.until - rollout.since + _TAUGHT_SECONDS + _LOOK_BACK_SECONDS)
     revisions = f'revision=~"{rollout.stable}|{rollout.canary}"'
     series = await client.matrix(f'{{__name__=~"{names}",{labels},{revisions}}}[{seconds}s]', rollout.until)
@@ -111,8 +113,9 @@ def _rows(rollout: Rollout, series: Mapping[str, list[Series]], interval: float)
     rows: list[dict[str, str | int]] = []
     for since, until in pairwise(ticks):
         span = Span(since, until, interval)
-        stable = counts_of(series[rollout.stable], (), span)
-        canary = counts_of(series[rollout.canary], (), span) or RequestCounts()
+        told = {revision: counts_of(of, (), span) for revision, of in series.items()}
+        counts = with_relayed({revision: of for revision, of in told.items() if of is not None}, series, span)
+        stable, canary = counts.get(rollout.stable), counts.get(rollout.canary, RequestCounts())
         if stable is None or not stable.total:
             continue
         weights = {weight for at, weight in rollout.weights if since <= at <= until}

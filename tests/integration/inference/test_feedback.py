@@ -1,6 +1,6 @@
 import pytest
 
-from contract.inference.api import FLOWER, Api, assert_problem
+from contract.inference.api import FLOWER, REVISION, Api, assert_problem
 from contract.inference.models import Exported
 from contract.inference.serving import Serve
 from integration.harness.postgres import Postgres
@@ -70,13 +70,17 @@ def test_wrong_feedback_is_refused(service: Api, body: bytes) -> None:
     assert_problem(service.post("/v1/feedback", body), 422)
 
 
-def test_feedback_for_another_revision_is_kept_but_is_no_news_about_this_one(
+def test_feedback_for_another_revision_counts_for_that_one_and_once(
     exported: Exported, serve: Serve, service: Api, postgres_url: str
 ) -> None:
     request_id = predicted(service)
     other = serve(exported("2.0.0"), DATABASE_URL=postgres_url, revision="def456")
     assert other.feedback(request_id, "setosa").json()["outcome"] == "correct"
-    assert counts(other) == (0, 0)
+    # Sent again, to whichever pod.
+    for pod in (other, service):
+        assert pod.feedback(request_id, "setosa").status_code == 200
+    assert other.metric("model_feedback_relayed_total", made_by=REVISION, outcome="correct") == 1
+    assert counts(other) == counts(service) == (0, 0)
 
 
 def test_without_the_database_the_client_is_told_to_come_back(service: Api, postgres_server: Postgres) -> None:

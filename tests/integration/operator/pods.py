@@ -69,9 +69,16 @@ class Pod:
 
     def compared(self, metric: str, canary: str, **results: int) -> None:
         """So many copies, pairs or labels more, of which this pod tells the results by canary."""
-        more = {(metric, f'canary="{canary}",result', result): count for result, count in results.items()}
+        self._count(metric, "canary", canary, "result", results)
+
+    def relay(self, made_by: str, **outcomes: int) -> None:
+        """So many labels more for predictions of another revision."""
+        self._count("model_feedback_relayed_total", "made_by", made_by, "outcome", outcomes)
+
+    def _count(self, metric: str, label: str, value: str, results: str, more: Mapping[str, int]) -> None:
+        counted = {(metric, f'{label}="{value}",{results}', result): count for result, count in more.items()}
         # Another dictionary: the page may be read just now.
-        self.counters = {**self.counters, **{label: self.counters.get(label, 0) + n for label, n in more.items()}}
+        self.counters = {**self.counters, **{key: self.counters.get(key, 0) + n for key, n in counted.items()}}
 
     def restart(self) -> None:
         """The process is another one: everything from 0."""

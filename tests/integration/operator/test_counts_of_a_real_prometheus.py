@@ -104,6 +104,23 @@ def test_every_request_is_counted_once_and_by_pod(prometheus: Prometheus, pods: 
     assert second[0].counts[CANARY].total == 0
 
 
+def test_labels_count_for_the_version_that_predicted_whichever_pod_they_came_to(
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]
+) -> None:
+    one, other, canary = pods
+    since = stored(prometheus, *pods)
+    canary.serve(10, wrong=1)
+    one.serve(10)
+    one.relay(CANARY, correct=8, incorrect=2)
+    other.relay(CANARY, correct=5)
+    canary.relay(STABLE, incorrect=3)
+    until = stored(prometheus, *pods)
+
+    (answer,) = asyncio.run(ask(prometheus, question(since, until)))
+    counts = {revision: (of.correct, of.incorrect) for revision, of in answer.counts.items()}
+    assert counts == {STABLE: (10, 3), CANARY: (9 + 8 + 5, 1 + 2)}
+
+
 def test_what_both_versions_made_of_copies_is_counted_where_it_is_known(
     prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]
 ) -> None:

@@ -147,7 +147,10 @@ def _model(made: grafana.Dashboard) -> None:
         graph(
             "True labels",
             "Labels that came back, and whether the prediction was right.",
-            Query(f"sum by (outcome) (rate(model_feedback_total{{{RELEASE}}}[{RATE}]))", "{{outcome}}"),
+            Query(
+                f'sum by (outcome) (rate({{__name__=~"model_feedback(_relayed)?_total",{RELEASE}}}[{RATE}]))',
+                "{{outcome}}",
+            ),
             unit="ops",
         )
     )

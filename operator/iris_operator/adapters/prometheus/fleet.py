@@ -13,6 +13,8 @@ from iris_operator.adapters.prometheus.client import PrometheusClient, Series
 from iris_operator.adapters.prometheus.copies import FAMILIES as COPIES
 from iris_operator.adapters.prometheus.copies import copies_of
 from iris_operator.adapters.prometheus.counters import FAMILIES, Span, counts_of
+from iris_operator.adapters.prometheus.relayed import FAMILIES as RELAYED
+from iris_operator.adapters.prometheus.relayed import with_relayed
 from iris_operator.analysis.counts import Copies, RequestCounts
 from iris_operator.engine.ports import Answer, MetricsUnavailable, Question
 
@@ -159,6 +161,7 @@ def _count(
         found = counts_of(series, must, span)
         if found is not None:
             counts[revision] = found
+    counts = with_relayed(counts, by_revision, span)
     canary = question.copied_to
     if not canary:
         return counts, None
@@ -173,6 +176,6 @@ def _revisions(question: Question) -> list[Revision]:
 def _selector(wanted: Iterable[Revision], *, with_copies: bool) -> str:
     """All metrics that are judged, of all these revisions, in one query."""
     namespaces, releases, revisions = (sorted(set(values)) for values in zip(*wanted, strict=True))
-    families = {**FAMILIES, **(COPIES if with_copies else {})}
+    families = {**FAMILIES, **RELAYED, **(COPIES if with_copies else {})}
     labels = {"__name__": sorted(families), "namespace": namespaces, "release": releases, "revision": revisions}
     return ",".join(f'{name}=~"{"|".join(values)}"' for name, values in labels.items())
