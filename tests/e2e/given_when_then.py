@@ -36,7 +36,7 @@ from iris_demo.traffic import Traffic
 
 DEPLOYED_SECONDS = 90.0
 # No promise, but patience: on a busy machine evidence takes longer. It ends before the traffic does.
-ROLLOUT_SECONDS = 240.0
+ROLLOUT_SECONDS = 360.0
 # How much later than it was stored a change may reach a watch.
 WATCH_DELAY_SECONDS = 0.5
 VERSION_LABEL = "iris.mlrelease.dev/version"

@@ -39,7 +39,7 @@ NAMESPACE = "iris"
 # Requests/s. The slow model of the scenarios manages about 15 a second on a busy machine with two cores, and a fifth of
 # these has to be well below that: what it answers late is to be seen as latency and not as a full queue.
 RATE = 30.0
-LONGEST_SECONDS = 300.0
+LONGEST_SECONDS = 420.0
 REMOVAL_SECONDS = 90.0
 
 
