@@ -74,12 +74,13 @@ async def run(plan: Plan, screen: Screen) -> Result:
     """
     first = plan.act.manifest(plan.releases[0].version)
     namespace, name = first["metadata"]["namespace"], first["metadata"]["name"]
+    rate = pace.HIGHEST if plan.rate is None else plan.rate
     load = Load(
         url=PREDICT_URL,
         host=first["spec"]["traffic"]["host"],
-        rate=plan.rate or pace.HIGHEST,
+        rate=rate,
         seconds=LONGEST_RUN_SECONDS,
-        requests=int(LONGEST_RUN_SECONDS * (plan.rate or pace.HIGHEST)),
+        requests=int(LONGEST_RUN_SECONDS * rate),
         authority=str(local_authority()),
         # Flowers of its own: answers of an earlier run still are in the cache, and make stable faster than any canary.
         seed=int(time.time()),
