@@ -15,9 +15,9 @@ def engine(postgres_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def select(engine: Engine, statement: str) -> list[Any]:
+def select(engine: Engine, statement: str, **values: Any) -> list[Any]:
     with engine.connect() as connection:
-        return list(connection.execute(text(statement)).all())
+        return list(connection.execute(text(statement), values).all())
 
 
 def recorded(engine: Engine) -> int:

@@ -6,6 +6,7 @@ Each says on which broken build it was seen to fail.
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,12 @@ from integration.harness.postgres import Postgres
 from integration.harness.process import ServerError, accepts
 from integration.inference.database import recorded, select, times_recorded
 from integration.inference.load import Load, load
+from integration.inference.lost_answer import LostAnswer
 from integration.inference.process import Service, StartService
 from integration.inference.waiting import eventually
+
+# SQLAlchemy's question to a connection that it is about to hand out.
+IS_IT_THERE = "SELECT 1"
 
 
 @pytest.fixture
@@ -27,21 +32,36 @@ def spool(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def service(exported: Exported, start_service: StartService, postgres_url: str, spool: Path) -> Service:
-    # So small a buffer in memory that no test passes because of it.
-    return start_service(
-        exported("1.0.0"),
-        DATABASE_URL=postgres_url,
-        IRIS_SPOOL_DIR=str(spool),
-        IRIS_SPOOL_MAX_BYTES=str(1024 * 1024),
-        IRIS_RECORD_BUFFER="1",
-        IRIS_RECORD_BATCH="100",
-    )
+def start(exported: Exported, start_service: StartService, spool: Path) -> Callable[[str], Service]:
+    """Starts the service with the database at an address."""
+
+    def started(url: str) -> Service:
+        # So small a buffer in memory that no test passes because of it.
+        return start_service(
+            exported("1.0.0"),
+            DATABASE_URL=url,
+            IRIS_SPOOL_DIR=str(spool),
+            IRIS_SPOOL_MAX_BYTES=str(1024 * 1024),
+            IRIS_RECORD_BUFFER="1",
+            IRIS_RECORD_BATCH="100",
+        )
+
+    return started
+
+
+@pytest.fixture
+def service(start: Callable[[str], Service], postgres_url: str) -> Service:
+    return start(postgres_url)
 
 
 def written(service: Api) -> None:
     """Returns once nothing waits any more."""
     eventually(lambda: service.metric("prediction_backlog_records") == 0, seconds=60)
+
+
+def writing_began(service: Api) -> None:
+    """Returns once records are in the database: before the first of them it may still be making the tables."""
+    eventually(lambda: service.metric("prediction_records_total", result="recorded") > 0, seconds=60)
 
 
 def writing(engine: Engine) -> int:
@@ -51,6 +71,26 @@ def writing(engine: Engine) -> int:
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'iris-inference' AND datname = current_database()",
     )
     return int(writer.pid)
+
+
+def stopped_while_writing(engine: Engine) -> int:
+    """The same process, stopped in the middle of a transaction: what it is asked for now is never answered.
+
+    Between two transactions it would be asked whether it is there, and after its end another one would be asked
+    instead, without anything that had to be tried again.
+    """
+    writer = writing(engine)
+
+    def stopped() -> bool:
+        os.kill(writer, signal.SIGSTOP)
+        (its,) = select(engine, "SELECT state, query FROM pg_stat_activity WHERE pid = :pid", pid=writer)
+        if its.state in ("active", "idle in transaction") and its.query != IS_IT_THERE:
+            return True
+        os.kill(writer, signal.SIGCONT)
+        return False
+
+    eventually(stopped, seconds=60)
+    return writer
 
 
 def assert_exactly_once(engine: Engine, *loads: Load) -> None:
@@ -89,18 +129,34 @@ def test_what_is_acknowledged_while_the_database_is_down_is_recorded_once_when_i
 
 
 def test_a_statement_whose_answer_never_comes_is_written_once(service: Service, engine: Engine) -> None:
-    """Seen to fail with records forgotten before they are inserted; a table without a key."""
+    """Seen to fail with records forgotten before they are inserted."""
     with load(service) as made:
-        made.more(50)
-        writer = writing(engine)
-        os.kill(writer, signal.SIGSTOP)
-        # Once this many wait, a statement is on its way that nobody answers.
+        writing_began(service)
+        writer = stopped_while_writing(engine)
         eventually(lambda: service.metric("prediction_backlog_records") > 50)
         os.kill(writer, signal.SIGKILL)
         eventually(lambda: service.metric("prediction_records_total", result="retried") > 0)
         made.more(50)
     assert (made.refused, made.lost) == ({}, [])
     written(service)
+    assert_exactly_once(engine, made)
+
+
+def test_a_statement_that_was_done_and_whose_answer_is_lost_is_written_once(
+    start: Callable[[str], Service], postgres_url: str, engine: Engine
+) -> None:
+    """Seen to fail with a table without a key."""
+    with LostAnswer(postgres_url) as way:
+        service = start(way.url)
+        with load(service) as made:
+            writing_began(service)
+            way.lose_one()
+            assert way.lost.wait(60)
+            eventually(lambda: service.metric("prediction_records_total", result="retried") > 0)
+            made.more(50)
+        assert (made.refused, made.lost) == ({}, [])
+        written(service)
+        assert service.metric("prediction_records_total", result="recorded") == recorded(engine)
     assert_exactly_once(engine, made)
 
 
