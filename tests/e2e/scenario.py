@@ -89,7 +89,7 @@ class Scenario:
         self.key = await new_key(self.kube, self.kubeconfig, NAMESPACE, self.name)
         await first_answer(self.load, seconds=30)
         if self.act:
-            self.rate = pace.suitable(await pace.answer_times(self.load))
+            self.rate = pace.suitable(await pace.answer_seconds(self.load))
         self.running = await self.stack.enter_async_context(traffic(self.load))
 
     async def traffic_ended(self) -> Traffic:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
 from http import HTTPStatus
 from itertools import islice
 
@@ -31,13 +30,13 @@ class NoPredictionError(Exception):
     """Something else was answered than a prediction, and how long that takes says nothing."""
 
 
-def suitable(seconds: Sequence[float]) -> float:
-    """Whole requests a second for a machine whose answers took so many ``seconds``, one after the other."""
-    return min(HIGHEST, max(LOWEST, float(int(SHARE / statistics.median(seconds)))))
+def suitable(seconds: float) -> float:
+    """Whole requests a second for a machine on which an answer takes so many ``seconds``."""
+    return min(HIGHEST, max(LOWEST, float(int(SHARE / seconds))))
 
 
-async def answer_times(load: Load) -> list[float]:
-    """Seconds that some answers of the target of ``load`` take while nothing else is asked.
+async def answer_seconds(load: Load) -> float:
+    """How long the target of ``load`` takes for an answer while nothing else is asked: the median of some.
 
     Raises NoPredictionError.
     """
@@ -51,4 +50,4 @@ async def answer_times(load: Load) -> list[float]:
                 if answer.status != HTTPStatus.OK:
                     raise NoPredictionError(f"{load.url} answered {answer.status} while its speed was measured")
             seconds.append(time.monotonic() - asked)
-    return seconds
+    return statistics.median(seconds)

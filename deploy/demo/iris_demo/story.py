@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
@@ -132,11 +131,10 @@ async def _key(kube: Kube, kubeconfig: Path, namespace: str, release: str) -> st
 
 async def _suitable_rate(load: Load, screen: Screen) -> float:
     try:
-        seconds = await pace.answer_times(load)
+        seconds = await pace.answer_seconds(load)
     except pace.NoPredictionError as error:
         raise NotReadyError(str(error)) from None
-    alone = statistics.median(seconds) * 1000
-    screen.say("pace", f"an answer takes {alone:.1f} ms while nothing else is asked", Tone.QUIET)
+    screen.say("pace", f"an answer takes {seconds * 1000:.1f} ms while nothing else is asked", Tone.QUIET)
     return pace.suitable(seconds)
 
 

@@ -1,5 +1,6 @@
 """A way to the database on which the answer to one COMMIT gets lost."""
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -47,7 +48,12 @@ class LostAnswer:
                 service, _ = self._listening.accept()
             except OSError:
                 return
-            threading.Thread(target=self._carry, args=(service,), daemon=True).start()
+            threading.Thread(target=self._carry_to_the_end, args=(service,), daemon=True).start()
+
+    def _carry_to_the_end(self, service: socket.socket) -> None:
+        # Either side may be killed.
+        with contextlib.suppress(ConnectionError):
+            self._carry(service)
 
     def _carry(self, service: socket.socket) -> None:
         committing = False

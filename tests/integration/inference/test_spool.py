@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from contract.inference.api import FLOWER, Api, assert_problem
 from contract.inference.models import Exported
@@ -21,9 +21,6 @@ from integration.inference.load import Load, load
 from integration.inference.lost_answer import LostAnswer
 from integration.inference.process import Service, StartService
 from integration.inference.waiting import eventually
-
-# SQLAlchemy's question to a connection that it is about to hand out.
-IS_IT_THERE = "SELECT 1"
 
 
 @pytest.fixture
@@ -74,22 +71,16 @@ def writing(engine: Engine) -> int:
 
 
 def stopped_while_writing(engine: Engine) -> int:
-    """The same process, stopped in the middle of a transaction: what it is asked for now is never answered.
+    """The same process, stopped in the middle of a statement, which is never answered.
 
-    Between two transactions it would be asked whether it is there, and after its end another one would be asked
-    instead, without anything that had to be tried again.
+    While it waits for a lock: elsewhere it may hold something of the database's own that the test would wait for.
     """
     writer = writing(engine)
-
-    def stopped() -> bool:
+    waits = "SELECT pid FROM pg_stat_activity WHERE pid = :pid AND wait_event_type = 'Lock'"
+    with engine.begin() as holder:
+        holder.execute(text("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE"))
+        eventually(lambda: bool(select(engine, waits, pid=writer)))
         os.kill(writer, signal.SIGSTOP)
-        (its,) = select(engine, "SELECT state, query FROM pg_stat_activity WHERE pid = :pid", pid=writer)
-        if its.state in ("active", "idle in transaction") and its.query != IS_IT_THERE:
-            return True
-        os.kill(writer, signal.SIGCONT)
-        return False
-
-    eventually(stopped, seconds=60)
     return writer
 
 
