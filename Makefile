@@ -21,11 +21,12 @@ TIMED = bash tests/timed.sh
 PY := $(wildcard operator inference deploy/local deploy/demo deploy/install deploy/observability deploy/pipeline tests)
 
 ##@ See it work
-.PHONY: demo demo-silent
+.PHONY: demo demo-quality-regressions demo-silent
 demo: venv ## Cluster up, deploy, traffic, one good and three bad releases; writes artifacts/demo.json
 	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_demo $(ARGS)
-demo-silent: venv ## The same with versions that are bad without a failed request, and with an incident; artifacts/demo-silent.json
+demo-quality-regressions: venv ## The same with versions that are bad without a failed request, and with an incident; artifacts/demo-silent.json
 	PYTHONPATH=$(ROOTS) $(BIN)/python -m iris_demo --act silent $(ARGS)
+demo-silent: demo-quality-regressions ## The earlier name of demo-quality-regressions, kept for one release
 
 ##@ The one-machine cluster (root; builds a real Kubernetes from its Go modules the first time)
 .PHONY: cluster-up cluster-down cluster-status images
@@ -40,7 +41,7 @@ images: ## Build the operator's and the models' images and import them into it
 
 ##@ From code to a release
 .PHONY: pipeline publish release wait
-# What the pipeline's programs are told: make publish VERSION=2.0.0 TAG=rc1
+# Variables for the pipeline, for example: make publish VERSION=2.0.0 TAG=rc1
 VERSION ?=
 TAG ?=
 REGISTRY ?=
@@ -51,9 +52,9 @@ pipeline: venv ## Tests, image, registry, release under traffic, on the local cl
 publish: venv ## Build and push operator and models, and list what is in them; VERSION= TAG= REGISTRY= (the local cluster's)
 	$(PIPELINE) publish $(if $(VERSION),--version "$$VERSION") $(if $(TAG),--tag "$$TAG") \
 	  $(if $(REGISTRY),--registry "$$REGISTRY") $(if $(BASE),--base "$$BASE") $(ARGS)
-release: venv ## Ask the release iris of the current kube-context for another model: VERSION= IMAGE=
+release: venv ## Request another model of the release iris in the current kube-context: VERSION= IMAGE=
 	$(PIPELINE) release --version "$$VERSION" --image "$$IMAGE" $(ARGS)
-wait: venv ## Wait until that release is decided; exit code 1 and the reason when it was taken back
+wait: venv ## Wait until that release is decided; exit code 1 and the reason when it was rolled back
 	$(PIPELINE) wait $(ARGS)
 
 ##@ Any cluster
@@ -67,10 +68,10 @@ render: ## Print what `make deploy` would apply
 .PHONY: test test-fast test-integration test-e2e
 test: packages venv ## Everything, on a machine that may have nothing: installs, builds, judges, runs real servers and a real cluster
 	@$(TIMED) lint types imports components test-fast test-integration test-e2e
-test-fast: venv ## The tests that need no server: about 70 s on 2 cores
+test-fast: venv ## The tests that need no server: about 60 s on 2 cores
 	$(PYTEST) tests --ignore=tests/integration --ignore=tests/e2e --numprocesses=auto --dist=loadfile $(ARGS)
 test-integration: packages venv components ## Against a real kube-apiserver with etcd, PostgreSQL, Redis and Prometheus
-	$(PYTEST) tests/integration --timeout=300 $(ARGS)
+	$(PYTEST) tests/integration --timeout=300 --numprocesses=2 --dist=loadfile $(ARGS)
 test-e2e: packages venv ## Scenarios on the real cluster; brings it up and takes it down unless it was up before
 	bash tests/with_cluster.sh $(PYTEST) tests/e2e --timeout=900 $(ARGS)
 
@@ -88,7 +89,9 @@ format: venv ## Rewrite the code as `make lint` wants it
 	$(BIN)/ruff format $(PY)
 
 ##@ Measure
-.PHONY: bench-analysis bench-inference soak-inference
+.PHONY: bench-aa bench-analysis bench-inference soak-inference
+bench-aa: venv ## Identical versions and known faults on the real cluster, 2 hours; artifacts/bench-aa.json
+	PYTHONPATH=$(ROOTS) $(BIN)/python -m bench.aa $(ARGS)
 bench-analysis: venv ## The canary analysis against its bounds and others' rules, on one core; ARGS=--quick for a minute
 	OMP_NUM_THREADS=1 PYTHONPATH=$(ROOTS) $(BIN)/python -m bench.analysis $(ARGS)
 bench-inference: packages venv ## The service beside MLServer, BentoML and others, on one core; writes artifacts/bench-inference.json
@@ -124,5 +127,5 @@ $(VENV)/.installed: tests/requirements.txt tests/bootstrap.txt
 .PHONY: help
 help: ## This text
 	@echo 'Releases ML models on Kubernetes by themselves. Start with `make demo`; nothing but Python 3.11, Go, make and root is needed.'
-	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## /{printf "  %-17s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^##@ /{print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## /{printf "  %-24s %s\n", $$1, $$2}' Makefile
 	@printf '\nPass more to pytest with ARGS, as in: make test-fast ARGS="-k weights -x"\n'

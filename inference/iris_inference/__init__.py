@@ -3,5 +3,5 @@
 import os
 
 # ONNX Runtime reports models and machines to its makers unless this is set before it is first imported, and every
-# module that imports it is below this package. A service tells nobody what it serves; who wants to can say 0.
+# module that imports it is below this package. It is off by default; set it to 0 to enable it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,10 +1,10 @@
-"""What this process is doing: one word that readiness, logs and connection handling all follow."""
+"""The phase of this process, which readiness, logs and connection handling follow."""
 
 from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """The stages of a process's life, in order."""
+    """The phases of a process, in order."""
 
     LOADING = "loading"
     READY = "ready"
@@ -16,17 +16,17 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self._phase = Phase.LOADING
-        # Whether the process is about to end; asked at each request, so no property.
+        # Whether the process is about to stop; read at each request, so no property.
         self.draining = False
 
     @property
     def phase(self) -> Phase:
-        """The current stage."""
+        """The current phase."""
         return self._phase
 
     @property
     def ready(self) -> bool:
-        """Whether new work is welcome."""
+        """Whether new requests are accepted."""
         return self._phase is Phase.READY
 
     def loaded(self) -> None:
@@ -35,6 +35,6 @@ class Lifecycle:
             self._phase = Phase.READY
 
     def drain(self) -> None:
-        """The process was asked to end."""
+        """The process was told to stop."""
         self._phase = Phase.DRAINING
         self.draining = True

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard output. Stack traces are a field, never loose lines."""
+"""Logs: one JSON object per line on standard output. Stack traces are a field, never separate lines."""
 
 import asyncio
 import logging
@@ -13,53 +13,53 @@ from pydantic_core import to_json
 FIELDS: Final = "fields"
 
 
-class Lines:
-    """Whole lines to a stream. Those of one turn of the event loop are written together, at its end."""
+class LogWriter:
+    """Writes complete lines to a stream. Those of one turn of the event loop are written together, at its end."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._mutex = threading.Lock()
-        # Threads may add to it at any time, and take from it with the mutex.
-        self._waiting: deque[bytes] = deque()
+        # Threads may append at any time, and remove lines only with the mutex.
+        self._pending: deque[bytes] = deque()
         self._scheduled = False
 
     def write(self, line: bytes) -> None:
-        """Write a line at once, after those that wait. From any thread."""
-        self._waiting.append(line)
+        """Write a line at once, after the pending ones. From any thread."""
+        self._pending.append(line)
         self.flush()
 
     def write_soon(self, line: bytes) -> None:
-        """Write a line before the event loop waits again. From its thread."""
-        self._waiting.append(line)
+        """Write a line at the end of this turn of the event loop. From its thread."""
+        self._pending.append(line)
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._end_turn)
+            asyncio.get_running_loop().call_soon(self._flush_scheduled)
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the pending lines."""
         with self._mutex:
-            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            lines = [self._pending.popleft() for _ in range(len(self._pending))]
             if lines:
                 self._stream.write(b"".join(lines))
                 self._stream.flush()
 
-    def _end_turn(self) -> None:
+    def _flush_scheduled(self) -> None:
         self._scheduled = False
         self.flush()
 
 
 class LineHandler(logging.Handler):
-    """What goes through `logging` goes the same way, in the same order."""
+    """Passes the records of `logging` to a LogWriter, so that all lines are in order."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, writer: LogWriter) -> None:
         super().__init__()
-        self._lines = lines
+        self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record at once."""
         try:
-            self._lines.write(self.format(record).encode() + b"\n")
-        except Exception:  # noqa: BLE001 - as logging has it: what cannot be told must not stop the work
+            self._writer.write(self.format(record).encode() + b"\n")
+        except Exception:  # noqa: BLE001 - as in logging's own handlers: a failing log must not stop the work
             self.handleError(record)
 
 
@@ -85,14 +85,14 @@ def fields(**values: Any) -> dict[str, dict[str, Any]]:
     return {FIELDS: values}
 
 
-def configure(level: str) -> Lines:
-    """Send every logger's records at `level` and above to standard output as JSON. Returns the way there."""
-    lines = Lines(sys.stdout.buffer)
-    handler = LineHandler(lines)
+def configure(level: str) -> LogWriter:
+    """Write every logger's records at `level` and above to standard output as JSON. Returns the writer."""
+    writer = LogWriter(sys.stdout.buffer)
+    handler = LineHandler(writer)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # uvicorn tells of its start and stop in its own words; ours carry the model and the revision.
+    # uvicorn logs its start and stop, too; our own lines have the model and the revision.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    return lines
+    return writer

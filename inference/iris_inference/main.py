@@ -1,4 +1,4 @@
-"""Wires the service together, runs it, and turns its end into an exit code."""
+"""Wires the service together, runs it, and returns its exit code."""
 
 import asyncio
 import gc
@@ -11,33 +11,32 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 
-from iris_inference import logs
-from iris_inference.admission import Gate, affordable
-from iris_inference.app import create_app
-from iris_inference.artifact import ArtifactError, Manifest, read_artifact, read_manifest
-from iris_inference.auth.authenticator import Authenticator
-from iris_inference.auth.guard import Guard, KeyGuard, OpenGuard
-from iris_inference.cache import Codec, NoCache, RemoteCache
-from iris_inference.feedback import FeedbackService
+from iris_inference import components, logs
+from iris_inference.api.access_log import AccessLog
+from iris_inference.api.app import Lifespan, create_api
+from iris_inference.api.context import AppContext
+from iris_inference.api.predict import PredictEndpoint
+from iris_inference.api.schemas import FEATURES
+from iris_inference.cache.base import RemoteCache
+from iris_inference.cache.memory_cache import MemoryCache
 from iris_inference.lifecycle import Lifecycle
-from iris_inference.local_cache import LocalCache
-from iris_inference.logs import Lines, fields
-from iris_inference.memory import MemoryBacklog
-from iris_inference.recorder import BatchRecorder
-from iris_inference.records import Backlog, NoRecorder, Recorder
-from iris_inference.routing import Room
-from iris_inference.runtime import Model
-from iris_inference.schemas import FEATURES
-from iris_inference.server import DrainingServer
-from iris_inference.service import PredictionService
+from iris_inference.logs import LogWriter, fields
+from iris_inference.metrics.registry import Metrics
+from iris_inference.model.artifact import ArtifactError, Manifest, read_artifact, read_manifest
+from iris_inference.model.runtime import Model
+from iris_inference.prediction.feedback import FeedbackService
+from iris_inference.prediction.service import PredictionService
+from iris_inference.recording.record import NoRecorder, Recorder
+from iris_inference.recording.recorder import BatchRecorder
+from iris_inference.recording.spool import SpoolError
+from iris_inference.server.middleware import Middleware
+from iris_inference.server.server import DrainingServer
 from iris_inference.settings import Settings, SettingsError, read_settings
-from iris_inference.shadow.side import Shadow
-from iris_inference.spool import Spool, SpoolError
-from iris_inference.telemetry import Metrics
+from iris_inference.shadow.receiver import ShadowDispatcher
+from iris_inference.shadow.shadow import Shadow
 
 if TYPE_CHECKING:
-    from iris_inference.auth.settlement import Settlement
-    from iris_inference.store import Database
+    from iris_inference.auth.rate_limit_sync import RateLimitSync
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +45,8 @@ MODEL_REFUSED: Final = 1
 WRONG_SETTINGS: Final = 2
 PORT_TAKEN: Final = 3
 
-# For a thread that only reads; what it was doing is worth nothing by then.
-_THREAD_END_SECONDS: Final = 1.0
+# For threads whose unfinished work may be lost.
+_THREAD_JOIN_SECONDS: Final = 1.0
 
 
 def main() -> int:
@@ -58,61 +57,73 @@ def main() -> int:
         logs.configure("INFO")
         log.critical("wrong settings", extra=fields(variables=str(error).splitlines()))
         return WRONG_SETTINGS
-    lines = logs.configure(settings.log_level)
+    log_writer = logs.configure(settings.log_level)
     try:
         manifest = read_manifest(settings.model_dir, settings.model_public_keys or ())
     except ArtifactError as error:
         log.critical("model refused", extra=fields(error=str(error)))
         return MODEL_REFUSED
-    return _serve(settings, manifest, lines)
+    return _serve(settings, manifest, log_writer)
 
 
-def _serve(settings: Settings, manifest: Manifest, lines: Lines) -> int:
+def _serve(settings: Settings, manifest: Manifest, log_writer: LogWriter) -> int:
     metrics = Metrics(manifest, FEATURES, settings.latency_buckets)
-    with ExitStack() as around:
+    with ExitStack() as stack:
         try:
-            # Metrics begin before the model loads and end after the last record: Prometheus sees all of it.
-            around.enter_context(metrics.serving(settings.host, settings.metrics_port))
+            # Served from before the model loads until after the last record, so that Prometheus sees all of it.
+            stack.enter_context(metrics.serving(settings.host, settings.metrics_port))
         except OSError as error:
             log.critical("cannot listen", extra=fields(port=settings.metrics_port, error=str(error)))
             return PORT_TAKEN
         try:
-            process = Process(settings, manifest, metrics, lines)
+            application = Application(settings, manifest, metrics, log_writer)
         except SpoolError as error:
             log.critical("wrong settings", extra=fields(variables=[f"IRIS_SPOOL_DIR: {error}"]))
             return WRONG_SETTINGS
-        process.run()
-        return MODEL_REFUSED if process.refused else DONE
+        application.run()
+        return MODEL_REFUSED if application.model_refused else DONE
 
 
-class Process:
-    """The service from its start to its end: the room that the routes share, and the server."""
+def create_app(
+    context: AppContext, shadow: Shadow, log_writer: LogWriter, lifespan: Lifespan | None = None
+) -> ShadowDispatcher:
+    """The ASGI application: the API inside the middleware that logs and counts every response."""
+    predict = PredictEndpoint(context)
+    api = create_api(context, predict, lifespan)
+    middleware = Middleware(api, predict, context, AccessLog(log_writer, context.manifest, context.settings))
+    return ShadowDispatcher(middleware, shadow.create_middleware(api, context, log_writer))
 
-    def __init__(self, settings: Settings, manifest: Manifest, metrics: Metrics, lines: Lines) -> None:
-        self.refused = False
-        self._lines = lines
+
+class Application:
+    """The process: all parts of the service, the server, and the order in which they start and stop."""
+
+    def __init__(self, settings: Settings, manifest: Manifest, metrics: Metrics, log_writer: LogWriter) -> None:
+        self.model_refused = False
+        self._log_writer = log_writer
         self._settings = settings
         self._metrics = metrics
-        self._database = _database(settings)
-        self._backlog = _backlog(settings)
-        self._authenticator = _authenticator(settings, metrics)
+        self._database = components.create_database(settings)
+        self._backlog = components.create_backlog(settings)
+        self._authenticator = components.create_authenticator(settings, metrics)
         self._shadow = Shadow(settings, manifest, metrics, self._authenticator, self._database)
         mirror = self._shadow.mirror
-        self._room = Room(
+        self._context = AppContext(
             settings=settings,
             manifest=manifest,
             metrics=metrics,
             lifecycle=Lifecycle(),
             feedback=FeedbackService(self._database, metrics, settings.revision, manifest.classes, mirror),
-            guard=_guard(self._authenticator, settings),
+            guard=components.create_guard(self._authenticator, settings),
             mirror=mirror,
         )
+        app = create_app(self._context, self._shadow, log_writer, self._lifespan)
         self._server = DrainingServer(
-            create_app(self._room, self._shadow, lines, self._lifespan),
+            app,
+            app.fast_paths,
             settings,
-            self._room.lifecycle,
+            self._context.lifecycle,
             manifest.version,
-            _gate(settings, metrics),
+            components.create_connection_limiter(settings, metrics),
         )
 
     def run(self) -> None:
@@ -120,91 +131,91 @@ class Process:
         try:
             self._server.run()
         finally:
-            self._lines.flush()
+            self._log_writer.flush()
 
     def stop(self) -> None:
-        """End after the requests in flight, without the announcement that a signal brings. From any thread."""
+        """Stop after the requests in flight, without the drain period that a signal starts. From any thread."""
         self._server.should_exit = True
 
     @asynccontextmanager
     async def _lifespan(self, _api: FastAPI) -> AsyncIterator[None]:
-        """Load the model beside the open port: liveness answers from the first moment, readiness when it may."""
-        behind = Behind(
-            cache=_remote_cache(self._settings, self._room.manifest, self._metrics),
-            recorder=self._recorder(),
-            settlement=_settlement(self._settings, self._metrics, self._authenticator),
+        """Load the model while the port is open: liveness succeeds at once, readiness when the model is loaded."""
+        services = BackgroundServices(
+            cache=components.create_remote_cache(self._settings, self._context.manifest, self._metrics),
+            recorder=self._create_recorder(),
+            rate_limit_sync=components.create_rate_limit_sync(self._settings, self._metrics, self._authenticator),
         )
         if self._authenticator:
             self._authenticator.open()
         self._shadow.open()
-        loading = asyncio.create_task(self._load(behind), name="load-model")
+        loading = asyncio.create_task(self._load(services), name="load-model")
         yield
         await loading
-        await self._close(behind)
+        await self._close(services)
 
-    def _recorder(self) -> Recorder:
+    def _create_recorder(self) -> Recorder:
         if self._database is None or self._backlog is None:
             return NoRecorder()
         return BatchRecorder(self._database, self._backlog, self._metrics, self._settings.record_batch)
 
-    async def _load(self, behind: "Behind") -> None:
+    async def _load(self, services: "BackgroundServices") -> None:
         started = time.perf_counter()
-        room = self._room
+        context = self._context
         try:
-            model = await asyncio.to_thread(_load_model, self._settings, room.manifest)
+            model = await asyncio.to_thread(_load_model, self._settings, context.manifest)
         except ArtifactError as error:
             log.critical("model refused", extra=fields(error=str(error)))
-            self.refused = True
+            self.model_refused = True
             self.stop()
             return
-        room.predictions = PredictionService(
+        context.predictions = PredictionService(
             model,
-            (LocalCache(self._metrics, self._settings.cache_entries), behind.cache),
-            behind.recorder,
+            (MemoryCache(self._metrics, self._settings.cache_entries), services.cache),
+            services.recorder,
             self._metrics,
             self._settings.revision,
         )
-        self._shadow.loaded(room.predictions)
-        # What is loaded by now stays: the collector need not walk through it again and again.
+        self._shadow.model_loaded(context.predictions)
+        # Objects that exist now stay for ever, so the garbage collector need not scan them again.
         gc.collect()
         gc.freeze()
-        room.lifecycle.loaded()
-        _tell_ready(model, self._settings, time.perf_counter() - started)
+        context.lifecycle.loaded()
+        _log_ready(model, self._settings, time.perf_counter() - started)
 
-    async def _close(self, behind: "Behind") -> None:
-        """After the last answer: the copies, the model's thread, then the records, then the connections."""
-        await self._shadow.close_mirror()
-        if self._room.predictions:
-            # Of clients that went away: uvicorn waits for the others.
-            await self._room.predictions.finish()
-            self._room.predictions.close()
-        self._room.feedback.close()
-        await asyncio.to_thread(behind.recorder.close, self._settings.flush_seconds)
-        await self._shadow.close_records(_THREAD_END_SECONDS)
-        await behind.cache.close()
-        if behind.settlement:
-            await behind.settlement.close()
+    async def _close(self, services: "BackgroundServices") -> None:
+        """Close, after the last response: the mirror, the model's thread, the records, then the connections."""
+        await self._shadow.stop_mirroring()
+        if self._context.predictions:
+            # Requests of disconnected clients: uvicorn waits only for the others.
+            await self._context.predictions.drain()
+            self._context.predictions.close()
+        self._context.feedback.close()
+        await asyncio.to_thread(services.recorder.close, self._settings.flush_seconds)
+        await self._shadow.close_records(_THREAD_JOIN_SECONDS)
+        await services.cache.close()
+        if services.rate_limit_sync:
+            await services.rate_limit_sync.close()
         if self._authenticator:
-            await asyncio.to_thread(self._authenticator.close, _THREAD_END_SECONDS)
+            await asyncio.to_thread(self._authenticator.close, _THREAD_JOIN_SECONDS)
         if self._database:
             self._database.close()
         log.info("drained")
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
-    """What works behind the answers."""
+class BackgroundServices:
+    """What works in the background of requests."""
 
     cache: RemoteCache
     recorder: Recorder
-    settlement: "Settlement | None"
+    rate_limit_sync: "RateLimitSync | None"
 
 
 def _load_model(settings: Settings, manifest: Manifest) -> Model:
     return Model(read_artifact(settings.model_dir, manifest), FEATURES)
 
 
-def _tell_ready(model: Model, settings: Settings, seconds: float) -> None:
+def _log_ready(model: Model, settings: Settings, seconds: float) -> None:
     manifest = model.manifest
     log.info(
         "ready",
@@ -214,94 +225,12 @@ def _tell_ready(model: Model, settings: Settings, seconds: float) -> None:
             revision=settings.revision,
             digest=manifest.sha256,
             load_seconds=round(seconds, 3),
-            inference_ms=round(model.warm_seconds * 1_000, 3),
+            inference_ms=round(model.inference_seconds * 1_000, 3),
         ),
     )
     if model.missing_features:
-        # Not refused here: which features requests carry is the API's affair, and the answers are counted.
+        # The model is not refused: which features requests have is up to the API, and the failures are counted.
         log.warning(
             "the model expects features that requests do not carry; it cannot answer",
             extra=fields(missing=model.missing_features, expected=manifest.features),
         )
-
-
-# The clients of Redis and PostgreSQL take a third of the start to import, so they are, only where they are used.
-
-
-def _database(settings: Settings) -> "Database | None":
-    if settings.database_url is None:
-        return None
-    from iris_inference.store import Database  # noqa: PLC0415 - see above
-
-    return Database(settings.database_url.get_secret_value(), settings.schema_mode)
-
-
-def _authenticator(settings: Settings, metrics: Metrics) -> Authenticator | None:
-    """None exactly when no keys are needed."""
-    if settings.auth == "off" or settings.database_url is None:
-        return None
-    from iris_inference.auth.key_store import KeyStore  # noqa: PLC0415 - see above
-
-    return Authenticator(
-        KeyStore(settings.database_url.get_secret_value(), settings.schema_mode),
-        metrics.auth,
-        settings.auth_refresh_seconds,
-        settings.auth_stale_seconds,
-    )
-
-
-def _guard(authenticator: Authenticator | None, settings: Settings) -> Guard:
-    if authenticator is None:
-        log.warning("no API key is needed: whoever reaches the port is served", extra=fields(variable="IRIS_AUTH"))
-        return OpenGuard()
-    return KeyGuard(authenticator, settings.max_body_bytes)
-
-
-def _settlement(settings: Settings, metrics: Metrics, authenticator: Authenticator | None) -> "Settlement | None":
-    if authenticator is None or settings.redis_url is None:
-        return None
-    from iris_inference.auth.settlement import TIMEOUT_SECONDS, Settlement  # noqa: PLC0415 - see above
-    from iris_inference.redis_client import connect  # noqa: PLC0415 - see above
-
-    return Settlement(
-        connect(settings.redis_url.get_secret_value(), TIMEOUT_SECONDS),
-        authenticator.touched,
-        metrics.rate_sync,
-        settings.rate_sync_seconds,
-    )
-
-
-def _gate(settings: Settings, metrics: Metrics) -> Gate:
-    limit = affordable(settings.max_connections)
-    if limit < settings.max_connections:
-        log.warning(
-            "the process may not open as many files as IRIS_MAX_CONNECTIONS needs",
-            extra=fields(wanted=settings.max_connections, limit=limit),
-        )
-    gate = Gate(limit)
-    metrics.registry.register(gate)
-    return gate
-
-
-def _remote_cache(settings: Settings, manifest: Manifest, metrics: Metrics) -> RemoteCache:
-    if settings.redis_url is None:
-        return NoCache()
-    from iris_inference.redis_cache import RedisCache  # noqa: PLC0415 - see above
-    from iris_inference.redis_link import RedisLink, endpoint  # noqa: PLC0415 - see above
-
-    return RedisCache(
-        RedisLink(endpoint(settings.redis_url.get_secret_value())),
-        Codec(manifest.sha256, len(manifest.classes)),
-        metrics,
-        settings.cache_timeout_seconds,
-        settings.cache_ttl_seconds,
-    )
-
-
-def _backlog(settings: Settings) -> Backlog | None:
-    """Where records wait; none when there is no database that they could go to. Raises SpoolError."""
-    if settings.database_url is None:
-        return None
-    if settings.spool_dir is None:
-        return MemoryBacklog(settings.record_buffer)
-    return Spool(settings.spool_dir, settings.spool_max_bytes, sync=settings.spool_sync)

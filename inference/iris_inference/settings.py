@@ -1,4 +1,4 @@
-"""Configuration, from environment variables only. A wrong one stops the start with its name and the reason."""
+"""Configuration, from environment variables only. An invalid one stops the start with its name and the reason."""
 
 import math
 from itertools import pairwise
@@ -9,10 +9,15 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from iris_inference.signature import PublicKey, public_keys
+from iris_inference import public_keys
+from iris_inference.public_keys import PublicKey
 
 PREFIX: Final = "IRIS_"
-LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+# Close to each other: what happens between two bounds says nothing about the tail of the distribution.
+LATENCY_BUCKETS: Final = (
+    *(0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.035, 0.05, 0.075),
+    *(0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 2.5, 5.0),
+)
 
 
 class SettingsError(Exception):
@@ -35,14 +40,14 @@ def _split(value: object) -> object:
     return value.split(",") if isinstance(value, str) else value
 
 
-def _rising(bounds: tuple[float, ...]) -> tuple[float, ...]:
+def _strictly_rising(bounds: tuple[float, ...]) -> tuple[float, ...]:
     if not all(earlier < later for earlier, later in pairwise((0.0, *bounds, math.inf))):
         raise ValueError("must be rising numbers of seconds above 0, with commas between them")
     return bounds
 
 
-# NoDecode: a list between commas, where pydantic-settings would want JSON.
-Bounds = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_split), AfterValidator(_rising)]
+# NoDecode: a comma-separated list, where pydantic-settings would expect JSON.
+Bounds = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_split), AfterValidator(_strictly_rising)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 DatabaseUrl = Annotated[SecretStr, _url_with_scheme("postgresql+psycopg2", "postgresql")]
 Kind = TypeVar("Kind", bound="DatabaseSettings")
@@ -50,11 +55,11 @@ RedisUrl = Annotated[SecretStr, _url_with_scheme("redis", "rediss", "unix")]
 
 
 def _public_keys(value: str | None) -> tuple[PublicKey, ...] | None:
-    return None if value is None else public_keys(value)
+    return None if value is None else public_keys.parse(value)
 
 
-# Not decoded: pydantic-settings would ask for a list in JSON. An empty text is an error: a value that was left out
-# must not switch the check off.
+# NoDecode: pydantic-settings would expect a list in JSON. An empty value is an error: a forgotten value must not
+# disable the check.
 PublicKeys = Annotated[tuple[PublicKey, ...] | None, NoDecode, BeforeValidator(_public_keys)]
 LogFeatures = Literal["full", "hash", "off"]
 
@@ -81,17 +86,17 @@ class Settings(DatabaseSettings):
         None,
         description="Ed25519 keys, separated by commas, one of which must have signed the model; none: nobody need",
     )
-    # All addresses: in a pod the kubelet, the proxy and Prometheus come from outside of the network namespace.
+    # All addresses: in a pod the kubelet, the proxy and Prometheus connect from outside of the network namespace.
     host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104
     port: Port = Field(8000, description="port of the HTTP API")
     metrics_port: Port = Field(9100, description="port of /metrics, apart from the API")
-    # What lies between two of them cannot be told apart, and each is one more series in every pod.
+    # Durations between two bounds cannot be distinguished, and each bound is one more series in every pod.
     latency_buckets: Bounds = Field(
         LATENCY_BUCKETS, description="bounds of the latency histograms, in seconds; the alerts ask for 0.25"
     )
     revision: str = Field("local", description="revision of the release that this pod belongs to")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="lowest level that is logged")
-    # Not in full unless asked for: what is measured may belong to somebody, and logs go further than databases.
+    # Not in full by default: features may be personal data, and logs are distributed further than databases.
     log_features: LogFeatures = Field(
         "hash", description="the features in a request's log line: as they are, as a keyed hash, or not at all"
     )
@@ -106,7 +111,7 @@ class Settings(DatabaseSettings):
     )
 
     auth: Literal["required", "off"] = Field(
-        "required", validate_default=True, description="whether an API key is needed; off: everybody may ask"
+        "required", validate_default=True, description="whether an API key is needed; off: everybody is served"
     )
     auth_refresh_seconds: float = Field(
         10.0, gt=0, le=300, description="how often the keys are read; a revoked one is refused after this time"
@@ -125,8 +130,8 @@ class Settings(DatabaseSettings):
     drain_seconds: float = Field(1.0, ge=0, le=60, description="how long to go on serving, unready, after SIGTERM")
     shutdown_seconds: int = Field(15, ge=1, le=300, description="longest wait for requests in flight")
     flush_seconds: float = Field(5.0, ge=0, le=60, description="longest wait for the last records to be written")
-    # Above the 90 s after which proxies let go of an idle connection: whoever closes first must be the proxy,
-    # or it sends a request into a connection that is just being closed and its client sees an error.
+    # Above the 90 s after which proxies close an idle connection: the proxy must close first, or it sends a request
+    # into a connection that is just being closed, and its client gets an error.
     keep_alive_seconds: int = Field(120, ge=1, le=3_600, description="how long an idle connection stays open")
 
     # Some seven kilobytes each.
@@ -155,17 +160,19 @@ class Settings(DatabaseSettings):
     record_batch: int = Field(2_000, ge=1, le=10_000, description="most predictions written in one statement")
 
     shadow_file: Path | None = Field(
-        None, description="file that says which revision gets copies of requests, and of how many; none: nobody"
+        None, description="file with the revision that requests are mirrored to and their share; none: no mirroring"
     )
-    # A copy takes a tenth of a millisecond of the processor that also answers the users.
-    shadow_rate: float = Field(200.0, ge=1, le=10_000, description="most copies a second; beyond, they are dropped")
-    shadow_queue: int = Field(1_000, ge=1, le=100_000, description="flowers of copies that wait to be sent, at most")
-    shadow_timeout_seconds: float = Field(5.0, gt=0, le=60, description="longest wait for the answer to a copy")
+    # A mirrored request takes a tenth of a millisecond of the processor that also serves the users.
+    shadow_rate: float = Field(
+        200.0, ge=1, le=10_000, description="most mirrored requests a second; beyond, they are dropped"
+    )
+    shadow_queue: int = Field(1_000, ge=1, le=100_000, description="most instances that wait to be mirrored")
+    shadow_timeout_seconds: float = Field(5.0, gt=0, le=60, description="longest wait for a mirrored request")
 
     @field_validator("auth")
     @classmethod
     def _keys_need_a_database(cls, value: str, info: ValidationInfo) -> str:
-        # When DATABASE_URL is there and wrong it is not among the data, and has an error of its own.
+        # An invalid DATABASE_URL is not among the data, and has an error of its own.
         if value == "required" and info.data.get("database_url", "") is None:
             raise ValueError(
                 "API keys are required (the default), and DATABASE_URL does not say which PostgreSQL has them; "

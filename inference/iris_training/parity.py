@@ -1,4 +1,4 @@
-"""Holds an exported model against the scikit-learn model that it came from."""
+"""Compares an exported model with the scikit-learn model that it was converted from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from iris_training.dataset import Matrix, iris, random_points
+from iris_training.dataset import Matrix, load_dataset, random_points
 from iris_training.recipes import Classifier
 
 MAX_PROBABILITY_DIFFERENCE: Final = 1e-5
@@ -16,12 +16,12 @@ RANDOM_POINTS: Final = 2_000
 
 
 class ParityError(Exception):
-    """The exported model answers differently from the one that was trained."""
+    """The exported model predicts differently from the trained one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parity:
-    """What the comparison saw: the number of points, and the largest difference of any probability."""
+class ParityResult:
+    """The number of points compared, and the largest difference of a probability."""
 
     points: int
     max_probability_difference: float
@@ -29,12 +29,12 @@ class Parity:
 
 def check(
     onnx_model: bytes, trained: Classifier, derive: Callable[[Matrix], Matrix], points: int = RANDOM_POINTS
-) -> Parity:
+) -> ParityResult:
     """Compare both models on the whole data set and on `points` random flowers.
 
-    Raises ParityError when a label differs or a probability is off by more than MAX_PROBABILITY_DIFFERENCE.
+    Raises ParityError when a label differs, or a probability by more than MAX_PROBABILITY_DIFFERENCE.
     """
-    probes = derive(np.concatenate((iris().features, random_points(points, seed=7))))
+    probes = derive(np.concatenate((load_dataset().features, random_points(points, seed=7))))
     labels, probabilities = _run(onnx_model, probes)
     differing = int(np.count_nonzero(labels != trained.predict(probes)))
     if differing:
@@ -45,7 +45,7 @@ def check(
             f"a probability differs by {difference:.2e} between scikit-learn and ONNX Runtime; "
             f"at most {MAX_PROBABILITY_DIFFERENCE:.0e} is accepted"
         )
-    return Parity(len(probes), difference)
+    return ParityResult(len(probes), difference)
 
 
 def _run(onnx_model: bytes, probes: Matrix) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""The running operator: wires adapters to the engine, and gives every release its loop of passes."""
+"""The running operator: wires adapters to the engine, and runs the reconcile loop of every release."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from typing import Any, Protocol
 import kopf
 
 from iris_operator.adapters.events import KubernetesEvents
+from iris_operator.adapters.kinds import ALL, WATCHED
 from iris_operator.adapters.kubernetes.api import KubernetesApi, connect
 from iris_operator.adapters.kubernetes.objects import ReleaseObjects
-from iris_operator.adapters.kubernetes.releases import Releases
+from iris_operator.adapters.kubernetes.releases import ReleaseStore
 from iris_operator.adapters.prometheus.client import PrometheusClient
 from iris_operator.adapters.prometheus.fleet import FleetMetrics
 from iris_operator.adapters.routers.registry import build_routers
 from iris_operator.api import names
-from iris_operator.engine.judging import FleetJudge, Judging
-from iris_operator.engine.ports import Unavailable, Watched
-from iris_operator.engine.reconcile import RETRY_SECONDS, Outcome, Ports, Reconciler, Result
-from iris_operator.release_metrics import Counted
+from iris_operator.engine.analyze import Analyzer
+from iris_operator.engine.batch_judge import BatchJudge
+from iris_operator.engine.ports import Lister, Unavailable
+from iris_operator.engine.reconcile import RETRY_SECONDS, Ports, ReconcileOutcome, Reconciler, Result
+from iris_operator.metrics.releases import CountingRecorder
+from iris_operator.metrics.server import OperatorMetrics
 from iris_operator.settings import Settings
-from iris_operator.telemetry import Telemetry
-from iris_operator.wakeups import Key, Wakeups
+from iris_operator.workqueue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
 
-# Events come in bursts (a pod and its endpoint and its Deployment): one pass for all of them.
-_BURST_SECONDS = 0.05
+# Watch events come in bursts (a pod, its endpoint, its Deployment): one reconcile for all of them.
+_DEBOUNCE_SECONDS = 0.05
 
 
 class Stopped(Protocol):
     """Kopf's flag that a daemon must end."""
 
     def __bool__(self) -> bool:
-        """True when it must."""
+        """True when it must end."""
 
     def wait(self) -> Awaitable[Any]:
-        """Until it must."""
+        """Wait until it must end."""
 
 
 class Application:
@@ -47,18 +49,18 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.wakeups = Wakeups()
-        self.telemetry = Telemetry()
+        self.queue = WorkQueue()
+        self.metrics = OperatorMetrics()
         self._api: KubernetesApi | None = None
         self._client: Any = None
-        # One for all releases: they share queries, and are judged together.
-        self._judging = _judging(settings)
+        # One for all releases: they share queries, and are judged in batches.
+        self._analyzer = _build_analyzer(settings)
 
     async def start(self) -> None:
         """Open the connections."""
         self._client = await connect()
-        self._api = KubernetesApi(self._client)
-        self.telemetry.serve(self.settings.metrics_port)
+        self._api = KubernetesApi(self._client, ALL)
+        self.metrics.serve(self.settings.metrics_port)
         log.info("operator started", extra={"namespaces": list(self.settings.namespaces)})
 
     async def stop(self) -> None:
@@ -67,108 +69,105 @@ class Application:
             await self._client.close()
 
     def configure(self, settings: kopf.OperatorSettings) -> None:
-        """Kopf without its notes on our objects: no events, no annotations, only our finalizer."""
+        """Kopf without events or annotations of its own on objects, and with the operator's finalizer."""
         settings.posting.enabled = False
         settings.scanning.disabled = True
         settings.persistence.finalizer = names.FINALIZER
         settings.persistence.diffbase_storage = _NoDiffBase()
         settings.networking.request_timeout = 30
         settings.networking.connect_timeout = 5
-        for plural in (
-            *("deployments", "services", "pods", "endpointslices", "ingresses"),
-            *("horizontalpodautoscalers", "poddisruptionbudgets", "configmaps"),
-        ):
-            settings.watching.label_selectors[plural] = names.LABEL_RELEASE
+        for kind in WATCHED:
+            settings.watching.label_selectors[kind.plural] = names.LABEL_RELEASE
 
     def release_changed(self, key: Key, body: Mapping[str, Any]) -> None:
-        """The release was told of by its watch: a new spec, an annotation, a deletion; our own status is no news."""
+        """A watch event of the release: its spec, annotations and deletion count, its status does not."""
         metadata = body["metadata"]
         annotations = {
             name: value
             for name, value in (metadata.get("annotations") or {}).items()
             if name in (names.ANNOTATION_APPROVED, names.ANNOTATION_RETRY)
         }
-        self.wakeups.wake_if_new(
+        self.queue.add_if_changed(
             key, (metadata.get("generation"), metadata.get("deletionTimestamp"), tuple(sorted(annotations.items())))
         )
 
-    async def keep(self, key: Key, watched: Watched, stopped: Stopped) -> None:
-        """Pass after pass until the release is deleted or the operator stops."""
-        reconciler = self._reconciler(watched)
+    async def reconcile_loop(self, key: Key, lister: Lister, stopped: Stopped) -> None:
+        """Reconcile until the release is deleted or the operator stops."""
+        reconciler = self._reconciler(lister)
         while not stopped:
-            outcome = await self._pass(reconciler, key)
+            outcome = await self._reconcile(reconciler, key)
             if outcome.finished:
                 return
-            await self._wait(key, outcome.wake_after, stopped)
+            await self._wait(key, outcome.requeue_after, stopped)
 
-    async def take_apart(self, key: Key, watched: Watched) -> None:
-        """Pass after pass until nothing is left that must go in order."""
-        reconciler = self._reconciler(watched)
-        while not (outcome := await self._pass(reconciler, key)).finished:
-            await self._wait(key, outcome.wake_after)
-        self.wakeups.forget(key)
+    async def finalize(self, key: Key, lister: Lister) -> None:
+        """Reconcile until nothing is left that must be removed in order."""
+        reconciler = self._reconciler(lister)
+        while not (outcome := await self._reconcile(reconciler, key)).finished:
+            await self._wait(key, outcome.requeue_after)
+        self.queue.forget(key)
 
     async def _wait(self, key: Key, seconds: float, stopped: Stopped | None = None) -> None:
-        await asyncio.sleep(_BURST_SECONDS)
+        await asyncio.sleep(_DEBOUNCE_SECONDS)
         if seconds <= 0:
             return
-        reasons = {asyncio.ensure_future(self.wakeups.wait(key, seconds))}
+        tasks = {asyncio.ensure_future(self.queue.wait(key, seconds))}
         if stopped is not None:
-            reasons.add(asyncio.ensure_future(stopped.wait()))
+            tasks.add(asyncio.ensure_future(stopped.wait()))
         try:
-            await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for reason in reasons:
-                reason.cancel()
+            for task in tasks:
+                task.cancel()
 
-    async def _pass(self, reconciler: Reconciler, key: Key) -> Outcome:
-        with self.telemetry.timed():
+    async def _reconcile(self, reconciler: Reconciler, key: Key) -> ReconcileOutcome:
+        with self.metrics.time_reconcile():
             try:
-                outcome = await reconciler.run(*key)
+                outcome = await reconciler.reconcile(*key)
             except Unavailable as error:
                 log.warning(
                     "the API server is not available: %s", error, extra={"namespace": key[0], "release": key[1]}
                 )
-                outcome = Outcome(max(error.retry_after, RETRY_SECONDS), result=Result.FAILED)
+                outcome = ReconcileOutcome(max(error.retry_after, RETRY_SECONDS), result=Result.FAILED)
             except Exception:
-                # Nothing that one release raises may end its loop: Kopf would start it again only a minute later.
+                # No exception may end a release's loop: Kopf would restart it only a minute later.
                 log.exception("the release could not be read", extra={"namespace": key[0], "release": key[1]})
-                outcome = Outcome(RETRY_SECONDS, result=Result.FAILED)
-        self.telemetry.passed(key, outcome, _now().timestamp())
+                outcome = ReconcileOutcome(RETRY_SECONDS, result=Result.FAILED)
+        self.metrics.reconciled(key, outcome, _now().timestamp())
         return outcome
 
-    def _reconciler(self, watched: Watched) -> Reconciler:
+    def _reconciler(self, lister: Lister) -> Reconciler:
         if self._api is None:
             raise RuntimeError("a handler ran before the operator was started")
         return Reconciler(
             Ports(
-                store=Releases(self._api),
+                store=ReleaseStore(self._api),
                 objects=ReleaseObjects(self._api),
-                watched=watched,
+                lister=lister,
                 routers=build_routers(self._api),
-                judging=self._judging,
-                audience=Counted(KubernetesEvents(self._api, _now), self.telemetry.releases),
+                analyzer=self._analyzer,
+                event_recorder=CountingRecorder(KubernetesEvents(self._api, _now), self.metrics.releases),
                 clock=_now,
             )
         )
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """We compare the world with the spec in every pass; Kopf need not remember the last spec in an annotation."""
+    """Every reconcile compares the cluster with the spec; Kopf need not store the last spec in an annotation."""
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002 - Kopf's signature
         return None
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        """Remember nothing."""
+        """Store nothing."""
 
 
-def _judging(settings: Settings) -> Judging:
+def _build_analyzer(settings: Settings) -> Analyzer:
     client = PrometheusClient(settings.prometheus_url, timeout_seconds=settings.metrics_timeout)
-    metrics = FleetMetrics(
+    fleet_metrics = FleetMetrics(
         client, look_back_seconds=settings.metrics_look_back, max_age_seconds=settings.metrics_max_age
     )
-    return Judging(metrics, FleetJudge(), settings.metrics_lag)
+    return Analyzer(fleet_metrics, BatchJudge(), settings.metrics_lag)
 
 
 def _now() -> datetime:

@@ -10,15 +10,15 @@ import kopf
 
 from iris_operator import handlers
 from iris_operator.application import Application
-from iris_operator.settings import WrongSettingError, from_environment
-from iris_operator.telemetry import configure_logging
+from iris_operator.logs import configure_logging
+from iris_operator.settings import InvalidSettingError, from_environment
 
 
 def main() -> int:
-    """Run until a signal comes. Exit code 2: a setting is wrong."""
+    """Run until a signal comes. Exit code 2: a setting is invalid."""
     try:
         settings = from_environment()
-    except WrongSettingError as error:
+    except InvalidSettingError as error:
         print(f"iris-operator cannot start: {error}", file=sys.stderr)  # noqa: T201 - before logging is configured
         return 2
     configure_logging(settings.log_level)

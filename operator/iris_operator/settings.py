@@ -1,4 +1,4 @@
-"""The operator's settings, from the environment. A wrong one stops the start with its name and reason."""
+"""The operator's settings, from the environment. An invalid one stops the start with its name and a reason."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import TypeVar
 Number = TypeVar("Number", int, float)
 
 
-class WrongSettingError(Exception):
-    """A variable of the environment that cannot be used."""
+class InvalidSettingError(Exception):
+    """An environment variable that cannot be used."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings. Seconds where not said otherwise."""
+    """All settings. Durations are in seconds."""
 
     namespaces: tuple[str, ...]
     prometheus_url: str
     log_level: str = "INFO"
     health_port: int = 8080
     metrics_port: int = 9100
-    # Two scrapes of the base's Prometheus: what an interval counted is surely there.
+    # How long a pod may be ready before it has been scraped: two scrape intervals of the base's Prometheus.
     metrics_lag: float = 10.0
     metrics_timeout: float = 5.0
-    # How far back a counter's baseline is looked for, and how old its newest sample may be.
+    # How far back the first sample of an increase is searched, and how old a ready pod's newest sample may be.
     metrics_look_back: float = 30.0
     metrics_max_age: float = 30.0
 
@@ -35,18 +35,18 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in `IRIS_*` variables.
 
     Raises:
-        WrongSettingError: one is missing or unusable; the message names it.
+        InvalidSettingError: one is missing or invalid; the message names it.
     """
     env = os.environ if environment is None else environment
     namespaces = tuple(part.strip() for part in env.get("IRIS_NAMESPACES", "").split(",") if part.strip())
     if not namespaces:
-        raise WrongSettingError("IRIS_NAMESPACES is empty: name the namespaces to watch, separated by commas")
+        raise InvalidSettingError("IRIS_NAMESPACES is empty: name the namespaces to watch, separated by commas")
     url = env.get("IRIS_PROMETHEUS_URL", "")
     if not url.startswith(("http://", "https://")):
-        raise WrongSettingError(f"IRIS_PROMETHEUS_URL must be an http(s) address of Prometheus, got {url!r}")
+        raise InvalidSettingError(f"IRIS_PROMETHEUS_URL must be an http(s) address of Prometheus, got {url!r}")
     level = env.get("IRIS_LOG_LEVEL", "INFO").upper()
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise WrongSettingError(f"IRIS_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, got {level!r}")
+        raise InvalidSettingError(f"IRIS_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, got {level!r}")
     return Settings(
         namespaces=namespaces,
         prometheus_url=url,
@@ -64,7 +64,7 @@ def _number(env: Mapping[str, str], name: str, default: Number, kind: Callable[[
     try:
         value = kind(env[name]) if name in env else default
     except ValueError as error:
-        raise WrongSettingError(f"{name} must be a number, got {env[name]!r}") from error
+        raise InvalidSettingError(f"{name} must be a number, got {env[name]!r}") from error
     if value <= 0:
-        raise WrongSettingError(f"{name} must be above 0, got {value}")
+        raise InvalidSettingError(f"{name} must be above 0, got {value}")
     return value

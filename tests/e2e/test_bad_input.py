@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from e2e.releases import release
-from iris_demo.kube import RELEASES, ApiError, Kube
+from iris_demo.kube import ApiError, KubeClient
+from iris_demo.resources import RELEASES
+from support.e2e.releases import release
 
 Spec = dict[str, Any]
 
@@ -63,7 +64,9 @@ def _no_host(spec: Spec) -> None:
         (_no_host, "spec.traffic.host"),
     ],
 )
-async def test_bad_input_is_refused_with_the_field_named(kube: Kube, spoil: Callable[[Spec], None], field: str) -> None:
+async def test_bad_input_is_refused_with_the_field_named(
+    kube: KubeClient, spoil: Callable[[Spec], None], field: str
+) -> None:
     bad = release("e2e-bad-input", "1.0.0")
     spoil(bad["spec"])
     with pytest.raises(ApiError) as refused:
@@ -72,11 +75,11 @@ async def test_bad_input_is_refused_with_the_field_named(kube: Kube, spoil: Call
     assert field in refused.value.message
 
 
-async def test_what_was_spoilt_there_is_good_otherwise(kube: Kube) -> None:
+async def test_the_unmodified_release_is_accepted(kube: KubeClient) -> None:
     await kube.create(RELEASES, release("e2e-bad-input", "1.0.0"), dry_run=True)
 
 
-async def test_a_minimal_release_is_let_in_and_gets_its_defaults(kube: Kube) -> None:
+async def test_a_minimal_release_is_accepted_and_gets_defaults(kube: KubeClient) -> None:
     minimal = release("e2e-bad-input", "1.0.0")
     minimal["spec"] = {
         "model": minimal["spec"]["model"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from e2e.given_when_then import Given, Then, When
+from support.e2e.given import Given
+from support.e2e.then import Then
+from support.e2e.when import When
 
 
 async def test_a_drain_takes_one_pod_after_the_other_and_loses_no_request(given: Given, when: When, then: Then) -> None:
@@ -21,7 +23,7 @@ async def test_a_drain_takes_one_pod_after_the_other_and_loses_no_request(given:
     await then.no_request_failed()
 
 
-async def test_an_autoscaler_in_mid_rollout_is_followed_and_handed_on(given: Given, when: When, then: Then) -> None:
+async def test_an_autoscaler_during_a_rollout_is_followed_and_retargeted(given: Given, when: When, then: Then) -> None:
     given.pods(autoscaling={"minReplicas": 1, "maxReplicas": 3})
     await given.a_stable_release("1.0.0")
     await given.traffic()
@@ -29,7 +31,7 @@ async def test_an_autoscaler_in_mid_rollout_is_followed_and_handed_on(given: Giv
     await when.pause()
 
     # Below its floor an autoscaler scales without any measurement: the local cluster takes none of processors.
-    await when.raise_the_autoscaler_s_floor(2)
+    await when.raise_autoscaler_minimum(2)
     await then.is_scaled_to("1.0.0", 2)
     await when.resume()
     await then.is_promoted("2.0.0")

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import time
 
-from e2e.given_when_then import Given, Then, When
-from e2e.monitoring import shows_something
-from e2e.scenario import NAMESPACE
-from unit.observability.queries import panel_queries
+from support.e2e.given import Given
+from support.e2e.monitoring import has_data
+from support.e2e.scenario import NAMESPACE
+from support.e2e.then import Then
+from support.e2e.when import When
+from support.observability.queries import panel_queries
 
 
-async def test_every_panel_has_something_to_show_of_a_release_that_was_taken_back(
-    given: Given, when: When, then: Then
-) -> None:
+async def test_every_panel_has_data_for_a_release_that_was_rolled_back(given: Given, when: When, then: Then) -> None:
     started = time.time()
     await given.a_stable_release("1.0.0")
     await given.traffic()
@@ -19,7 +19,7 @@ async def test_every_panel_has_something_to_show_of_a_release_that_was_taken_bac
     # What the newest scrapes say of it: a few more answers are a few more scrapes.
     await then.answered(300)
 
-    asked = list(panel_queries(NAMESPACE, then.resource.removeprefix("imr/")))
-    silent = [f"{query.panel}: {query.text}" for query in asked if not await shows_something(query.text, since=started)]
+    asked = list(panel_queries(NAMESPACE, then.kubectl_resource.removeprefix("imr/")))
+    silent = [f"{query.panel}: {query.text}" for query in asked if not await has_data(query.text, since=started)]
     assert len(asked) > 50
     assert not silent, "\n".join(silent)

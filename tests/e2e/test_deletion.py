@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from e2e.given_when_then import Given, Then, When
+from support.e2e.given import Given
+from support.e2e.then import Then
+from support.e2e.when import When
 
 
 async def test_deletion_mid_rollout_gives_stable_everything_first(given: Given, when: When, then: Then) -> None:
@@ -11,5 +13,5 @@ async def test_deletion_mid_rollout_gives_stable_everything_first(given: Given, 
     await when.delete()
     await then.nothing_is_left()
 
-    then.the_weight_was_0_before_the_canary_went("2.0.0")
-    await then.no_request_failed_before_the_release_was_gone()
+    then.the_weight_was_0_before_the_canary_was_removed("2.0.0")
+    await then.no_request_failed_before_the_release_was_deleted()

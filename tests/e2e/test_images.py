@@ -15,13 +15,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from iris_local import catalog
-from iris_local.images import FILE_TIME, Image, Store
+from iris_local.images import FILE_TIME, Image, ImageStore
 from iris_local.paths import CHECKOUT, Paths, cache_root
 from iris_local.progress import Progress
 from iris_pipeline import contents
 from iris_pipeline.sbom import Subject, cyclonedx
 
-STORE = Store(Paths(cache_root()), Progress())
+STORE = ImageStore(Paths(cache_root()), Progress())
 # Nothing in a running container may be able to build or install.
 TOOLS = re.compile(r"(pip\d?[\d.]*|ensurepip|cc|gcc|g\+\+|c\+\+|clang|ld|as|make|easy_install.*|conda|uv)")
 LARGEST_MB = 400
@@ -44,29 +44,29 @@ def root(image: Image) -> Iterator[Path]:
 
 
 def configuration(name: str) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(STORE.buildah("inspect", "--type=image", name))["OCIv1"]
-    return told
+    parsed: dict[str, Any] = json.loads(STORE.buildah("inspect", "--type=image", name))["OCIv1"]
+    return parsed
 
 
 def test_it_runs_as_a_numbered_user_that_is_not_root(image: Image) -> None:
     assert configuration(image.name)["config"]["User"] == "10001:10001"
 
 
-def test_its_labels_say_what_it_is_and_where_it_comes_from(image: Image) -> None:
+def test_labels_have_the_version_and_the_source(image: Image) -> None:
     labels = configuration(image.name)["config"]["Labels"]
-    told = {key.removeprefix("org.opencontainers.image."): value for key, value in labels.items()}
-    wanted = dict(image.arguments)
-    assert told["title"] == image.name.partition("/")[2].partition(":")[0]
-    assert told["licenses"] == "Apache-2.0"
-    assert told["version"] == wanted.get("VERSION", wanted.get("MODEL_VERSION"))
-    assert (told["revision"], told["created"], told["source"]) == (
-        wanted["REVISION"],
-        wanted["CREATED"],
-        wanted["SOURCE"],
+    annotations = {key.removeprefix("org.opencontainers.image."): value for key, value in labels.items()}
+    arguments = dict(image.arguments)
+    assert annotations["title"] == image.name.partition("/")[2].partition(":")[0]
+    assert annotations["licenses"] == "Apache-2.0"
+    assert annotations["version"] == arguments.get("VERSION", arguments.get("MODEL_VERSION"))
+    assert (annotations["revision"], annotations["created"], annotations["source"]) == (
+        arguments["REVISION"],
+        arguments["CREATED"],
+        arguments["SOURCE"],
     )
 
 
-def test_nothing_in_it_builds_or_installs(root: Path) -> None:
+def test_an_image_contains_no_compiler_and_no_installer(root: Path) -> None:
     folders = [root / place for place in ("usr/bin", "usr/local/bin", "usr/sbin", "opt/venv/bin")]
     programs = [path.name for folder in folders if folder.is_dir() for path in folder.iterdir()]
     assert "python3" in programs
@@ -74,25 +74,25 @@ def test_nothing_in_it_builds_or_installs(root: Path) -> None:
     assert not [*root.glob("usr/lib/python3*/ensurepip"), *root.glob("usr/share/python-wheels/*")]
 
 
-def test_no_program_in_it_runs_as_its_owner(root: Path) -> None:
+def test_no_file_of_an_image_is_setuid_or_setgid(root: Path) -> None:
     files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
     assert len(files) > 1000
     assert [path for path in files if path.stat().st_mode & 0o6000] == []
 
 
-def test_its_bytecode_does_not_depend_on_when_it_was_made(root: Path) -> None:
+def test_bytecode_does_not_depend_on_the_build_time(root: Path) -> None:
     compiled = [path for place in ("opt/venv/lib", "opt/iris") for path in (root / place).rglob("*.pyc")]
     assert len(compiled) > 500
     # The second word of the header: 1 is "checked by hash, and not looked at again".
     assert {path.read_bytes()[4:8] for path in compiled} == {b"\x01\x00\x00\x00"}
 
 
-def test_no_file_of_ours_says_when_it_was_made(root: Path) -> None:
+def test_file_times_do_not_depend_on_the_build_time(root: Path) -> None:
     ours = [path for place in ("opt", "usr/lib/python3") for path in (root / place).rglob("*")]
     assert {int(path.lstat().st_mtime) for path in ours} == {FILE_TIME}
 
 
-def test_the_list_of_its_contents_is_valid_and_has_every_locked_distribution(image: Image, root: Path) -> None:
+def test_the_sbom_is_valid_and_has_every_locked_distribution(image: Image, root: Path) -> None:
     document = cyclonedx(Subject(image.name, "1", f"sha256:{'0' * 64}", "unknown"), contents.read(root))
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(document) is None
 
@@ -123,7 +123,7 @@ def megabytes(size: str) -> float:
     return float(number) * {"kB": 1e-3, "MB": 1.0, "GB": 1e3}[unit]
 
 
-def test_a_build_from_nothing_gives_the_image_that_is_there(tmp_path: Path) -> None:
+def test_a_build_without_cache_gives_the_same_image(tmp_path: Path) -> None:
     operator, again = catalog.operator_image(), "localhost/iris-again:1"
     STORE.ensure_base()
     STORE.ensure(operator)

@@ -12,96 +12,101 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from e2e.documented import queries
-from e2e.given_when_then import Given, Then, When
-from e2e.scenario import NAMESPACE, Scenario
-from integration.harness.victorialogs import Row, ask
-from iris_demo.access import new_key
+from iris_demo.access import create_key
 from iris_demo.addresses import LOGS_URL
-from iris_demo.kube import PODS, Kube, Resource
+from iris_demo.kube import KubeClient
 from iris_demo.load import connect
-from iris_demo.traffic import first_answer
+from iris_demo.resources import PODS, Resource
+from iris_demo.traffic import wait_until_serving
+from support.e2e.documented import queries
+from support.e2e.given import Given
+from support.e2e.scenario import NAMESPACE, Scenario
+from support.e2e.then import Then
+from support.e2e.when import When
+from support.servers.victorialogs import Row, query_logs
 
 STATEFUL_SETS = Resource("apis/apps/v1", "statefulsets")
 # From a line to an answer that has it.
 SHIPPED_SECONDS = 15.0
 STORE_BACK_SECONDS = 60.0
-FLOWER = [6.3, 2.5, 4.9, 1.5]
+INSTANCE = [6.3, 2.5, 4.9, 1.5]
 
 
 async def answer(query: str, seconds: float = SHIPPED_SECONDS) -> list[Row]:
     """The rows, as soon as there are any."""
     deadline = time.monotonic() + seconds
-    while not (rows := await asyncio.to_thread(ask, LOGS_URL, query)):
+    while not (rows := await asyncio.to_thread(query_logs, LOGS_URL, query)):
         assert time.monotonic() < deadline, f"no row after {seconds:.0f} s for {query}"
         await asyncio.sleep(0.3)
     return rows
 
 
-async def a_prediction(story: Scenario, request_id: str) -> str:
-    """The label of one flower, asked through the Ingress; ClientResponseError says that it failed."""
+async def predict(scenario: Scenario, request_id: str) -> str:
+    """The predicted label of one instance, requested through the Ingress; ClientResponseError on failure."""
     async with (
-        connect(story.load, timeout=aiohttp.ClientTimeout(10), raise_for_status=True) as session,
+        connect(scenario.load, timeout=aiohttp.ClientTimeout(10), raise_for_status=True) as session,
         session.post(
-            story.load.url,
-            json={"instances": [FLOWER]},
+            scenario.load.url,
+            json={"instances": [INSTANCE]},
             headers={"X-Request-ID": request_id},
-            server_hostname=story.load.host,
+            server_hostname=scenario.load.host,
         ) as response,
     ):
         return str((await response.json())["predictions"][0]["label"])
 
 
-async def let_in(story: Scenario) -> None:
+async def enable_requests(scenario: Scenario) -> None:
     """A key for the release, and a route that answers."""
-    story.key = await new_key(story.kube, story.kubeconfig, NAMESPACE, story.name)
-    await first_answer(story.load, seconds=30)
+    scenario.key = await create_key(scenario.kube, scenario.kubeconfig, NAMESPACE, scenario.name)
+    await wait_until_serving(scenario.load, seconds=30)
 
 
 async def test_a_request_is_found_with_its_payload_and_prediction_and_a_miss_is_counted(
-    story: Scenario, given: Given
+    scenario: Scenario, given: Given
 ) -> None:
     await given.a_stable_release("2.0.0")
-    await let_in(story)
+    await enable_requests(scenario)
     request_id = f"e2e-{uuid.uuid4()}"
-    label = await a_prediction(story, request_id)
+    label = await predict(scenario, request_id)
 
     (query,) = queries("The payload and the prediction of a request", request_id=request_id)
     (row,) = await answer(query)
 
-    assert (row["release"], row["version"], row["status"]) == (story.name, "2.0.0", "200")
-    assert json.loads(row["features"]) == [FLOWER]
+    assert (row["release"], row["version"], row["status"]) == (scenario.name, "2.0.0", "200")
+    assert json.loads(row["features"]) == [INSTANCE]
     assert json.loads(row["predictions"]) == [label]
 
     misses, _ = queries("Cache misses and timeouts")
     counted = await answer(misses)
-    assert [int(found["misses"]) > 0 for found in counted if found["release"] == story.name] == [True]
+    assert [int(found["misses"]) > 0 for found in counted if found["release"] == scenario.name] == [True]
 
 
-async def test_a_rollback_is_explained_from_logs_alone(story: Scenario, given: Given, when: When, then: Then) -> None:
+async def test_a_rollback_is_explained_from_logs_alone(
+    scenario: Scenario, given: Given, when: When, then: Then
+) -> None:
     await given.a_stable_release("2.0.0")
     await given.traffic()
     await when.apply("3.0.0")
     release = await then.is_rolled_back("3.0.0", stable="2.0.0", reason="ErrorRate")
 
-    decisions, last_words = queries("Why a release was rolled back", release=story.name, version="3.0.0")
+    decisions, requests = queries("Why a release was rolled back", release=scenario.name, version="3.0.0")
     rows = await answer(decisions)
-    told = " ".join(row["_msg"] for row in rows if row["phase"] == "RollingBack")
+    messages = " ".join(row["_msg"] for row in rows if row["phase"] == "RollingBack")
     why = release.history[0].reason.partition(": ")[2]
     assert why
-    assert why in told
+    assert why in messages
 
-    said = await answer(last_words)
-    assert {(row["version"], row["status"]) for row in said if "status" in row} == {("3.0.0", "500")}
+    rows = await answer(requests)
+    assert {(row["version"], row["status"]) for row in rows if "status" in row} == {("3.0.0", "500")}
 
 
 @asynccontextmanager
-async def database_away(kube: Kube) -> AsyncIterator[None]:
+async def database_away(kube: KubeClient) -> AsyncIterator[None]:
     """PostgreSQL scaled to nothing, and back."""
 
     async def scale(replicas: int) -> None:
-        await kube.merge(STATEFUL_SETS, NAMESPACE, "postgres", {"spec": {"replicas": replicas}})
-        await kube.until(
+        await kube.merge_patch(STATEFUL_SETS, NAMESPACE, "postgres", {"spec": {"replicas": replicas}})
+        await kube.wait_for(
             STATEFUL_SETS,
             NAMESPACE,
             "postgres",
@@ -109,7 +114,7 @@ async def database_away(kube: Kube) -> AsyncIterator[None]:
             STORE_BACK_SECONDS,
         )
         if not replicas:
-            await kube.until(PODS, NAMESPACE, "postgres-0", lambda found: found is None, STORE_BACK_SECONDS)
+            await kube.wait_for(PODS, NAMESPACE, "postgres-0", lambda found: found is None, STORE_BACK_SECONDS)
 
     await scale(0)
     try:
@@ -119,19 +124,19 @@ async def database_away(kube: Kube) -> AsyncIterator[None]:
 
 
 @pytest.mark.timeout(240)
-async def test_database_trouble_is_told_by_who_has_it_and_by_the_database(
-    story: Scenario, given: Given, kube: Kube
+async def test_database_trouble_is_in_the_logs_of_the_service_and_of_the_database(
+    scenario: Scenario, given: Given, kube: KubeClient
 ) -> None:
     await given.a_stable_release("2.0.0")
-    await let_in(story)
+    await enable_requests(scenario)
     (query,) = queries("Database trouble")
     began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     since = query.replace("}", f"}} _time:>={began}", 1)
 
     async with database_away(kube):
-        await a_prediction(story, f"e2e-{uuid.uuid4()}")
-        rows = await answer(f"{since} | filter release:={story.name}")
-        assert [row["error"] for row in rows if "does not take records" in row["_msg"]]
+        await predict(scenario, f"e2e-{uuid.uuid4()}")
+        rows = await answer(f"{since} | filter release:={scenario.name}")
+        assert [row["error"] for row in rows if "does not accept records" in row["_msg"]]
 
     first, *_ = queries("What one looks at first")
-    assert await asyncio.to_thread(ask, LOGS_URL, first) is not None
+    assert await asyncio.to_thread(query_logs, LOGS_URL, first) is not None

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from e2e.given_when_then import Given, Then, When
+from support.e2e.given import Given
+from support.e2e.then import Then
+from support.e2e.when import When
 
 
 async def test_operator_killed_at_a_step_takes_each_step_once(given: Given, when: When, then: Then) -> None:

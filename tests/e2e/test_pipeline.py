@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from e2e.releases import release
-from e2e.scenario import NAMESPACE, remove
-from iris_demo.kube import PODS, RELEASES, Kube, Object, connect
+from iris_demo.kube import KubeClient, Object, connect
+from iris_demo.resources import PODS, RELEASES
 from iris_local import registry
+from support.e2e.releases import release
+from support.e2e.scenario import NAMESPACE, delete_and_wait
 
 NAME = "e2e-pipeline"
 REFUSAL_SECONDS = 60.0
@@ -27,7 +28,7 @@ class Pipeline:
     """The program, with a release of this test's own, whose steps take seconds."""
 
     folder: Path
-    kube: Kube
+    kube: KubeClient
 
     def run(self, version: str) -> tuple[int, str, str]:
         """One run; its exit code, its output, and what it wrote for the job's page."""
@@ -64,7 +65,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-async def pipeline(kube: Kube, tmp_path: Path) -> Pipeline:
+async def pipeline(kube: KubeClient, tmp_path: Path) -> Pipeline:
     return Pipeline(tmp_path, kube)
 
 
@@ -74,7 +75,7 @@ def nothing_left(installed: Path) -> Iterator[None]:
 
     async def remove_all() -> None:
         async with connect(installed) as kube:
-            await remove(kube, NAME)
+            await delete_and_wait(kube, NAME)
 
     # Loops of its own: those of the tests last no longer than a test.
     asyncio.run(remove_all())
@@ -97,18 +98,18 @@ async def test_a_good_model_goes_from_the_code_to_all_of_the_traffic(pipeline: P
     assert len(lists) == 1
 
 
-async def test_who_does_not_name_the_secret_is_not_given_an_image_that_the_node_has(pipeline: Pipeline) -> None:
+async def test_a_pod_without_the_pull_secret_cannot_use_an_image_that_the_node_has(pipeline: Pipeline) -> None:
     image = (await pipeline.status())["stable"]["image"]
     pod = stranger(image)
     await pipeline.kube.create(PODS, pod)
     try:
-        refused = await pipeline.kube.until(PODS, NAMESPACE, pod["metadata"]["name"], was_refused, REFUSAL_SECONDS)
+        refused = await pipeline.kube.wait_for(PODS, NAMESPACE, pod["metadata"]["name"], was_refused, REFUSAL_SECONDS)
     finally:
         await pipeline.kube.delete(PODS, NAMESPACE, pod["metadata"]["name"], grace_seconds=0)
     assert "401 Unauthorized" in waiting(refused)["message"]
 
 
-async def test_a_bad_model_ends_red_and_names_the_reason(pipeline: Pipeline) -> None:
+async def test_a_bad_model_fails_with_the_reason(pipeline: Pipeline) -> None:
     code, said, page = pipeline.run("3.0.0")
 
     assert code == 1, said
@@ -118,12 +119,12 @@ async def test_a_bad_model_ends_red_and_names_the_reason(pipeline: Pipeline) -> 
     assert page.startswith(f"### ❌ {NAME} 3.0.0: RolledBack\n\nErrorRate: version 3.0.0: ")
 
 
-async def test_going_back_is_releasing_an_older_version_without_a_build(pipeline: Pipeline) -> None:
+async def test_an_older_version_is_released_without_a_build(pipeline: Pipeline) -> None:
     code, said, _ = pipeline.run("1.0.0")
 
     assert code == 0, said
     assert (await pipeline.status())["stable"]["version"] == "1.0.0"
-    assert "is there already" in said
+    assert "exists already" in said
     assert "build the image" not in said
 
 
@@ -154,7 +155,7 @@ def was_refused(pod: Object | None) -> bool:
     return waiting(pod).get("reason") == "ErrImagePull"
 
 
-async def runs_what_was_pulled(kube: Kube, image: str) -> None:
+async def runs_what_was_pulled(kube: KubeClient, image: str) -> None:
     """Pods name the image by digest, were given the Secret to pull it, and run just that image."""
     digest = image.partition("@")[2]
     pods = await kube.list(PODS, NAMESPACE, labelSelector=f"iris.mlrelease.dev/release={NAME}")

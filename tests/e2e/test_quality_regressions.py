@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from e2e.given_when_then import Given, Then, When
+from support.e2e.given import Given
+from support.e2e.then import Then
+from support.e2e.when import When
 
 
 @pytest.fixture(autouse=True)
 async def _beside_a_sound_version(given: Given) -> None:
-    given.the_silent_act()
+    given.the_quality_regressions_scenario()
     await given.a_stable_release("6.0.0")
     await given.traffic(labels=0.5)
 
@@ -28,15 +30,15 @@ async def test_rollback_on_lost_accuracy(when: When, then: Then) -> None:
     release = await then.is_rolled_back("8.0.0", stable="6.0.0", reason="Accuracy")
 
     assert [check.name for check in release.failing] == ["accuracy"]
-    then.traffic_left_in_time()
+    then.traffic_was_removed_in_time()
     await then.no_request_failed()
-    then.labels_said_that_fewer_were_right("8.0.0", than="6.0.0")
+    then.accuracy_was_lower("8.0.0", than="6.0.0")
 
 
-async def test_rollback_on_a_fifth_more_latency(when: When, then: Then) -> None:
+async def test_rollback_on_15_ms_more_latency(when: When, then: Then) -> None:
     await when.apply("9.0.0")
     release = await then.is_rolled_back("9.0.0", stable="6.0.0", reason="Latency")
 
     assert [check.name for check in release.failing] == ["latency"]
-    then.traffic_left_in_time()
+    then.traffic_was_removed_in_time()
     await then.no_request_failed()

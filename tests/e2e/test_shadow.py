@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from e2e.given_when_then import Given, Then, When
-from e2e.monitoring import number
+from support.e2e.given import Given
+from support.e2e.monitoring import query_value
+from support.e2e.then import Then
+from support.e2e.when import When
 
 
 def copied(release: str, result: str = ".+") -> str:
@@ -9,8 +11,10 @@ def copied(release: str, result: str = ".+") -> str:
     return f'sum(max_over_time(shadow_pairs_total{{release="{release}",result=~"{result}"}}[5m]))'
 
 
-async def test_a_version_is_compared_on_copies_before_it_gets_a_request(given: Given, when: When, then: Then) -> None:
-    given.a_step_of_copies(50)
+async def test_a_version_is_compared_on_mirrored_requests_before_it_gets_traffic(
+    given: Given, when: When, then: Then
+) -> None:
+    given.a_shadow_step(50)
     await given.a_stable_release("1.0.0")
     await given.traffic()
     pods = await then.pods_of("1.0.0", 1)
@@ -21,17 +25,17 @@ async def test_a_version_is_compared_on_copies_before_it_gets_a_request(given: G
     await then.is_promoted("2.0.0")
 
     then.weights_were(20, 60, 100, 0)
-    described = await then.kubectl("describe", then.resource)
-    assert "gets copies of 50 % of the requests, and answers nobody" in described
+    described = await then.kubectl("describe", then.kubectl_resource)
+    assert "50 % of the requests are mirrored to version" in described
     await then.no_request_failed()
-    release = then.resource.removeprefix("imr/")
-    same, both = await number(copied(release, "same")), await number(copied(release))
+    release = then.kubectl_resource.removeprefix("imr/")
+    same, both = await query_value(copied(release, "same")), await query_value(copied(release))
     assert both > 0
     assert same / both > 0.5, f"{same} of {both}"
 
 
-async def test_a_version_that_fails_on_copies_never_gets_a_request(given: Given, when: When, then: Then) -> None:
-    given.a_step_of_copies(50)
+async def test_a_version_that_fails_mirrored_requests_never_gets_traffic(given: Given, when: When, then: Then) -> None:
+    given.a_shadow_step(50)
     await given.a_stable_release("1.0.0")
     await given.traffic()
 
@@ -40,5 +44,5 @@ async def test_a_version_that_fails_on_copies_never_gets_a_request(given: Given,
 
     then.weights_were()
     await then.no_request_failed()
-    release = then.resource.removeprefix("imr/")
-    assert await number(copied(release, "only_stable")) == await number(copied(release)) > 0
+    release = then.kubectl_resource.removeprefix("imr/")
+    assert await query_value(copied(release, "only_stable")) == await query_value(copied(release)) > 0

@@ -1,4 +1,4 @@
-from integration.harness.fixtures import (
+from support.servers.fixtures import (
     kube_apiserver,
     postgres_server,
     postgres_url,

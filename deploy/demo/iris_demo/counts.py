@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from iris_demo.samples import Fate, Kind, Label, Sample
+from iris_demo.samples import Kind, Label, LabelOutcome, Sample
 
 NO_ANSWER = "none"
 
@@ -29,8 +29,8 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Labels:
-    """True labels that were sent back for one version's predictions, by what became of them."""
+class LabelCounts:
+    """True labels that were sent back for one version's predictions, by outcome."""
 
     correct: int = 0
     incorrect: int = 0
@@ -69,14 +69,14 @@ def totals(samples: Iterable[Sample]) -> Totals:
     )
 
 
-def labels_by_version(labels: Iterable[Label]) -> dict[str, Labels]:
+def labels_by_version(labels: Iterable[Label]) -> dict[str, LabelCounts]:
     """Count every label once."""
-    fates: dict[str, Counter[Fate]] = {}
+    outcomes: dict[str, Counter[LabelOutcome]] = {}
     for label in labels:
-        fates.setdefault(label.version, Counter())[label.fate] += 1
+        outcomes.setdefault(label.version, Counter())[label.outcome] += 1
     return {
-        version: Labels(counted[Fate.CORRECT], counted[Fate.INCORRECT], counted[Fate.LOST])
-        for version, counted in sorted(fates.items())
+        version: LabelCounts(counted[LabelOutcome.CORRECT], counted[LabelOutcome.INCORRECT], counted[LabelOutcome.LOST])
+        for version, counted in sorted(outcomes.items())
     }
 
 
@@ -103,11 +103,17 @@ def per_second(samples: Iterable[Sample], start: float) -> list[Second]:
 
 
 def latency_quantile(samples: Iterable[Sample], share: float) -> float | None:
-    """The latency in seconds that ``share`` of the answered requests stayed within."""
+    """The latency in seconds that ``share`` of the answered requests did not exceed."""
     latencies = sorted(sample.latency for sample in samples if sample.version)
     if not latencies:
         return None
     return latencies[min(int(share * len(latencies)), len(latencies) - 1)]
+
+
+def lateness_quantile(samples: Iterable[Sample], share: float) -> float | None:
+    """The seconds by which ``share`` of the requests were sent at most later than they were due."""
+    late = sorted(sample.late for sample in samples)
+    return late[min(int(share * len(late)), len(late) - 1)] if late else None
 
 
 def answered_by(samples: Iterable[Sample], version: str) -> list[Sample]:
@@ -115,21 +121,21 @@ def answered_by(samples: Iterable[Sample], version: str) -> list[Sample]:
     return [sample for sample in samples if sample.version == version]
 
 
-def first_failed(samples: Iterable[Sample], version: str) -> float | None:
-    """When the client had the first failed answer of ``version``, Unix time in seconds."""
+def first_failed_answer(samples: Iterable[Sample], version: str) -> float | None:
+    """When the client had the first failed response of ``version``, Unix time in seconds."""
     return min((s.finished for s in answered_by(samples, version) if not s.ok), default=None)
 
 
-def first_slow(samples: Iterable[Sample], version: str, limit: float) -> float | None:
-    """When the client had the first answer of ``version`` slower than ``limit`` seconds."""
+def first_slow_answer(samples: Iterable[Sample], version: str, limit: float) -> float | None:
+    """When the client had the first response of ``version`` slower than ``limit`` seconds."""
     return min((s.finished for s in answered_by(samples, version) if s.latency > limit), default=None)
 
 
 def unexplained_failures(samples: Sequence[Sample], bad_canary: str | None) -> list[Sample]:
     """Failed requests other than those that the bad canary itself answered.
 
-    A bad canary's own answer is a 5xx that names its version. A request that found no server, ran
-    into its time limit or was refused by the proxy is never explained, whoever was behind it.
+    A bad canary's own response is a 5xx that names its version. A request that found no server, timed
+    out or was refused by the proxy is never explained, whatever version it was for.
     """
     return [
         sample

@@ -1,4 +1,4 @@
-"""The evidence against each canary, from the statuses that the demo saw, drawn by the operator's own command."""
+"""Plots the evidence against each canary, from the observed statuses, with the operator's own command."""
 
 from __future__ import annotations
 
@@ -9,72 +9,74 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from iris_demo.observations import Observation, ReleaseSeen, RouteSeen
+from iris_demo.observations import Observation, ReleaseObserved
 
-Line = Sequence[tuple[float, float]]
-"""Points: seconds, and a value."""
+Points = Sequence[tuple[float, float]]
+"""Pairs of seconds and a value."""
 
-# Where the command lives. It is run like any user runs it: the demo knows the operator only from outside.
+# Where the command lives. It is run as a program, like a user would: the demo imports nothing of the operator.
 OPERATOR = Path(__file__).parents[3] / "operator"
-DRAW = ("iris_operator.cli", "draw")
+DRAW_COMMAND = ("iris_operator.cli", "draw")
 
 
-class NotDrawnError(Exception):
-    """The operator's command could not draw; the message has what it said."""
+class PlotError(Exception):
+    """The operator's command could not draw; the message includes its standard error."""
 
 
-def lines(seen: Sequence[Observation], version: str, start: float, end: float) -> dict[str, Line]:
-    """By check: seconds since ``start``, and the evidence against ``version`` as a share of what rolls back."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for entry in seen:
-        if not isinstance(entry, ReleaseSeen) or not start <= entry.at <= end or entry.release.wanted != version:
+def evidence_by_check(observations: Sequence[Observation], version: str, start: float, end: float) -> dict[str, Points]:
+    """By check: seconds since ``start``, and the evidence against ``version`` as a share of what causes a rollback."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for entry in observations:
+        if (
+            not isinstance(entry, ReleaseObserved)
+            or not start <= entry.at <= end
+            or entry.release.spec_version != version
+        ):
             continue
-        for check in entry.release.checks if entry.release.current else ():
-            if check.worse is not None:
-                found.setdefault(check.name, []).append((entry.at - start, check.worse))
-    return {name: tuple(points) for name, points in found.items()}
+        for check in entry.release.checks if entry.release.is_current else ():
+            if check.evidence_share is not None:
+                points.setdefault(check.name, []).append((entry.at - start, check.evidence_share))
+    return {name: tuple(points) for name, points in points.items()}
 
 
-def weights(seen: Sequence[Observation], start: float, end: float) -> Line:
-    """The canary's share of the traffic in percent, at the seconds since ``start`` at which it changed."""
-    changes = [
-        (entry.at - start, float(entry.weight))
-        for entry in seen
-        if isinstance(entry, RouteSeen) and start <= entry.at <= end
-    ]
-    last = changes[-1][1] if changes else 0.0
-    return ((0.0, 0.0), *changes, (end - start, last))
+def weight_changes(observations: Sequence[Observation], start: float, end: float) -> Points:
+    """The new version's share of the traffic in percent, at the seconds since ``start`` at which it changed."""
+    points = [(0.0, 0.0)]
+    for entry in observations:
+        if isinstance(entry, ReleaseObserved) and start <= entry.at <= end and entry.release.weight != points[-1][1]:
+            points.append((entry.at - start, float(entry.release.weight)))
+    return (*points, (end - start, points[-1][1]))
 
 
-def write(seen: Sequence[Observation], version: str, start: float, end: float, path: Path) -> Path | None:
-    """Write what was seen of ``version`` in its time beside ``path``, as CSV, and draw it into ``path``.
+def write_plot(observations: Sequence[Observation], version: str, start: float, end: float, path: Path) -> Path | None:
+    """Write the evidence against ``version`` as CSV next to ``path``, and plot it into ``path``.
 
-    None when no check had evidence to show. Raises NotDrawnError.
+    Returns None when no check had evidence. Raises PlotError.
     """
-    found = lines(seen, version, start, end)
-    if not found:
+    points = evidence_by_check(observations, version, start, end)
+    if not points:
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
-    figures = path.with_suffix(".csv")
-    _table(found, weights(seen, start, end), figures)
-    _draw(figures, path, f"version {version}")
+    data = path.with_suffix(".csv")
+    _write_csv(points, weight_changes(observations, start, end), data)
+    _draw(data, path, f"version {version}")
     return path
 
 
-def _table(found: dict[str, Line], share: Line, path: Path) -> None:
+def _write_csv(points: dict[str, Points], share: Points, path: Path) -> None:
     rows: dict[float, dict[str, float]] = {}
-    for name, line in {"weight": share, **found}.items():
+    for name, line in {"weight": share, **points}.items():
         for second, value in line:
             rows.setdefault(second, {"second": second})[name] = value
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ("second", "weight", *found), restval="")
+        writer = csv.DictWriter(file, ("second", "weight", *points), restval="")
         writer.writeheader()
         writer.writerows(rows[second] for second in sorted(rows))
 
 
-def _draw(figures: Path, picture: Path, title: str) -> None:
-    command = (sys.executable, "-m", *DRAW, str(figures), "--png", str(picture), "--title", title)
+def _draw(data: Path, plot: Path, title: str) -> None:
+    command = (sys.executable, "-m", *DRAW_COMMAND, str(data), "--png", str(plot), "--title", title)
     environment = os.environ | {"PYTHONPATH": str(OPERATOR)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
-        raise NotDrawnError(f"`{' '.join(DRAW)}` ended with exit code {ended.returncode}: {ended.stderr.strip()}")
+        raise PlotError(f"`{' '.join(DRAW_COMMAND)}` ended with exit code {ended.returncode}: {ended.stderr.strip()}")

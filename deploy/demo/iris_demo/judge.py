@@ -1,4 +1,4 @@
-"""What a release came to, measured from the observations and samples of its time. Pure."""
+"""Judges a release by the observations and samples recorded while it was under way. Pure."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 from iris_demo import counts
 from iris_demo.counts import Totals
-from iris_demo.observations import Observation, Release, ReleaseSeen, RouteSeen
+from iris_demo.observations import Observation, Release, ReleaseObserved, RouteObserved
 from iris_demo.samples import Sample
 
 PROMOTED = "Promoted"
 ROLLED_BACK = "RolledBack"
 UNDECIDED = "Undecided"
 
-# A rollback may take one interval to be acted on and this long to be seen to have taken effect.
+# A rollback may start one interval after the verdict, and its effect may become visible this much later.
 ROLLBACK_GRACE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a release of the demo is made to end as.
+    """The expected outcome of a release.
 
-    ``cause`` is the word that the reason must begin with, so that a release that is taken back for
-    the wrong cause does not count as a success. With ``incident``, both versions get into trouble while it has traffic.
+    ``cause`` is what the reason must begin with, so that a release that is rolled back for the wrong cause does not
+    count as a success. With ``incident``, both versions are disturbed while the canary has traffic.
     """
 
     version: str
@@ -34,22 +34,22 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class Step:
-    """How long the canary had this share of the traffic: percent, and seconds."""
+class WeightStep:
+    """How long the new version had this share of the traffic: percent, and seconds."""
 
     weight: int
     seconds: float
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Seconds from the first bad sign, as each side had it, to weight 0.
+class RollbackDelays:
+    """Seconds from the first sign of a bad canary, as client and operator saw it, to weight 0.
 
-    None where there was no such sign, and for a canary that never had any traffic to lose.
+    None where there was no such sign, and for a canary that never had any traffic.
 
-    ``from_failed_answer`` and ``from_slow_answer`` start at what the client saw of the canary,
-    ``from_fail_verdict`` at the first status that spoke against it: a check that says Fail, or the rollback
-    itself where the pods gave it away before any check could.
+    ``from_failed_answer`` and ``from_slow_answer`` start at the canary's first such response to the client,
+    ``from_fail_verdict`` at the first status that rejects it: a check with the verdict Fail, or the rollback
+    itself where the state of the pods caused it before any check.
     """
 
     from_failed_answer: float | None = None
@@ -58,28 +58,28 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Report:
+class ReleaseReport:
     """One release, from the moment it was applied to the moment its outcome was known."""
 
     expected: Expectation
     outcome: str
     reason: str
     seconds: float
-    steps: tuple[Step, ...]
-    evidence: Evidence
+    steps: tuple[WeightStep, ...]
+    rollback_delays: RollbackDelays
     requests: Totals
     unexplained: int
     problems: tuple[str, ...]
 
     @property
     def as_expected(self) -> bool:
-        """Whether nothing about the release was a surprise."""
+        """Whether the release went as expected in every respect."""
         return not self.problems
 
 
 def outcome_of(release: Release, version: str) -> str:
     """``Promoted``, ``RolledBack`` or ``Undecided`` for the version that the spec asks for."""
-    if release.wanted != version or not release.current:
+    if release.spec_version != version or not release.is_current:
         return UNDECIDED
     if release.promoted == "True" and release.stable == version and release.phase == "Stable":
         return PROMOTED
@@ -89,10 +89,10 @@ def outcome_of(release: Release, version: str) -> str:
 
 
 def reason_of(release: Release, version: str) -> str:
-    """Why, in the words of the resource: the history's newest entry of the version, else the condition."""
-    for past in release.history:
-        if past.version == version and past.reason:
-            return past.reason
+    """The reason as the resource has it: of the version's newest history entry, else of the condition."""
+    for entry in release.history:
+        if entry.version == version and entry.reason:
+            return entry.reason
     return release.promoted_message or release.promoted_reason
 
 
@@ -103,88 +103,97 @@ def report(
     applied: float,
     settled: float,
     interval: float,
-) -> Report:
-    """Judge a release from what was seen between ``applied`` and ``settled``, Unix times in seconds.
+) -> ReleaseReport:
+    """Judge a release by what was observed between ``applied`` and ``settled``, Unix times in seconds.
 
     ``samples`` are those that were due in that time, ``interval`` is the operator's, in seconds.
     """
-    seen = [entry for entry in observations if applied <= entry.at <= settled]
-    final = next((entry.release for entry in reversed(seen) if isinstance(entry, ReleaseSeen)), Release())
+    window = [entry for entry in observations if applied <= entry.at <= settled]
+    final = next((entry.release for entry in reversed(window) if isinstance(entry, ReleaseObserved)), Release())
     outcome = outcome_of(final, expected.version)
     reason = reason_of(final, expected.version)
     bad = expected.version if expected.outcome == ROLLED_BACK else None
     unexplained = len(counts.unexplained_failures(samples, bad))
-    evidence = _evidence(expected, seen, samples)
-    problems = _problems(expected, outcome, reason, unexplained, evidence, interval) + _blame(expected, seen)
-    return Report(
+    delays = _rollback_delays(expected, window, samples)
+    problems = _problems(expected, outcome, reason, unexplained, delays, interval) + _blamed_for_incident(
+        expected, window
+    )
+    return ReleaseReport(
         expected=expected,
         outcome=outcome,
         reason=reason,
         seconds=settled - applied,
-        steps=steps(seen, applied, settled),
-        evidence=evidence,
+        steps=steps(window, applied, settled),
+        rollback_delays=delays,
         requests=counts.totals(samples),
         unexplained=unexplained,
         problems=problems,
     )
 
 
-def steps(seen: Sequence[Observation], start: float, end: float) -> tuple[Step, ...]:
-    """The weights in their order, each with its seconds; the time before the first shift is at 0."""
+def steps(observations: Sequence[Observation], start: float, end: float) -> tuple[WeightStep, ...]:
+    """The new version's shares in order, each with its seconds; the time before the first shift is at share 0.
+
+    They are the status's: the route's own weight is that of the canary and of the control group beside it.
+    """
     changes = [(start, 0)]
-    for entry in seen:
-        if isinstance(entry, RouteSeen) and entry.weight != changes[-1][1]:
-            changes.append((entry.at, entry.weight))
+    for entry in observations:
+        if isinstance(entry, ReleaseObserved) and entry.release.weight != changes[-1][1]:
+            changes.append((entry.at, entry.release.weight))
     ends = [at for at, _ in changes[1:]] + [end]
-    return tuple(Step(weight, until - at) for (at, weight), until in zip(changes, ends, strict=True))
+    return tuple(WeightStep(weight, until - at) for (at, weight), until in zip(changes, ends, strict=True))
 
 
-def _evidence(expected: Expectation, seen: Sequence[Observation], samples: Sequence[Sample]) -> Evidence:
+def _rollback_delays(
+    expected: Expectation, observations: Sequence[Observation], samples: Sequence[Sample]
+) -> RollbackDelays:
     if expected.outcome != ROLLED_BACK:
-        return Evidence()
-    told = [entry for entry in seen if isinstance(entry, ReleaseSeen) and entry.release.current]
-    failed_verdict = next((entry.at for entry in told if entry.release.judged_bad), None)
-    away = _weight_zero(seen)
-    if away is None:
-        return Evidence()
+        return RollbackDelays()
+    current = [entry for entry in observations if isinstance(entry, ReleaseObserved) and entry.release.is_current]
+    failed_verdict = next((entry.at for entry in current if entry.release.judged_bad), None)
+    zero_at = _final_weight_zero(observations)
+    if zero_at is None:
+        return RollbackDelays()
     others = [sample for sample in samples if sample.version != expected.version]
-    usual = counts.latency_quantile(others, 0.99)
-    slow = counts.first_slow(samples, expected.version, usual) if usual is not None else None
-    return Evidence(
-        from_failed_answer=_until(counts.first_failed(samples, expected.version), away),
-        from_slow_answer=_until(slow, away),
-        from_fail_verdict=_until(failed_verdict, away),
+    p99 = counts.latency_quantile(others, 0.99)
+    slow = counts.first_slow_answer(samples, expected.version, p99) if p99 is not None else None
+    return RollbackDelays(
+        from_failed_answer=_until(counts.first_failed_answer(samples, expected.version), zero_at),
+        from_slow_answer=_until(slow, zero_at),
+        from_fail_verdict=_until(failed_verdict, zero_at),
     )
 
 
-def _weight_zero(seen: Sequence[Observation]) -> float | None:
-    """When the canary's traffic was taken away for good."""
-    routes = [entry for entry in seen if isinstance(entry, RouteSeen)]
-    away, weight = None, 0
+def _final_weight_zero(observations: Sequence[Observation]) -> float | None:
+    """When the weight became 0 for the last time; None when it is not 0 at the end."""
+    routes = [entry for entry in observations if isinstance(entry, RouteObserved)]
+    zero_at, weight = None, 0
     for entry in routes:
         if entry.weight == 0 and weight > 0:
-            away = entry.at
+            zero_at = entry.at
         weight = entry.weight
-    return away if weight == 0 else None
+    return zero_at if weight == 0 else None
 
 
 def _until(start: float | None, end: float) -> float | None:
-    # The status and the route arrive on two watches: their order within milliseconds means nothing.
+    # The status and the route arrive on two watches, so their order within milliseconds is arbitrary.
     return None if start is None else max(0.0, end - start)
 
 
-def _blame(expected: Expectation, seen: Sequence[Observation]) -> tuple[str, ...]:
-    """What was said against a version that shared an incident: it is to wait, and not to be blamed."""
-    told = [entry.release for entry in seen if isinstance(entry, ReleaseSeen) and entry.release.current]
-    against = next((each for each in told if each.canary == expected.version and each.judged_bad), None)
+def _blamed_for_incident(expected: Expectation, observations: Sequence[Observation]) -> tuple[str, ...]:
+    """A problem when a version was rejected for an incident of both versions; it should be held instead."""
+    releases = [
+        entry.release for entry in observations if isinstance(entry, ReleaseObserved) and entry.release.is_current
+    ]
+    against = next((each for each in releases if each.canary == expected.version and each.judged_bad), None)
     if not expected.incident or against is None:
         return ()
-    words = "; ".join(f"{check.name}: {check.reason}" for check in against.failing) or against.phase
-    return (f"an incident of both versions was blamed on it: {words}",)
+    findings = "; ".join(f"{check.name}: {check.reason}" for check in against.failing) or against.phase
+    return (f"an incident of both versions was blamed on it: {findings}",)
 
 
 def _problems(
-    expected: Expectation, outcome: str, reason: str, unexplained: int, evidence: Evidence, interval: float
+    expected: Expectation, outcome: str, reason: str, unexplained: int, delays: RollbackDelays, interval: float
 ) -> tuple[str, ...]:
     problems = []
     if outcome != expected.outcome:
@@ -194,7 +203,7 @@ def _problems(
     if unexplained:
         problems.append(f"{unexplained} requests failed that no bad canary answered")
     limit = interval + ROLLBACK_GRACE_SECONDS
-    taken = evidence.from_fail_verdict
-    if taken is not None and taken > limit:
-        problems.append(f"weight 0 came {taken:.1f} s after the first Fail, later than {limit:.0f} s")
+    delay = delays.from_fail_verdict
+    if delay is not None and delay > limit:
+        problems.append(f"weight 0 came {delay:.1f} s after the first Fail, later than {limit:.0f} s")
     return tuple(problems)

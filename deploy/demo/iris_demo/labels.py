@@ -1,4 +1,4 @@
-"""True labels that become known later: sent back for a share of the predictions, some seconds after them."""
+"""Delayed feedback: the true label is sent for a share of the predictions, some seconds after the response."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from urllib.parse import urljoin
 
 import aiohttp
 
-from iris_demo.samples import Fate, Label
+from iris_demo.samples import Label, LabelOutcome
 
-# A prediction may not be in the database yet, and the database may be away: about a minute, less and less often.
-TRIES = 8
-PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 16.0
-# Of another stream than the flowers, so that labels change nothing about what is asked.
+# A prediction may not be in the database yet, and the database may be down: retry for about a minute, backing off.
+MAX_ATTEMPTS = 8
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 16.0
+# A random stream of its own, so that labels do not influence which instances are sent.
 SEED_OFFSET = 1_000_003
-NOT_YET = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+RETRYABLE_STATUSES = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 def feedback_url(predict_url: str) -> str:
-    """Where true labels go, beside where predictions are asked for."""
+    """The feedback URL that belongs to a predict URL."""
     return urljoin(predict_url, "feedback")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A prediction that was answered: how it is called, who made it, and what the flower is."""
+    """A successful prediction: its request id, the version that made it, and the true species."""
 
     request_id: str
     version: str
@@ -38,20 +38,20 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Later:
-    """It may be taken later, and not before so many seconds."""
+class RetryLater:
+    """The label may be accepted later, but not before ``after`` seconds."""
 
     after: float = 0.0
 
     @classmethod
-    def said_in(cls, answer: aiohttp.ClientResponse) -> Later:
-        """As the answer has it in Retry-After, in whole seconds; a date is not looked at."""
-        said = answer.headers.get("Retry-After", "")
-        return cls(float(said) if said.isdecimal() else 0.0)
+    def from_response(cls, response: aiohttp.ClientResponse) -> RetryLater:
+        """From the Retry-After header in seconds; a date is ignored."""
+        retry_after = response.headers.get("Retry-After", "")
+        return cls(float(retry_after) if retry_after.isdecimal() else 0.0)
 
 
-class Labeller:
-    """Chooses the predictions whose truth becomes known, and sends it back."""
+class FeedbackSender:
+    """Chooses the predictions whose true label becomes known, and sends it."""
 
     def __init__(
         self,
@@ -64,42 +64,44 @@ class Labeller:
         seed: int,
         record: Callable[[Label], None],
     ) -> None:
-        """Label ``share`` of the predictions, ``delay`` seconds after their answer; each label ends in ``record``."""
+        """Label ``share`` of the predictions, ``delay`` seconds after their response; each is passed to ``record``."""
         self._session, self._url, self._host = session, url, host
         self._share, self._delay = share, delay
         # Test data, not a secret.
         self._rng = random.Random(seed + SEED_OFFSET)  # noqa: S311
         self._record = record
 
-    def chosen(self) -> bool:
-        """Whether the truth about the next prediction becomes known."""
+    def is_sampled(self) -> bool:
+        """Whether the true label of the next prediction becomes known."""
         return self._rng.random() < self._share
 
-    async def tell(self, prediction: Prediction, stop: asyncio.Event) -> None:
-        """Send the label when it is due. One that is still to be sent when ``stop`` is set is not sent at all."""
-        wait, pause = self._delay, PAUSE_SECONDS
-        for _ in range(TRIES):
+    async def send(self, prediction: Prediction, stop: asyncio.Event) -> None:
+        """Send the label when it is due; a label that is still pending when ``stop`` is set is dropped."""
+        wait, backoff = self._delay, FIRST_BACKOFF_SECONDS
+        for _ in range(MAX_ATTEMPTS):
             if await _stopped_within(stop, wait):
                 return
-            fate = await self._send(prediction)
-            if isinstance(fate, Fate):
+            result = await self._post(prediction)
+            if isinstance(result, LabelOutcome):
                 break
-            # A service in trouble says when it wants to be asked again, and is not to be asked before.
-            wait, pause = max(pause, fate.after), min(2 * pause, LONGEST_PAUSE_SECONDS)
+            # An overloaded service says in Retry-After when to try again; no request is sent before that.
+            wait, backoff = max(backoff, result.after), min(2 * backoff, LONGEST_BACKOFF_SECONDS)
         else:
-            fate = Fate.LOST
-        self._record(Label(time.time(), prediction.version, fate))
+            result = LabelOutcome.LOST
+        self._record(Label(time.time(), prediction.version, result))
 
-    async def _send(self, prediction: Prediction) -> Fate | Later:
-        """What became of it, if anything did."""
+    async def _post(self, prediction: Prediction) -> LabelOutcome | RetryLater:
+        """Post the label once."""
         body = {"request_id": prediction.request_id, "label": prediction.species}
         try:
-            async with self._session.post(self._url, json=body, server_hostname=self._host) as answer:
-                if answer.status == HTTPStatus.OK:
-                    return Fate((await answer.json())["outcome"])
-                return Later.said_in(answer) if answer.status in NOT_YET else Fate.LOST
+            async with self._session.post(self._url, json=body, server_hostname=self._host) as response:
+                if response.status == HTTPStatus.OK:
+                    return LabelOutcome((await response.json())["outcome"])
+                return (
+                    RetryLater.from_response(response) if response.status in RETRYABLE_STATUSES else LabelOutcome.LOST
+                )
         except (TimeoutError, aiohttp.ClientError, OSError):
-            return Later()
+            return RetryLater()
 
 
 async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:

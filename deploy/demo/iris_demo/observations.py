@@ -1,7 +1,7 @@
-"""What was seen of a release at one moment, read out of the API's objects. Pure.
+"""The observed state of a release at one moment, parsed from the API's objects. Pure.
 
-Fields that are missing read as empty: the demo watches resources from their first second on, when
-the operator has not written anything yet.
+Missing fields are read as empty: the demo watches resources from their creation on, before the
+operator has written anything.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ CANARY_WEIGHT = "nginx.ingress.kubernetes.io/canary-weight"
 
 @dataclass(frozen=True)
 class Check:
-    """One check of the analysis; ``worse`` is the evidence that the canary is, as a share of what rolls back."""
+    """One check of the analysis.
+
+    ``evidence_share`` is the evidence that the canary is worse, as a share of what causes a rollback, ``good_share``
+    that it is good enough, as a share of what lets the next step begin.
+    """
 
     name: str
     verdict: str
     reason: str
     requests: int
-    worse: float | None = None
+    evidence_share: float | None = None
+    good_share: float | None = None
 
 
 @dataclass(frozen=True)
-class Past:
+class HistoryEntry:
     """One entry of the release's history, which lists the newest first."""
 
     version: str
@@ -36,11 +41,15 @@ class Past:
 
 @dataclass(frozen=True)
 class Release:
-    """The resource's status beside what its spec asks for; ``weight`` in percent."""
+    """The resource's status beside what its spec asks for.
 
-    wanted: str = ""
+    ``weight`` is the new version's share of the requests in percent, ``control_pods`` the size of the control group,
+    ``resolution`` what the operator says about which differences cannot be seen with these pods.
+    """
+
+    spec_version: str = ""
     generation: int = 0
-    observed: int = 0
+    observed_generation: int = 0
     phase: str = ""
     weight: int = 0
     step: int = 0
@@ -52,26 +61,28 @@ class Release:
     promoted_message: str = ""
     verdict: str = ""
     checks: tuple[Check, ...] = ()
-    history: tuple[Past, ...] = ()
+    control_pods: int = 0
+    resolution: str = ""
+    history: tuple[HistoryEntry, ...] = ()
 
     @property
-    def current(self) -> bool:
-        """Whether the status is about this spec; just after an apply it still tells of the one before."""
-        return 0 < self.generation <= self.observed
+    def is_current(self) -> bool:
+        """Whether the status is about this spec; just after an apply it is still about the previous one."""
+        return 0 < self.generation <= self.observed_generation
 
     @property
     def failing(self) -> tuple[Check, ...]:
-        """The checks that speak against the canary."""
+        """The checks that fail the canary."""
         return tuple(check for check in self.checks if check.verdict == "Fail")
 
     @property
     def judged_bad(self) -> bool:
-        """Whether the operator has said that the canary is bad: by a check, or by taking it back."""
+        """Whether the operator has rejected the canary: by a check, or by rolling it back."""
         return self.verdict == "Fail" or bool(self.failing) or self.phase == "RollingBack"
 
 
 @dataclass(frozen=True)
-class ReleaseSeen:
+class ReleaseObserved:
     """The release as it was at ``at``, Unix time in seconds on this machine's clock."""
 
     at: float
@@ -79,15 +90,18 @@ class ReleaseSeen:
 
 
 @dataclass(frozen=True)
-class RouteSeen:
-    """The canary's share of the traffic in percent, as the Ingress says it."""
+class RouteObserved:
+    """The share of the traffic behind the canary's Service in percent, as the Ingress has it.
+
+    The pods of a control group are behind that Service, too.
+    """
 
     at: float
     weight: int
 
 
 @dataclass(frozen=True)
-class EventSeen:
+class EventObserved:
     """A Kubernetes event about the release."""
 
     at: float
@@ -96,20 +110,20 @@ class EventSeen:
     message: str
 
 
-Observation = ReleaseSeen | RouteSeen | EventSeen
+Observation = ReleaseObserved | RouteObserved | EventObserved
 
 
 def release_of(resource: Mapping[str, Any]) -> Release:
-    """Read an IrisModelRelease."""
+    """Parse an IrisModelRelease."""
     spec, status = resource.get("spec", {}), resource.get("status") or {}
     conditions: list[dict[str, Any]] = status.get("conditions") or []
     promoted: dict[str, Any] = next((c for c in conditions if c.get("type") == "Promoted"), {})
     analysis = status.get("analysis") or {}
     step = status.get("step") or {}
     return Release(
-        wanted=spec.get("model", {}).get("version", ""),
+        spec_version=spec.get("model", {}).get("version", ""),
         generation=resource.get("metadata", {}).get("generation", 0),
-        observed=status.get("observedGeneration") or 0,
+        observed_generation=status.get("observedGeneration") or 0,
         phase=status.get("phase") or "",
         weight=status.get("weight") or 0,
         step=step.get("index") or 0,
@@ -121,36 +135,39 @@ def release_of(resource: Mapping[str, Any]) -> Release:
         promoted_message=promoted.get("message", ""),
         verdict=analysis.get("verdict") or "",
         checks=tuple(_check(check) for check in analysis.get("checks") or ()),
-        history=tuple(_past(entry) for entry in status.get("history") or ()),
+        control_pods=(status.get("control") or {}).get("pods") or 0,
+        resolution=analysis.get("resolution") or "",
+        history=tuple(_history_entry(entry) for entry in status.get("history") or ()),
     )
 
 
 def _check(check: Mapping[str, Any]) -> Check:
     evidence = check.get("evidence") or {}
-    needed = evidence.get("rollbackAt")
+    needed, enough = evidence.get("rollbackAt"), evidence.get("promoteAt")
     return Check(
         name=check.get("name", ""),
         verdict=check.get("verdict", ""),
         reason=check.get("reason") or "",
         requests=int(check.get("requests") or 0),
-        worse=float(evidence.get("worse") or 0.0) / needed if needed else None,
+        evidence_share=float(evidence.get("worse") or 0.0) / needed if needed else None,
+        good_share=float(evidence.get("good") or 0.0) / enough if enough else None,
     )
 
 
-def _past(entry: Mapping[str, Any]) -> Past:
-    return Past(entry.get("version", ""), entry.get("outcome") or "", entry.get("reason") or "")
+def _history_entry(entry: Mapping[str, Any]) -> HistoryEntry:
+    return HistoryEntry(entry.get("version", ""), entry.get("outcome") or "", entry.get("reason") or "")
 
 
 def canary_weight(ingress: Mapping[str, Any] | None) -> int:
-    """The percentage that the canary Ingress takes; 0 when there is none or it is switched off."""
+    """The percentage that the canary Ingress gets; 0 when there is none or it is switched off."""
     annotations = ((ingress or {}).get("metadata") or {}).get("annotations") or {}
     if annotations.get(CANARY) != "true":
         return 0
     return int(annotations.get(CANARY_WEIGHT, "0"))
 
 
-def last_seen(event: Mapping[str, Any]) -> str:
-    """When an event happened last, as the API writes times; empty when it does not say."""
+def event_time(event: Mapping[str, Any]) -> str:
+    """When an event happened last, in the API's time format; empty when it has no time."""
     series = event.get("series") or {}
     times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
     return max((time for time in times if time), default="")

@@ -1,17 +1,17 @@
-"""What a run of the demo came to, as one value and as the JSON that is written. Pure."""
+"""The result of a run of the demo, as one value and as the JSON that is written. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from iris_demo.counts import Labels, Second, Totals
-from iris_demo.judge import Report
+from iris_demo.counts import LabelCounts, Second, Totals
+from iris_demo.judge import ReleaseReport
 
 
 @dataclass(frozen=True)
-class Operator:
-    """What the operator costs: resident bytes, and what changed while nothing was asked of it."""
+class OperatorCost:
+    """What the operator costs: resident bytes, and the objects that changed while it was idle."""
 
     memory_bytes: int | None
     idle_seconds: float
@@ -19,32 +19,32 @@ class Operator:
 
 
 @dataclass(frozen=True)
-class Result:
+class DemoResult:
     """A whole run; ``started`` is Unix time in seconds, ``rate`` in requests/s."""
 
     started: float
     seconds: float
     rate: float
-    wanted: int
-    reports: tuple[Report, ...]
+    requested: int
+    reports: tuple[ReleaseReport, ...]
     requests: Totals
-    labels: dict[str, Labels]
+    labels: dict[str, LabelCounts]
     unexplained: int
     history: tuple[Second, ...]
-    operator: Operator
+    operator: OperatorCost
 
     @property
     def passed(self) -> bool:
-        """Every release that was asked for ended as expected, and nothing else failed."""
+        """Every requested release ended as expected, and nothing else failed."""
         return (
-            len(self.reports) == self.wanted
+            len(self.reports) == self.requested
             and all(report.as_expected for report in self.reports)
             and self.requests.sent > 0
             and self.unexplained == 0
         )
 
 
-def as_json(result: Result) -> dict[str, Any]:
+def as_json(result: DemoResult) -> dict[str, Any]:
     """The content of ``demo.json``; times in seconds, weights in percent, memory in bytes."""
     return {
         "passed": result.passed,
@@ -66,7 +66,7 @@ def as_json(result: Result) -> dict[str, Any]:
     }
 
 
-def _release(report: Report) -> dict[str, Any]:
+def _release(report: ReleaseReport) -> dict[str, Any]:
     return {
         "version": report.expected.version,
         "title": report.expected.title,
@@ -79,7 +79,7 @@ def _release(report: Report) -> dict[str, Any]:
         "steps": [{"weight": step.weight, "seconds": round(step.seconds, 1)} for step in report.steps],
         "secondsToWeightZero": {
             _camel(name): None if seconds is None else round(seconds, 2)
-            for name, seconds in asdict(report.evidence).items()
+            for name, seconds in asdict(report.rollback_delays).items()
         },
         "requests": _totals(report.requests) | {"unexplained": report.unexplained},
     }

@@ -1,4 +1,4 @@
-"""One request as the client saw it, and its form on the pipe between the two processes."""
+"""One request as the client saw it, and its encoding on the pipe between the two processes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 
 class Kind(StrEnum):
-    """What became of a request; every request ends as exactly one of these."""
+    """The result of a request; every request has exactly one of these."""
 
     OK = "ok"
     STATUS = "status"  # answered, but not with a 2xx
-    CONNECT = "connect"  # refused, reset or cut off before the whole answer was there
+    CONNECT = "connect"  # refused, reset or cut off before the response was complete
     TIMEOUT = "timeout"
 
 
@@ -21,9 +21,10 @@ class Sample(NamedTuple):
     """A finished request.
 
     ``scheduled`` is the Unix time in seconds at which it was due, ``latency`` the seconds from then
-    to the end of the answer. Measuring from the due time, not from the time of sending, keeps a
-    stalled server from hiding its own delay. ``status`` is 0 and ``version`` empty without an
-    answer; ``version`` is the answer's ``X-Model-Version``.
+    to the end of the response. Measuring from the due time, not from the time of sending, keeps a
+    stalled server from hiding its own delay. ``status`` is 0 and ``version`` empty without a
+    response; ``version`` is the response's ``X-Model-Version``. ``late`` is how many seconds after ``scheduled`` the
+    generator came to sending it: delay of the client's machine, which is part of ``latency``.
     """
 
     scheduled: float
@@ -31,24 +32,25 @@ class Sample(NamedTuple):
     kind: Kind
     status: int
     version: str
+    late: float = 0.0
 
     @property
     def ok(self) -> bool:
-        """Whether it was answered with a 2xx, whole and in time."""
+        """Whether it got a complete 2xx response in time."""
         return self.kind is Kind.OK
 
     @property
     def finished(self) -> float:
-        """When the client had the answer or gave up, Unix time in seconds."""
+        """When the client had the response or gave up, Unix time in seconds."""
         return self.scheduled + self.latency
 
 
-class Fate(StrEnum):
-    """What became of a true label that was sent back."""
+class LabelOutcome(StrEnum):
+    """What happened to a true label that was sent back."""
 
-    CORRECT = "correct"  # taken: the prediction was right
-    INCORRECT = "incorrect"  # taken: the prediction was wrong
-    LOST = "lost"  # not taken, however often it was sent
+    CORRECT = "correct"  # accepted: the prediction was right
+    INCORRECT = "incorrect"  # accepted: the prediction was wrong
+    LOST = "lost"  # never accepted, despite all retries
 
 
 class Label(NamedTuple):
@@ -56,34 +58,36 @@ class Label(NamedTuple):
 
     at: float
     version: str
-    fate: Fate
+    outcome: LabelOutcome
 
 
 class Batch(NamedTuple):
-    """What happened between two lines on the pipe."""
+    """The samples and labels of one line on the pipe."""
 
     samples: list[Sample]
     labels: list[Label]
 
 
 def encode(samples: Sequence[Sample], labels: Sequence[Label]) -> str:
-    """One line of JSON without its line end."""
-    ended = [[round(s.scheduled, 4), round(s.latency, 5), s.kind, s.status, s.version] for s in samples]
-    return json.dumps([ended, [[round(label.at, 4), label.version, label.fate] for label in labels]])
+    """One line of JSON without its newline."""
+    ended = [
+        [round(s.scheduled, 4), round(s.latency, 5), s.kind, s.status, s.version, round(s.late, 5)] for s in samples
+    ]
+    return json.dumps([ended, [[round(label.at, 4), label.version, label.outcome] for label in labels]])
 
 
 def decode(line: str) -> Batch:
-    """What one line that `encode` wrote says; raises ValueError for a line that was cut off."""
+    """Decode a line that `encode` wrote; raises ValueError for a truncated one."""
     try:
         ended: list[Any]
         labelled: list[Any]
         ended, labelled = json.loads(line)
         return Batch(
             [
-                Sample(float(due), float(latency), Kind(kind), int(status), str(version))
-                for due, latency, kind, status, version in ended
+                Sample(float(due), float(latency), Kind(kind), int(status), str(version), float(late))
+                for due, latency, kind, status, version, late in ended
             ],
-            [Label(float(at), str(version), Fate(fate)) for at, version, fate in labelled],
+            [Label(float(at), str(version), LabelOutcome(fate)) for at, version, fate in labelled],
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"not a line of samples: {line[:80]!r}") from error

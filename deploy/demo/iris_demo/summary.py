@@ -7,17 +7,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from iris_demo.judge import ROLLED_BACK, Report
-from iris_demo.result import Operator, Result
+from iris_demo.judge import ROLLED_BACK, ReleaseReport
+from iris_demo.result import DemoResult, OperatorCost
 
 MEBIBYTE = 1024 * 1024
 
 
-def show(result: Result, console: Console) -> None:
+def print_summary(result: DemoResult, console: Console) -> None:
     """Print the releases, the traffic and the operator's cost."""
     console.print(_table(result))
     for report in result.reports:
-        _tell(report, console)
+        _print_report(report, console)
     requests = result.requests
     console.print(
         f"\n{requests.sent} requests at {result.rate:g}/s, {requests.failures} failed, "
@@ -31,11 +31,11 @@ def show(result: Result, console: Console) -> None:
     )
 
 
-def _table(result: Result) -> Table:
+def _table(result: DemoResult) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
-        caption="weight 0 after: s from the first Fail, and from the first bad answer to a client",
+        caption="weight 0 after: s from the first Fail, and from the first bad response to a client",
     )
     table.add_column("release")
     table.add_column("outcome", no_wrap=True)
@@ -50,7 +50,7 @@ def _table(result: Result) -> Table:
             report.expected.version,
             f"{'✓' if report.as_expected else '✗'} {report.outcome}",
             "\n".join(f"{step.weight:3} %  {step.seconds:.1f}" for step in report.steps),
-            _evidence(report),
+            _rollback_delays(report),
             str(requests.sent),
             str(requests.failures),
             "\n".join(f"{version}  {count}" for version, count in requests.by_version.items()),
@@ -58,7 +58,7 @@ def _table(result: Result) -> Table:
     return table
 
 
-def _tell(report: Report, console: Console) -> None:
+def _print_report(report: ReleaseReport, console: Console) -> None:
     text = Text(f"{report.expected.version} ", style="bold")
     text.append(f"{report.expected.title}, {report.outcome} after {report.seconds:.0f} s: ", style="")
     text.append(report.reason or "no reason given", style="dim")
@@ -67,33 +67,33 @@ def _tell(report: Report, console: Console) -> None:
         console.print(f"      {problem}", style="bold red")
 
 
-def _evidence(report: Report) -> str:
+def _rollback_delays(report: ReleaseReport) -> str:
     if report.outcome == ROLLED_BACK and not any(step.weight for step in report.steps):
         return "had no traffic"
-    evidence = report.evidence
-    answers = [seconds for seconds in (evidence.from_failed_answer, evidence.from_slow_answer) if seconds is not None]
-    signs = (evidence.from_fail_verdict, max(answers, default=None))
-    if signs == (None, None):
+    delays = report.rollback_delays
+    answers = [seconds for seconds in (delays.from_failed_answer, delays.from_slow_answer) if seconds is not None]
+    columns = (delays.from_fail_verdict, max(answers, default=None))
+    if columns == (None, None):
         return ""
-    return " / ".join("-" if seconds is None else f"{seconds:.1f}" for seconds in signs)
+    return " / ".join("-" if seconds is None else f"{seconds:.1f}" for seconds in columns)
 
 
-def _labels(result: Result) -> str:
-    said = (
+def _labels(result: DemoResult) -> str:
+    accuracy = (
         f"{version} right in {labels.correct} of {labels.correct + labels.incorrect}"
         for version, labels in result.labels.items()
     )
     lost = sum(labels.lost for labels in result.labels.values())
-    return f"true labels sent back: {', '.join(said) or 'none'}; {lost} lost."
+    return f"true labels sent back: {', '.join(accuracy) or 'none'}; {lost} lost."
 
 
-def _operator(result: Result) -> str:
+def _operator(result: DemoResult) -> str:
     operator = result.operator
     memory = "unknown" if operator.memory_bytes is None else f"{operator.memory_bytes / MEBIBYTE:.0f} MiB resident"
     return f"operator: {memory}; {_idle(operator)} in {operator.idle_seconds:g} s of idling."
 
 
-def _idle(operator: Operator) -> str:
+def _idle(operator: OperatorCost) -> str:
     if not operator.idle_changes:
         return "nothing written"
     return f"changed {', '.join(operator.idle_changes)}"

@@ -1,6 +1,6 @@
-"""The terminal: lines of the timeline that stay, and below them a panel that is drawn anew.
+"""Terminal output: permanent lines of the timeline, and below them a panel that is redrawn.
 
-Without a terminal there is no panel: a status line is printed every ten seconds instead.
+When the output is not a terminal there is no panel: a status line is printed every ten seconds instead.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from rich.text import Text
 from iris_demo import counts
 from iris_demo.observations import Observation, Release
 from iris_demo.samples import Sample
-from iris_demo.timeline import Line, Timeline, Tone
+from iris_demo.timeline import Timeline, TimelineLine, Tone
 
 STYLES = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.BAD: "bold red", Tone.QUIET: "dim"}
-# Over this many seconds the panel's rates are taken.
+# The panel shows rates over this window.
 WINDOW_SECONDS = 5.0
 PLAIN_STATUS_SECONDS = 10.0
 
 
-class Screen:
-    """Shows a run as it goes; times on it are seconds since it was made."""
+class Terminal:
+    """Shows the progress of a run; times are printed in seconds since this object was created."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
@@ -39,8 +39,8 @@ class Screen:
         self._status_at = 0.0
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Draw the panel for the length of the block, when there is a terminal to draw on."""
+    def live_panel(self) -> Iterator[None]:
+        """Draw the panel for the duration of the block, if the output is a terminal."""
         if not self.console.is_terminal:
             yield
             return
@@ -48,40 +48,38 @@ class Screen:
             yield
         self._live = None
 
-    def line(self, line: Line) -> None:
+    def print_line(self, line: TimelineLine) -> None:
         """Print a line of the timeline."""
         text = Text(f"{line.at - self.started:7.1f} s  ", style="dim")
         text.append(f"{line.subject:<8} ", style="cyan")
         text.append(line.text, style=STYLES[line.tone])
         self.console.print(text, soft_wrap=not self.console.is_terminal)
 
-    def observation(self, seen: Observation) -> None:
-        """Print what an observation adds to the story."""
-        for line in self.timeline.add(seen):
-            self.line(line)
+    def show_observation(self, observation: Observation) -> None:
+        """Print the timeline's lines for an observation."""
+        for line in self.timeline.add(observation):
+            self.print_line(line)
 
-    def say(self, subject: str, text: str, tone: Tone = Tone.PLAIN) -> None:
-        """Print a line that happens now."""
-        self.line(Line(time.time(), subject, text, tone))
+    def log(self, subject: str, text: str, tone: Tone = Tone.PLAIN) -> None:
+        """Print a line with the current time."""
+        self.print_line(TimelineLine(time.time(), subject, text, tone))
 
-    def samples(self, batch: list[Sample]) -> None:
-        """Take finished requests into the counts."""
+    def count_samples(self, batch: list[Sample]) -> None:
+        """Add finished requests to the counts."""
         self._sent += len(batch)
         self._failed += sum(not sample.ok for sample in batch)
         now = time.time()
         self._recent = [s for s in self._recent + batch if s.finished > now - WINDOW_SECONDS]
         if not self.console.is_terminal and now - self._status_at >= PLAIN_STATUS_SECONDS:
             self._status_at = now
-            self.say("traffic", self._traffic_text(), Tone.QUIET)
+            self.log("traffic", self._traffic_text(), Tone.QUIET)
 
     def _panel(self) -> RenderableType:
         release = self.timeline.release
         head = Table.grid(padding=(0, 2))
         head.add_row("phase", Text(release.phase or "-", style="bold"), "stable", release.stable or "-")
         head.add_row("step", f"{release.step}/{release.steps}", "canary", release.canary or "-")
-        head.add_row(
-            "weight", ProgressBar(total=100, completed=self.timeline.weight, width=30), "", f"{self.timeline.weight} %"
-        )
+        head.add_row("weight", ProgressBar(total=100, completed=release.weight, width=30), "", f"{release.weight} %")
         return Group(
             Text("─" * min(72, self.console.width), style="dim"), head, _verdicts(release), Text(self._traffic_text())
         )

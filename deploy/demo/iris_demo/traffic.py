@@ -1,4 +1,4 @@
-"""The load generator's process as its parent sees it: start, collect, stop."""
+"""Runs the load generator as a child process: starts it, collects its samples, stops it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pathlib import Path
 
 import aiohttp
 
-from iris_demo.load import KEY_VARIABLE, Load, connect
-from iris_demo.rows import varied_flowers
+from iris_demo.dataset import sample_instances
+from iris_demo.load import KEY_VARIABLE, LoadConfig, connect
 from iris_demo.samples import Label, Sample, decode
 
-# A line holds at most a few seconds' worth of samples; asyncio's 64 KiB default is too near.
+# A line holds at most a few seconds' worth of samples; asyncio's default of 64 KiB would be too small.
 LINE_LIMIT_BYTES = 4 * 1024 * 1024
 PROBE_SECONDS = 0.2
-# So many good answers in a row reach each of a few pods in turn.
-STEADY = 20
+# Enough consecutive successes to have reached each of a few pods.
+CONSECUTIVE_SUCCESSES = 20
 
 
 class Traffic:
     """Samples and labels of a running load, in the order in which the requests ended."""
 
-    def __init__(self, load: Load, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, load: LoadConfig, process: asyncio.subprocess.Process) -> None:
         self.load = load
         self.samples: list[Sample] = []
         self.labels: list[Label] = []
@@ -37,23 +37,23 @@ class Traffic:
         self._reader = asyncio.create_task(self._read())
         self._listeners: list[Callable[[list[Sample]], None]] = []
         self._ended = False
-        self._news = asyncio.Condition()
+        self._updated = asyncio.Condition()
 
     def listen(self, listener: Callable[[list[Sample]], None]) -> None:
         """Call ``listener`` with every further batch of finished samples."""
         self._listeners.append(listener)
 
-    async def until(self, condition: Callable[[list[Sample]], bool], seconds: float) -> None:
+    async def wait_for(self, condition: Callable[[list[Sample]], bool], seconds: float) -> None:
         """Wait until ``condition`` holds for the samples; TimeoutError after that many ``seconds``."""
-        async with asyncio.timeout(seconds), self._news:
-            await self._news.wait_for(lambda: condition(self.samples) or self._ended)
+        async with asyncio.timeout(seconds), self._updated:
+            await self._updated.wait_for(lambda: condition(self.samples) or self._ended)
         if not condition(self.samples):
-            raise RuntimeError("the load ended before it had shown what was waited for")
+            raise RuntimeError("the load ended before the awaited condition held")
 
     async def stop(self) -> None:
-        """Send no more, wait for the answers still under way, and collect them all.
+        """Stop sending, wait for the responses still in flight, and collect them all.
 
-        Raises RuntimeError when the generator itself failed: its counts cannot be trusted then.
+        Raises RuntimeError when the generator itself failed, because its counts cannot be trusted then.
         """
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -69,16 +69,16 @@ class Traffic:
             self.labels.extend(batch.labels)
             for listener in self._listeners:
                 listener(batch.samples)
-            async with self._news:
-                self._news.notify_all()
-        async with self._news:
+            async with self._updated:
+                self._updated.notify_all()
+        async with self._updated:
             self._ended = True
-            self._news.notify_all()
+            self._updated.notify_all()
 
 
 @asynccontextmanager
-async def traffic(load: Load) -> AsyncIterator[Traffic]:
-    """Run ``load`` in a process of its own for the length of the block."""
+async def run_load(load: LoadConfig) -> AsyncIterator[Traffic]:
+    """Run ``load`` in a process of its own for the duration of the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -88,7 +88,7 @@ async def traffic(load: Load) -> AsyncIterator[Traffic]:
         stdout=asyncio.subprocess.PIPE,
         limit=LINE_LIMIT_BYTES,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), KEY_VARIABLE: load.key},
-        # Ctrl-C belongs to the parent, which then stops the load and still counts every answer.
+        # The parent handles Ctrl-C: it then stops the load and still counts every response.
         start_new_session=True,
     )
     running = Traffic(load, process)
@@ -98,14 +98,14 @@ async def traffic(load: Load) -> AsyncIterator[Traffic]:
         await running.stop()
 
 
-async def first_answer(load: Load, seconds: float) -> None:
-    """Wait until the target of ``load`` keeps answering predictions with 200; TimeoutError after ``seconds``.
+async def wait_until_serving(load: LoadConfig, seconds: float) -> None:
+    """Wait until the target of ``load`` consistently answers predictions with 200; TimeoutError after ``seconds``.
 
-    These requests are not part of any count: they ask whether the route exists yet, and whether every pod behind it
-    knows the key, which may be younger than the pods.
+    These requests are not counted: they check whether the route exists yet, and whether every pod behind it accepts
+    the key, which may have been created after the pods.
     """
     good = 0
-    body = {"instances": [next(varied_flowers(load.seed)).measured]}
+    body = {"instances": [next(sample_instances(load.seed)).features]}
     async with asyncio.timeout(seconds), connect(load) as session:
         while True:
             try:
@@ -113,9 +113,9 @@ async def first_answer(load: Load, seconds: float) -> None:
                     good = good + 1 if answer.status == HTTPStatus.OK else 0
             except aiohttp.ClientError:
                 good = 0
-            if good == STEADY:
+            if good == CONSECUTIVE_SUCCESSES:
                 return
             if good:
                 continue
-            # The Ingress controller tells nobody when it has taken a route in: asking is all there is.
+            # The Ingress controller does not report when it has loaded a route, so it has to be polled.
             await asyncio.sleep(PROBE_SECONDS)

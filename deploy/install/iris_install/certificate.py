@@ -1,4 +1,4 @@
-"""The certificate of the local cluster's Ingresses. Elsewhere cert-manager or a person makes the Secret."""
+"""The certificate of the local cluster's Ingresses. Elsewhere cert-manager or a person creates the Secret."""
 
 import json
 from base64 import b64encode
@@ -10,15 +10,15 @@ from iris_install.credentials import NAMESPACE
 from iris_install.errors import InstallError
 
 # What `traffic.ingress.tlsSecretName` names in the releases of the demo.
-NAME = "iris-tls"
+SECRET = "iris-tls"  # noqa: S105 - its name
 
 
 def manifest(pki: Path) -> dict[str, Any]:
-    """The Secret with what the local cluster's own authority has signed; raises InstallError when it has not."""
+    """The Secret with the certificate signed by the local cluster's CA; raises InstallError when it is missing."""
     try:
         files = {"tls.crt": (pki / "ingress.crt").read_bytes(), "tls.key": (pki / "ingress.key").read_bytes()}
     except FileNotFoundError as error:
-        raise InstallError(f"{error.filename} is missing: run `make cluster-up`, which makes it.") from error
+        raise InstallError(f"{error.filename} is missing: run `make cluster-up`, which creates it.") from error
     return _secret({key: b64encode(value).decode() for key, value in files.items()})
 
 
@@ -26,12 +26,12 @@ def _secret(data: Mapping[str, str]) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {"app.kubernetes.io/part-of": "iris-release"}},
+        "metadata": {"name": SECRET, "namespace": NAMESPACE, "labels": {"app.kubernetes.io/part-of": "iris-release"}},
         "type": "kubernetes.io/tls",
         "data": dict(data),
     }
 
 
-def to_text(pki: Path) -> str:
-    """The Secret as kubectl reads it from standard input: a key must be no argument, which others could read."""
+def as_json(pki: Path) -> str:
+    """The Secret for kubectl's standard input: a private key must not be an argument, which others could read."""
     return json.dumps(manifest(pki))

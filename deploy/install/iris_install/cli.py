@@ -14,7 +14,7 @@ from iris_local.progress import Progress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns 0, or 1 after saying what went wrong."""
+    """Runs one command; returns 0, or 1 after printing what went wrong."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -35,18 +35,18 @@ def _deploy(options: argparse.Namespace) -> None:
     _make_secrets(kubectl)
     if local:
         _make_certificate(kubectl)
-    # Forced: what an earlier hand changed in these objects is set back, as the checkout is their source.
-    applied = kubectl.text(
+    # Forced: manual changes to these objects are reverted, because the checkout is their source.
+    applied = kubectl.run(
         "apply", "--server-side", "--field-manager=iris-install", "--force-conflicts", "--filename=-", stdin=rendered
     )
     changed = [line for line in applied.splitlines() if not line.endswith("unchanged")]
     print(f"Applied {len(changed)} objects; waiting for them to run.", flush=True)
-    rollout.wait(kubectl, options.timeout, say=lambda line: print(line, flush=True), overlay=name)
+    rollout.wait(kubectl, options.timeout, report=lambda line: print(line, flush=True), overlay=name)
     print("Installed. Next: kubectl apply a release, then kubectl get imr --watch", flush=True)
 
 
 def _render(options: argparse.Namespace) -> None:
-    # No cluster is asked anything here, so that what would be applied can be read without one.
+    # No cluster is contacted here, so that the manifests can be reviewed without one.
     kubectl = Kubectl(find_kubectl())
     name = overlay.choose("", options.overlay)
     print(overlay.render(kubectl, name, _operator_image(options, local=name == "local")), end="")
@@ -65,18 +65,18 @@ def _secrets(_: argparse.Namespace) -> None:
 
 def _make_secrets(kubectl: Kubectl) -> None:
     namespaces = overlay.ROOT / "deploy" / "base" / "namespaces.yaml"
-    kubectl.text("apply", "--server-side", "--field-manager=iris-install", f"--filename={namespaces}")
+    kubectl.run("apply", "--server-side", "--field-manager=iris-install", f"--filename={namespaces}")
     for name, outcome in credentials.ensure(kubectl).items():
         print(f"Secret {credentials.NAMESPACE}/{name}: {outcome}", flush=True)
     print(f"Secret {grafana.NAMESPACE}/{grafana.SECRET}: {grafana.ensure(kubectl)}", flush=True)
 
 
 def _make_certificate(kubectl: Kubectl) -> None:
-    secret = certificate.to_text(Paths(cache_root()).pki)
-    kubectl.text(
+    secret = certificate.as_json(Paths(cache_root()).pki)
+    kubectl.run(
         *("apply", "--server-side", "--field-manager=iris-install", "--force-conflicts", "--filename=-"), stdin=secret
     )
-    print(f"Secret {credentials.NAMESPACE}/{certificate.NAME}: signed by the local authority", flush=True)
+    print(f"Secret {credentials.NAMESPACE}/{certificate.SECRET}: signed by the local CA", flush=True)
 
 
 def _operator_image(options: argparse.Namespace, *, local: bool) -> str:
@@ -86,7 +86,7 @@ def _operator_image(options: argparse.Namespace, *, local: bool) -> str:
     if local:
         return catalog.operator_image().name
     raise InstallError(
-        "Which operator? Build Dockerfile.operator, push it to your registry, "
+        "No operator image is given. Build Dockerfile.operator, push it to your registry, "
         "and set OPERATOR_IMAGE, as in registry.example.com/iris-operator:1.2.3."
     )
 
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--overlay", help="local or production; by default what fits the current context")
+    shared.add_argument("--overlay", help="local or production; by default chosen by the current context")
     shared.add_argument(
         "--operator-image",
         default=os.environ.get("OPERATOR_IMAGE"),
@@ -112,6 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     deploy.set_defaults(run=_deploy)
     render = commands.add_parser("render", parents=[shared], help="print what would be applied; needs no cluster")
     render.set_defaults(run=_render)
-    secrets = commands.add_parser("secrets", help="make the Secrets that are missing, and leave the others alone")
+    secrets = commands.add_parser("secrets", help="create missing Secrets without changing existing ones")
     secrets.set_defaults(run=_secrets)
     return parser

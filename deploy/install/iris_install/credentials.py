@@ -1,7 +1,7 @@
-"""The Secrets that the stores and the prediction service share. They are made once; an existing one is never changed.
+"""The Secrets that the stores and the prediction service share. They are created once and never changed.
 
-A password that is replaced while PostgreSQL keeps the old one locks the service out, so rotation is a step that
-someone takes knowingly, not a side effect of installing again.
+A password that is replaced while PostgreSQL keeps the old one locks the service out, so rotation is a deliberate step
+and not a side effect of installing again.
 """
 
 import base64
@@ -16,7 +16,7 @@ NAMESPACE = "iris"
 POSTGRES = "postgres-credentials"
 REDIS = "redis-credentials"
 INFERENCE = "iris-inference"
-KEYS: Mapping[str, tuple[str, ...]] = {
+SECRET_KEYS: Mapping[str, tuple[str, ...]] = {
     POSTGRES: ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"),
     REDIS: ("REDIS_PASSWORD",),
     INFERENCE: ("DATABASE_URL", "REDIS_URL"),
@@ -24,37 +24,37 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 _PASSWORD_BYTES = 32
 
 
-class Cluster(Protocol):
+class SecretStore(Protocol):
     """The part of kubectl that is needed here."""
 
-    def find(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+    def get_or_none(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
         """One object, or None."""
 
     def create(self, manifest: Mapping[str, Any]) -> None:
         """Creates one object and fails when it exists."""
 
 
-def ensure(cluster: Cluster) -> dict[str, str]:
-    """Creates the Secrets that are missing. Returns "created" or "kept" by name, and never a value.
+def ensure(cluster: SecretStore) -> dict[str, str]:
+    """Creates the missing Secrets. Returns "created" or "kept" by name, and never a value.
 
-    Raises InstallError when an existing Secret lacks a key, or when the service's Secret was made for store
-    passwords that are gone: both need someone to decide.
+    Raises InstallError when an existing Secret lacks a key, or when the service's Secret was created for store
+    passwords that no longer exist: both need a person's decision.
     """
-    found = {name: cluster.find("secret", name, NAMESPACE) for name in KEYS}
+    found = {name: cluster.get_or_none("secret", name, NAMESPACE) for name in SECRET_KEYS}
     for name, existing in found.items():
         if existing is not None:
-            _refuse_incomplete(name, existing)
-    _refuse_orphan(found)
+            _require_complete(name, existing)
+    _require_stores_of_the_service(found)
 
     outcome = {}
-    # The stores first: the service's addresses are made of their passwords, also of those that an interrupted run left.
+    # The stores first: the service's URLs contain their passwords, including those that an interrupted run created.
     for name in (POSTGRES, REDIS):
         if found[name] is None:
             cluster.create(_manifest(name, _store_values(name)))
         outcome[name] = "kept" if found[name] else "created"
     if found[INFERENCE] is None:
-        stores = {name: _read(cluster, name) for name in (POSTGRES, REDIS)}
-        cluster.create(_manifest(INFERENCE, _addresses(stores[POSTGRES], stores[REDIS])))
+        stores = {name: _read_secret(cluster, name) for name in (POSTGRES, REDIS)}
+        cluster.create(_manifest(INFERENCE, _service_values(stores[POSTGRES], stores[REDIS])))
     outcome[INFERENCE] = "kept" if found[INFERENCE] else "created"
     return outcome
 
@@ -66,7 +66,7 @@ def _store_values(name: str) -> dict[str, str]:
     return {"POSTGRES_USER": "iris", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "iris"}
 
 
-def _addresses(postgres: Mapping[str, str], redis: Mapping[str, str]) -> dict[str, str]:
+def _service_values(postgres: Mapping[str, str], redis: Mapping[str, str]) -> dict[str, str]:
     user, database = quote(postgres["POSTGRES_USER"], safe=""), quote(postgres["POSTGRES_DB"], safe="")
     password = quote(postgres["POSTGRES_PASSWORD"], safe="")
     return {
@@ -85,26 +85,26 @@ def _manifest(name: str, values: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _read(cluster: Cluster, name: str) -> dict[str, str]:
-    existing = cluster.find("secret", name, NAMESPACE)
+def _read_secret(cluster: SecretStore, name: str) -> dict[str, str]:
+    existing = cluster.get_or_none("secret", name, NAMESPACE)
     if existing is None:
         raise InstallError(f"Secret {NAMESPACE}/{name} disappeared while it was needed; run this again.")
-    return {key: base64.b64decode(existing["data"][key]).decode() for key in KEYS[name]}
+    return {key: base64.b64decode(existing["data"][key]).decode() for key in SECRET_KEYS[name]}
 
 
-def _refuse_incomplete(name: str, existing: Mapping[str, Any]) -> None:
-    missing = [key for key in KEYS[name] if key not in existing.get("data", {})]
+def _require_complete(name: str, existing: Mapping[str, Any]) -> None:
+    missing = [key for key in SECRET_KEYS[name] if key not in existing.get("data", {})]
     if missing:
         raise InstallError(
             f"Secret {NAMESPACE}/{name} exists but lacks {', '.join(missing)}. "
-            "Add what is missing, or delete the Secret to have it made anew."
+            "Add what is missing, or delete the Secret to have it created again."
         )
 
 
-def _refuse_orphan(found: Mapping[str, Any]) -> None:
+def _require_stores_of_the_service(found: Mapping[str, Any]) -> None:
     gone = [name for name in (POSTGRES, REDIS) if found[name] is None]
     if found[INFERENCE] is not None and gone:
         raise InstallError(
             f"Secret {NAMESPACE}/{INFERENCE} holds a password of {', '.join(gone)}, which does not exist. "
-            f"Restore it, or delete {INFERENCE} too to have all of them made anew."
+            f"Restore it, or delete {INFERENCE} too to have all of them created again."
         )

@@ -1,2 +1,2 @@
 class InstallError(Exception):
-    """What stops an installation, in words for who started it: what is wrong and what to do about it."""
+    """Stops an installation; the message tells the user what is wrong and what to do about it."""

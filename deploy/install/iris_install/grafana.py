@@ -1,17 +1,17 @@
-"""The Secret of Grafana's administrator, made once like those of the stores."""
+"""The Secret of Grafana's administrator, created once like those of the stores."""
 
 import secrets
 
-from iris_install.credentials import Cluster
+from iris_install.credentials import SecretStore
 
 NAMESPACE = "iris-system"
 SECRET = "grafana-admin"  # noqa: S105 - its name
 _PASSWORD_BYTES = 24
 
 
-def ensure(cluster: Cluster) -> str:
+def ensure(cluster: SecretStore) -> str:
     """Creates the Secret unless it exists. Returns "created" or "kept", and never a value."""
-    if cluster.find("secret", SECRET, NAMESPACE) is not None:
+    if cluster.get_or_none("secret", SECRET, NAMESPACE) is not None:
         return "kept"
     cluster.create(
         {

@@ -1,4 +1,4 @@
-"""The one way from here to the cluster: kubectl, always told which context it speaks to."""
+"""The only access to the cluster: kubectl, always with an explicit context."""
 
 import json
 import os
@@ -21,8 +21,8 @@ class Kubectl:
         self._command = [binary, *([f"--context={context}"] if context else [])]
         self._environment = environment
 
-    def text(self, *arguments: str, stdin: str | None = None) -> str:
-        """Runs it and returns what it printed; raises InstallError with what it complained about."""
+    def run(self, *arguments: str, stdin: str | None = None) -> str:
+        """Runs it and returns its output; raises InstallError with its error output."""
         done = subprocess.run(
             [*self._command, *arguments],
             input=stdin,
@@ -35,24 +35,28 @@ class Kubectl:
             raise InstallError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def show(self, *arguments: str, stdin: str | None = None) -> bool:
-        """Runs it with its output on the terminal; True when it succeeded."""
+    def run_visibly(self, *arguments: str, stdin: str | None = None) -> bool:
+        """Runs it with its output on the terminal; True on success."""
         done = subprocess.run([*self._command, *arguments], input=stdin, text=True, env=self._environment, check=False)
         return done.returncode == 0
 
-    def find(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
-        """One object, or None when there is none of that name."""
-        printed = self.text("get", kind, name, f"--namespace={namespace}", "--ignore-not-found", "--output=json")
+    def get_or_none(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+        """One object, or None when it does not exist."""
+        printed = self.run("get", kind, name, f"--namespace={namespace}", "--ignore-not-found", "--output=json")
         return json.loads(printed) if printed.strip() else None
 
     def create(self, manifest: Mapping[str, Any]) -> None:
-        """Creates one object and fails when it exists. The manifest goes in by standard input, never as an argument."""
-        self.text("create", "--filename=-", stdin=json.dumps(manifest))
+        """Creates an object and fails when it exists. The manifest is passed on standard input, not as an argument."""
+        self.run("create", "--filename=-", stdin=json.dumps(manifest))
 
 
 def find_kubectl(environment: Mapping[str, str] = os.environ) -> str:
-    """$KUBECTL, else the one on PATH, else the one that was built with the local cluster."""
-    found = environment.get("KUBECTL") or shutil.which("kubectl", path=environment.get("PATH")) or _built(environment)
+    """$KUBECTL, else the one on PATH, else the one built with the local cluster."""
+    found = (
+        environment.get("KUBECTL")
+        or shutil.which("kubectl", path=environment.get("PATH"))
+        or _locally_built(environment)
+    )
     if found:
         return found
     raise InstallError(
@@ -61,33 +65,31 @@ def find_kubectl(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def connect(environment: Mapping[str, str] = os.environ) -> Kubectl:
-    """kubectl bound to the current context; raises InstallError when there is none or its server does not answer."""
+    """kubectl bound to the current context; raises InstallError when there is none or its server does not respond."""
     binary = find_kubectl(environment)
     try:
-        context = Kubectl(binary, environment=environment).text("config", "current-context").strip()
+        context = Kubectl(binary, environment=environment).run("config", "current-context").strip()
     except InstallError:
         context = ""
     if not context:
-        raise InstallError(
-            f"There is no current kube-context, so there is no telling where to install. {_advice(environment)}"
-        )
+        raise InstallError(f"There is no current kube-context to install into. {_hint(environment)}")
     if context == LOCAL_CONTEXT:
-        # The one on PATH may be years older than the local cluster; this one is of the same build.
-        binary = environment.get("KUBECTL") or _built(environment) or binary
+        # The one on PATH may be much older than the local cluster; this one is from the same build.
+        binary = environment.get("KUBECTL") or _locally_built(environment) or binary
     kubectl = Kubectl(binary, context, environment)
     try:
-        kubectl.text("version", "--request-timeout=10s", "--output=json")
+        kubectl.run("version", "--request-timeout=10s", "--output=json")
     except InstallError as error:
-        raise InstallError(f"The cluster of context {context} does not answer. {error}") from error
+        raise InstallError(f"The cluster of context {context} does not respond. {error}") from error
     return kubectl
 
 
-def _built(environment: Mapping[str, str]) -> str | None:
+def _locally_built(environment: Mapping[str, str]) -> str | None:
     path = Paths(cache_root(environment)).programs / "kubectl"
     return str(path) if path.exists() else None
 
 
-def _advice(environment: Mapping[str, str]) -> str:
+def _hint(environment: Mapping[str, str]) -> str:
     local = Paths(cache_root(environment)).kubeconfig
     if local.exists():
         return f"For the local cluster: export KUBECONFIG={local}"

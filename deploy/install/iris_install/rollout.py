@@ -1,4 +1,4 @@
-"""Waits until what was applied runs, and says meanwhile what it waits for."""
+"""Waits until the applied workloads are available, and reports progress meanwhile."""
 
 import json
 import time
@@ -11,15 +11,15 @@ from iris_install.errors import InstallError
 CRD = "customresourcedefinition/irismodelreleases.iris.mlrelease.dev"
 _POLL_SECONDS = 1.0
 _TIMEOUT = "--request-timeout=10s"
-# An API server that is restarted answers again within this; one that does not is gone.
-_SILENCE_SECONDS = 30.0
-# What a container waits for when nothing is wrong.
-_ORDINARY = ("ContainerCreating", "PodInitializing")
+# A restarting API server responds again within this time; one that does not is considered gone.
+_UNREACHABLE_SECONDS = 30.0
+# Reasons for which a container waits when nothing is wrong.
+_NORMAL_WAITING_REASONS = ("ContainerCreating", "PodInitializing")
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Something that has pods, by the label value that its pods carry."""
+    """A workload; its name is also the value of its pods' name label."""
 
     kind: str
     name: str
@@ -33,8 +33,8 @@ WORKLOADS = (
     Workload("deployment", "alertmanager", "iris-system"),
     Workload("deployment", "iris-operator", "iris-system"),
 )
-# What an overlay brings beside these.
-BESIDE = {
+# The workloads that an overlay adds.
+OVERLAY_WORKLOADS = {
     "local": (
         Workload("deployment", "victorialogs", "iris-logs"),
         Workload("daemonset", "otelcol", "iris-logs"),
@@ -42,103 +42,101 @@ BESIDE = {
 }
 
 
-class Cluster(Protocol):
+class KubectlRunner(Protocol):
     """The part of kubectl that is needed here."""
 
-    def text(self, *arguments: str) -> str:
-        """Runs kubectl and returns what it printed; raises InstallError."""
+    def run(self, *arguments: str) -> str:
+        """Runs kubectl and returns its output; raises InstallError."""
 
-    def show(self, *arguments: str) -> bool:
-        """Runs kubectl with its output on the terminal; True when it succeeded."""
+    def run_visibly(self, *arguments: str) -> bool:
+        """Runs kubectl with its output on the terminal; True on success."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Time for waiting, in seconds."""
+    """The clock used for waiting, in seconds."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
 
 def wait(
-    cluster: Cluster,
+    cluster: KubectlRunner,
     seconds: float,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     clock: Clock | None = None,
     *,
     overlay: str = "production",
 ) -> None:
-    """Returns when every workload of the overlay runs as it was applied.
+    """Returns when every workload of the overlay is available in its applied version.
 
     Raises:
-        InstallError: one does not after `seconds`, or the API server has stopped answering.
+        InstallError: one is not after `seconds`, or the API server has stopped responding.
     """
     clock = clock or Clock()
-    cluster.text("wait", "--for=condition=Established", CRD, "--timeout=60s")
-    started = heard = clock.now()
-    said: dict[Workload, str] = {}
-    waiting = [*WORKLOADS, *BESIDE.get(overlay, ())]
+    cluster.run("wait", "--for=condition=Established", CRD, "--timeout=60s")
+    started = last_response = clock.now()
+    reported: dict[Workload, str] = {}
+    pending = [*WORKLOADS, *OVERLAY_WORKLOADS.get(overlay, ())]
     while True:
         try:
-            states = {workload: _state(cluster, workload) for workload in waiting}
-            heard = clock.now()
+            states = {workload: _workload_state(cluster, workload) for workload in pending}
+            last_response = clock.now()
         except InstallError:
-            if clock.now() - heard > _SILENCE_SECONDS:
+            if clock.now() - last_response > _UNREACHABLE_SECONDS:
                 raise
             states = {}
         for workload, state in states.items():
-            if said.get(workload) != state.text:
-                say(f"{clock.now() - started:5.0f} s  {workload.namespace}/{workload.name}: {state.text}")
-                said[workload] = state.text
+            if reported.get(workload) != state.text:
+                report(f"{clock.now() - started:5.0f} s  {workload.namespace}/{workload.name}: {state.text}")
+                reported[workload] = state.text
             if state.done:
-                waiting.remove(workload)
-        if not waiting:
+                pending.remove(workload)
+        if not pending:
             return
         if clock.now() - started > seconds:
-            _explain(cluster, waiting[0])
-            names = ", ".join(f"{workload.namespace}/{workload.name}" for workload in waiting)
+            _print_diagnostics(cluster, pending[0])
+            names = ", ".join(f"{workload.namespace}/{workload.name}" for workload in pending)
             raise InstallError(f"Not available after {seconds:.0f} s: {names}; see above.")
         clock.sleep(_POLL_SECONDS)
 
 
 @dataclass(frozen=True)
-class _State:
+class _WorkloadState:
     text: str
     done: bool
 
 
-def _state(cluster: Cluster, workload: Workload) -> _State:
+def _workload_state(cluster: KubectlRunner, workload: Workload) -> _WorkloadState:
     item = json.loads(
-        cluster.text(
-            "get", workload.kind, workload.name, f"--namespace={workload.namespace}", _TIMEOUT, "--output=json"
-        )
+        cluster.run("get", workload.kind, workload.name, f"--namespace={workload.namespace}", _TIMEOUT, "--output=json")
     )
     status = item.get("status", {})
     if status.get("observedGeneration", 0) < item["metadata"]["generation"]:
-        return _State("not seen by its controller yet", done=False)
+        return _WorkloadState("not observed by its controller yet", done=False)
     # Pods of an earlier template may be ready while the new ones are not.
     if workload.kind == "daemonset":
-        wanted = there = status.get("desiredNumberScheduled", 0)
+        desired = current = status.get("desiredNumberScheduled", 0)
         ready = min(status.get("numberReady", 0), status.get("updatedNumberScheduled", 0))
     else:
-        wanted, there = item["spec"]["replicas"], status.get("replicas", 0)
+        desired, current = item["spec"]["replicas"], status.get("replicas", 0)
         ready = min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0))
-    if ready >= wanted and there == wanted:
-        return _State(f"{ready} of {wanted} ready", done=True)
+    if ready >= desired and current == desired:
+        return _WorkloadState(f"{ready} of {desired} ready", done=True)
     pods = json.loads(
-        cluster.text("get", "pods", f"--namespace={workload.namespace}", _selector(workload), _TIMEOUT, "--output=json")
+        cluster.run("get", "pods", f"--namespace={workload.namespace}", _selector(workload), _TIMEOUT, "--output=json")
     )
-    obstacles = sorted({obstacle for pod in pods["items"] for obstacle in _obstacles(pod)})
-    return _State("; ".join([f"{ready} of {wanted} ready", *obstacles]), done=False)
+    problems = sorted({problem for pod in pods["items"] for problem in _pod_problems(pod)})
+    return _WorkloadState("; ".join([f"{ready} of {desired} ready", *problems]), done=False)
 
 
-def _obstacles(pod: Mapping[str, Any]) -> Iterator[str]:
+def _pod_problems(pod: Mapping[str, Any]) -> Iterator[str]:
     for condition in pod["status"].get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             yield f"no node for it: {condition.get('message', condition.get('reason', ''))}"
     for container in pod["status"].get("containerStatuses", []):
         waits = container["state"].get("waiting", {})
-        if waits and waits.get("reason") not in _ORDINARY:
+        if waits and waits.get("reason") not in _NORMAL_WAITING_REASONS:
             yield f"{waits.get('reason')}: {waits.get('message', '').splitlines()[0] if waits.get('message') else ''}"
 
 
@@ -146,8 +144,10 @@ def _selector(workload: Workload) -> str:
     return f"--selector=app.kubernetes.io/name={workload.name}"
 
 
-def _explain(cluster: Cluster, workload: Workload) -> None:
+def _print_diagnostics(cluster: KubectlRunner, workload: Workload) -> None:
     namespace = f"--namespace={workload.namespace}"
-    cluster.show("get", "pods", namespace, _selector(workload), "--output=wide")
-    cluster.show("get", "events", namespace, "--sort-by=.lastTimestamp", "--field-selector=type=Warning")
-    cluster.show("logs", namespace, _selector(workload), "--all-containers", "--tail=20", "--prefix", "--ignore-errors")
+    cluster.run_visibly("get", "pods", namespace, _selector(workload), "--output=wide")
+    cluster.run_visibly("get", "events", namespace, "--sort-by=.lastTimestamp", "--field-selector=type=Warning")
+    cluster.run_visibly(
+        "logs", namespace, _selector(workload), "--all-containers", "--tail=20", "--prefix", "--ignore-errors"
+    )

@@ -1,7 +1,7 @@
-"""Packs an image for containerd as an OCI archive, without the layers that containerd holds already.
+"""Packs an image for containerd as an OCI archive, without the layers that containerd has already.
 
-Images of this project share all but a few hundred kilobytes; packing and unpacking the shared part again for each of
-them would be most of the time that loading takes.
+The project's images share all but a few hundred kilobytes; packing and unpacking the shared part again for each of
+them would take most of the loading time.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from typing import Any
 _REFERENCE = "org.opencontainers.image.ref.name"
 
 
-def pack(image: Path, name: str, held: Container[str], archive: Path) -> None:
+def pack(image: Path, name: str, present: Container[str], archive: Path) -> None:
     """Writes the archive.
 
     Args:
         image: a folder as buildah's transport `dir` writes it, in the format `oci`.
-        name: the name that the image shall have.
-        held: the digests (`sha256:...`) of the blobs that need not be packed.
+        name: the name of the image.
+        present: the digests (`sha256:...`) of the blobs that containerd has already.
         archive: the file to write.
     """
     manifest = (image / "manifest.json").read_bytes()
@@ -29,14 +29,14 @@ def pack(image: Path, name: str, held: Container[str], archive: Path) -> None:
     with tarfile.open(archive, "w") as sink:
         _add(sink, "oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
         _add(sink, "index.json", json.dumps(_index(name, digest, len(manifest))).encode())
-        _add(sink, _blob(digest), manifest)
-        for part in parts(json.loads(manifest)):
-            if part not in held:
-                sink.add(image / part.removeprefix("sha256:"), _blob(part))
+        _add(sink, _blob_path(digest), manifest)
+        for part in blob_digests(json.loads(manifest)):
+            if part not in present:
+                sink.add(image / part.removeprefix("sha256:"), _blob_path(part))
 
 
-def parts(manifest: dict[str, Any]) -> list[str]:
-    """The digests of the blobs that a manifest names: its configuration and its layers, each once."""
+def blob_digests(manifest: dict[str, Any]) -> list[str]:
+    """The digests of a manifest's blobs: its configuration and its layers, each once."""
     return list(dict.fromkeys(part["digest"] for part in [manifest["config"], *manifest["layers"]]))
 
 
@@ -64,5 +64,5 @@ def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _blob(digest: str) -> str:
+def _blob_path(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/')}"

@@ -1,4 +1,4 @@
-"""The control groups of the cluster's pods. All pods live below one group, which makes them easy to find and end."""
+"""The control groups of the cluster's pods. All pods are below one group, so that they can be found and killed."""
 
 import contextlib
 import os
@@ -12,10 +12,10 @@ from iris_local.processes import kill, started_at
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids", "io", "hugetlb")
 
 
-def up(name: str) -> None:
-    """Makes the group in every hierarchy: the kubelet wants it to be there."""
+def create(name: str) -> None:
+    """Creates the group in every hierarchy, as the kubelet requires."""
     for hierarchy in _hierarchies():
-        # In the unified hierarchy a group has the controllers that its parent hands down.
+        # In the unified hierarchy a group has the controllers that its parent enables.
         switch = hierarchy / "cgroup.subtree_control"
         if switch.exists():
             for controller in _CONTROLLERS:
@@ -24,23 +24,23 @@ def up(name: str) -> None:
         (hierarchy / name).mkdir(exist_ok=True)
 
 
-def down(name: str, patience: float = 20.0) -> None:
+def remove(name: str, timeout: float = 20.0) -> None:
     """Kills every process in the group and removes it.
 
     Raises:
-        LocalClusterError: something in it does not die within `patience` seconds.
+        LocalClusterError: a process in it does not die within `timeout` seconds.
     """
-    deadline = time.monotonic() + patience
-    while found := members(name):
+    deadline = time.monotonic() + timeout
+    while found := processes(name):
         if time.monotonic() > deadline:
             raise LocalClusterError(f"These processes of pods do not die: {sorted(found)}")
         kill(found)
         time.sleep(0.05)
     for group in _groups(name):
-        _remove(group, deadline)
+        _remove_tree(group, deadline)
 
 
-def members(name: str) -> dict[int, int]:
+def processes(name: str) -> dict[int, int]:
     """Pid and start time of every process in the group."""
     found = {}
     for group in _groups(name):
@@ -55,8 +55,7 @@ def members(name: str) -> dict[int, int]:
 def hierarchies_of(mountinfo: str) -> list[Path]:
     """The mount points of control group hierarchies in the text of /proc/self/mountinfo.
 
-    Those below a mount of another hierarchy's tree are not special; what counts is the type, the first word after
-    the lone hyphen.
+    They are recognised by the filesystem type, the first word after the separating hyphen.
     """
     found = []
     for line in mountinfo.splitlines():
@@ -75,12 +74,12 @@ def _groups(name: str) -> Iterator[Path]:
 
 
 def _tree(group: Path) -> list[Path]:
-    """A group and all below it, parents first. Groups vanish during the walk, which os.walk takes calmly."""
+    """A group and all below it, parents first. os.walk ignores groups that vanish during the walk."""
     return [Path(folder) for folder, _, _ in os.walk(group)]
 
 
-def _remove(group: Path, deadline: float) -> None:
-    """Removes a group with those below it. The kernel needs a moment after the last process has ended."""
+def _remove_tree(group: Path, deadline: float) -> None:
+    """Removes a group with those below it. The kernel may need a moment after the last process has ended."""
     for folder in reversed(_tree(group)):
         while folder.exists():
             try:

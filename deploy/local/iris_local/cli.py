@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from iris_local import catalog, components, packages
 from iris_local.cluster import Cluster
 from iris_local.errors import LocalClusterError
-from iris_local.images import Store
+from iris_local.images import ImageStore
 from iris_local.paths import Paths, cache_root
-from iris_local.progress import Progress, span
+from iris_local.progress import Progress, format_duration
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit code: 1 when something failed or, for `status`, when the cluster is not up."""
+    """Runs one command; returns its exit code: 1 on failure or, for `status`, when the cluster is not up."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -35,14 +35,15 @@ def _cluster() -> Cluster:
 def _up(options: argparse.Namespace) -> int:
     began = time.monotonic()
     _cluster().up(project_images=options.images)
-    print(f"The cluster is up after {span(time.monotonic() - began)}. To use it:\n\n  {_export()}\n")
+    print(f"The cluster is up after {format_duration(time.monotonic() - began)}. To use it:\n\n  {_export()}\n")
     return 0
 
 
 def _down(_: argparse.Namespace) -> int:
     began = time.monotonic()
     _cluster().down()
-    print(f"The cluster is down after {span(time.monotonic() - began)}; builds and images are kept in {cache_root()}.")
+    duration = format_duration(time.monotonic() - began)
+    print(f"The cluster is down after {duration}; builds and images are kept in {cache_root()}.")
     return 0
 
 
@@ -60,7 +61,7 @@ def _images(options: argparse.Namespace) -> int:
     if options.names:
         wanted = [image for image in wanted if any(name in image.name for name in options.names)]
     _cluster().load_images(wanted)
-    sizes = Store(Paths(cache_root()), Progress()).sizes()
+    sizes = ImageStore(Paths(cache_root()), Progress()).sizes()
     for image in wanted:
         print(f"{image.name:<50} {sizes[image.name]}")
     return 0
@@ -88,7 +89,7 @@ def _packages(_: argparse.Namespace) -> int:
 
 
 def _buildah(options: argparse.Namespace) -> int:
-    store = Store(Paths(cache_root()), Progress())
+    store = ImageStore(Paths(cache_root()), Progress())
     return subprocess.run([*map(str, store.command), *options.arguments], check=False).returncode
 
 
@@ -108,15 +109,15 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="bring the cluster up; safe to repeat, also after a kill")
     up.add_argument("--images", action="store_true", help="build and load the project's images too, meanwhile")
     up.set_defaults(run=_up)
-    commands.add_parser("down", help="end it and leave nothing but the cache").set_defaults(run=_down)
-    commands.add_parser("status", help="say what runs; exit code 1 when it is not up").set_defaults(run=_status)
+    commands.add_parser("down", help="stop it and leave nothing but the cache").set_defaults(run=_down)
+    commands.add_parser("status", help="show what runs; exit code 1 when it is not up").set_defaults(run=_status)
 
     images = commands.add_parser("images", help="build the project's images and load them into the cluster")
     images.add_argument("names", nargs="*", help="only those whose name contains one of these")
     images.set_defaults(run=_images)
     commands.add_parser("operator-image", help="print the operator's image").set_defaults(run=_operator_image)
 
-    build = commands.add_parser("build", help="build components and print where they lie")
+    build = commands.add_parser("build", help="build components and print their folders")
     build.add_argument("components", nargs="*", metavar="COMPONENT", help=f"of {', '.join(components.COMPONENTS)}")
     build.set_defaults(run=_build)
     commands.add_parser("packages", help="install the Debian packages that are missing").set_defaults(run=_packages)

@@ -1,7 +1,7 @@
 """Up, down and status of the whole cluster.
 
-Every step of `up` looks first whether its result is there, so it can be killed at any point and called again. Nothing
-is noted about steps: what counts is the state of the machine.
+Every step of `up` first checks whether its result exists, so it can be killed at any point and called again. No
+progress is stored: only the state of the machine counts.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from iris_local import addons, catalog, cgroups, components, containers, controlplane, network, node, packages, registry
 from iris_local.errors import LocalClusterError
-from iris_local.images import BASE, Image, Store
+from iris_local.images import BASE, Image, ImageStore
 from iris_local.paths import Paths
 from iris_local.processes import Process, Supervisor
 from iris_local.progress import Progress
@@ -26,7 +26,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True)
 class Status:
-    """What of the cluster runs."""
+    """Which parts of the cluster run."""
 
     processes: dict[str, Process | None]
     api_ready: bool
@@ -34,7 +34,7 @@ class Status:
 
     @property
     def up(self) -> bool:
-        """Whether all of it does."""
+        """Whether all parts run."""
         return all(self.processes.values()) and self.api_ready and self.ingress_ready
 
 
@@ -45,56 +45,56 @@ class Cluster:
         self._paths = paths
         self._progress = progress
         self._supervisor = Supervisor(paths.root, paths.logs)
-        self._store = Store(paths, progress)
+        self._store = ImageStore(paths, progress)
 
     def up(self, *, project_images: bool = False) -> None:
-        """Brings everything up, and the project's images too if wanted; what is there already stays as it is.
+        """Brings everything up, optionally with the project's images; what exists already is not changed.
 
-        On a fresh machine three things go on at once, because none alone keeps the processors and the network busy:
-        the Go builds one after the other, packages and images, and the cluster as soon as its parts are there.
+        On a fresh machine three things run concurrently, because none alone uses the processors and the network fully:
+        the Go builds one after the other, packages and images, and the cluster as soon as its parts are built.
 
         Raises:
             LocalClusterError: a step failed; calling it again goes on from there.
         """
         with self._lock():
-            self._begin()
-            with ThreadPoolExecutor(1, "builds") as builder, ThreadPoolExecutor(1, "images") as painter:
+            self._prepare_folder()
+            with ThreadPoolExecutor(1, "builds") as build_pool, ThreadPoolExecutor(1, "images") as image_pool:
                 try:
-                    self._up(builder, painter, project_images=project_images)
+                    self._up(build_pool, image_pool, project_images=project_images)
                 except BaseException:
-                    # Only what runs is waited for: a build that is nearly done is not thrown away.
-                    for pool in (builder, painter):
+                    # Running tasks are finished, so that no nearly finished build is lost; queued ones are cancelled.
+                    for pool in (build_pool, image_pool):
                         pool.shutdown(wait=False, cancel_futures=True)
                     raise
 
     def down(self) -> None:
-        """Ends the cluster and removes all that it left on the machine; builds and images stay in the cache.
+        """Stops the cluster and removes everything from the machine; builds and images stay in the cache.
 
         Raises:
-            LocalClusterError: something could not be removed; the text says what.
+            LocalClusterError: something could not be removed; the message says what.
         """
         with self._lock():
             self._remove_cluster()
-        if left := self.remains():
+        if left := self.leftovers():
             raise LocalClusterError("These are left of the cluster: " + "; ".join(left))
 
     def status(self) -> Status:
-        """Looks at processes and endpoints. Changes nothing."""
+        """Checks processes and endpoints. Changes nothing."""
         servers = self._supervisor.servers()
-        api_ready = self._paths.pki.exists() and controlplane.Probe(node.ADDRESSES, self._paths.pki).ready()
-        return Status({name: servers.get(name) for name in SERVERS}, api_ready, addons.ingress_answers())
+        api_ready = self._paths.pki.exists() and controlplane.ReadinessProbe(node.ADDRESSES, self._paths.pki).ready()
+        return Status({name: servers.get(name) for name in SERVERS}, api_ready, addons.ingress_responds())
 
-    def remains(self) -> list[str]:
-        """What of a cluster is on the machine, in words: nothing after `down`."""
+    def leftovers(self) -> list[str]:
+        """Descriptions of what a cluster has left on the machine: nothing after `down`."""
         mounts = containers.mounts_below(self._paths.root, Path("/proc/self/mountinfo").read_text())
         return [
             *(f"process {process.pid} ({process.program})" for process in self._supervisor.all()),
             *(f"mount {mount}" for mount in mounts),
-            *(f"process {pid} of a pod" for pid in cgroups.members(self._paths.mark)),
+            *(f"process {pid} of a pod" for pid in cgroups.processes(self._paths.cluster_id)),
         ]
 
     def load_images(self, images: Sequence[Image]) -> None:
-        """Builds images and brings them into the running cluster, where they are not yet there.
+        """Builds images and loads those that are missing into the running cluster.
 
         Raises:
             LocalClusterError: the cluster is not up, or a build failed.
@@ -107,7 +107,7 @@ class Cluster:
             self._store.load(images, runtime)
 
     def build_images(self, images: Sequence[Image]) -> None:
-        """Builds images, where they are not built yet; needs no running cluster.
+        """Builds images that are not built yet; needs no running cluster.
 
         Raises:
             LocalClusterError: a build failed.
@@ -122,16 +122,16 @@ class Cluster:
         for image in images:
             self._store.ensure(image)
 
-    def _up(self, builder: ThreadPoolExecutor, painter: ThreadPoolExecutor, *, project_images: bool) -> None:
+    def _up(self, build_pool: ThreadPoolExecutor, image_pool: ThreadPoolExecutor, *, project_images: bool) -> None:
         builds = {
-            name: builder.submit(components.ensure, components.get(name), self._paths, self._progress)
+            name: build_pool.submit(components.ensure, components.get(name), self._paths, self._progress)
             for name in components.CLUSTER
         }
-        # Without packages there is nothing to make images or a cluster with.
+        # Images and the cluster need the packages.
         packages.ensure(self._progress)
-        base = painter.submit(self._store.ensure_base)
+        base = image_pool.submit(self._store.ensure_base)
         on_base = [*catalog.store_images(), *(catalog.project_images() if project_images else [])]
-        ready = [(image, painter.submit(self._store.ensure, image)) for image in on_base]
+        ready = [(image, image_pool.submit(self._store.ensure, image)) for image in on_base]
 
         cluster = node.Node(self._paths, builds["kubernetes"].result(), self._supervisor)
         with self._progress.step("start the control plane", expected=10):
@@ -142,26 +142,41 @@ class Cluster:
         self._link_programs(builds["kubernetes"].result())
         kubectl = addons.Kubectl(self._paths, builds["kubernetes"].result())
         addons.apply(kubectl)
-        registry.equip(kubectl, self._paths)
-        self._load_programs(["pause"], builds, runtime)
+        registry.ensure_secrets(kubectl, self._paths)
+        self._load_program_images(["pause"], builds, runtime)
         cluster.start_node()
-        self._load_programs(["coredns", "traefik", "registry"], builds, runtime)
+        self._load_program_images(["coredns", "traefik", "registry"], builds, runtime)
         with self._progress.step("wait for DNS, Ingress and registry", expected=20):
-            addons.wait(kubectl, lambda: self._supervisor.require(SERVERS))
-        self._load_programs(["prometheus", "alertmanager", "victorialogs", "otelcol"], builds, runtime)
+            addons.wait_until_ready(kubectl, lambda: self._supervisor.require_running(SERVERS))
+        self._load_program_images(["prometheus", "alertmanager", "victorialogs", "otelcol"], builds, runtime)
         base.result()
         for image, built in ready:
             built.result()
             self._store.load([image], runtime)
-        self._supervisor.require(SERVERS)
+        self._supervisor.require_running(SERVERS)
 
     def _start_control_plane(self, cluster: node.Node) -> None:
-        if not (self._paths.cluster / node.NETWORK_NOTES).exists():
-            network.check_free()
+        if not (self._paths.cluster / node.SAVED_SETTINGS).exists():
+            self._remove_dead_cluster()
+            network.require_unused()
         cluster.start_control_plane()
         cluster.start_controllers()
 
-    def _load_programs(
+    def _remove_dead_cluster(self) -> None:
+        """Removes what a killed cluster with another cache root has left; one that runs is not touched."""
+        root = network.owner()
+        if root is None or root == self._paths.root:
+            return
+        dead = Cluster(Paths(root), self._progress)
+        if dead._supervisor.all() or cgroups.processes(dead._paths.cluster_id):
+            return
+        self._progress.log(f"remove what the cluster of {root}, none of whose processes runs, has left")
+        if dead._paths.cluster.exists():
+            dead.down()
+        else:
+            network.remove()
+
+    def _load_program_images(
         self, names: Sequence[str], builds: dict[str, Future[Path]], runtime: containers.Runtime
     ) -> None:
         for name in names:
@@ -177,34 +192,34 @@ class Cluster:
         draft.symlink_to(programs / "kubectl")
         draft.rename(link)
 
-    def _begin(self) -> None:
-        """Makes the cluster's folder. One from before the machine's last start holds nothing that still runs."""
-        note = self._paths.cluster / "boot-id"
+    def _prepare_folder(self) -> None:
+        """Creates the cluster's folder. A folder from before the last boot is removed: nothing in it still runs."""
+        boot_id_file = self._paths.cluster / "boot-id"
         current = _BOOT_ID.read_text()
-        if self._paths.cluster.exists() and (not note.exists() or note.read_text() != current):
-            self._progress.say("clear away the cluster that ran before this machine started")
+        if self._paths.cluster.exists() and (not boot_id_file.exists() or boot_id_file.read_text() != current):
+            self._progress.log("remove the cluster that ran before this machine was rebooted")
             self._remove_cluster()
         self._paths.cluster.mkdir(parents=True, exist_ok=True, mode=0o700)
-        note.write_text(current)
+        boot_id_file.write_text(current)
 
     def _remove_cluster(self) -> None:
         supervisor = self._supervisor
         servers = supervisor.servers()
-        # The kubelet goes with the control plane and before the pods, which it would start again.
-        supervisor.stop([process for name, process in servers.items() if name != "containerd"], patience=3)
+        # The kubelet is stopped with the control plane and before the pods, which it would restart.
+        supervisor.stop([process for name, process in servers.items() if name != "containerd"], grace_seconds=3)
         sockets = containers.shim_sockets(self._paths)
-        cgroups.down(self._paths.mark)
+        cgroups.remove(self._paths.cluster_id)
         supervisor.stop([process for name, process in servers.items() if name == "containerd"])
-        supervisor.stop(supervisor.all(), patience=0)
+        supervisor.stop(supervisor.all(), grace_seconds=0)
         containers.unmount_below(self._paths.root)
-        network.down(self._paths.cluster / node.NETWORK_NOTES)
-        containers.clean(self._paths, sockets)
+        network.down(self._paths.cluster / node.SAVED_SETTINGS)
+        containers.remove_leftovers(self._paths, sockets)
         if self._paths.cluster.exists():
             shutil.rmtree(self._paths.cluster)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """One at a time. The kernel drops the lock when its holder dies."""
+        """Allows one at a time. The kernel releases the lock when its holder dies."""
         if os.geteuid() != 0:
             raise LocalClusterError("The local cluster needs root: containers, network and mounts are made directly.")
         self._paths.root.mkdir(parents=True, exist_ok=True)
@@ -212,6 +227,6 @@ class Cluster:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._progress.say("another iris_local works on this cluster; waiting for it to end")
+                self._progress.log("another iris_local is working on this cluster; waiting for it to finish")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -1,4 +1,4 @@
-"""Runs other programs and turns their failures into messages for people."""
+"""Runs other programs and turns their failures into readable messages."""
 
 import os
 import subprocess
@@ -27,9 +27,9 @@ def run(
     Args:
         argv: the program and its arguments.
         cwd: the folder to run in.
-        environment: variables to add to ours.
+        environment: additional variables.
         stdin: text for its standard input, which is empty otherwise.
-        log: a file that takes standard output and error instead; the result is then empty.
+        log: a file for standard output and error; the result is then empty.
 
     Raises:
         CommandError: it could not be started or ended with an error.
@@ -42,24 +42,26 @@ def run(
             done = subprocess.run(
                 command, cwd=cwd, env=variables, input=text, capture_output=True, text=True, check=False
             )
-            complaint = done.stderr.strip() or done.stdout.strip()
+            error_output = done.stderr.strip() or done.stdout.strip()
         else:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("w") as sink:
                 done = subprocess.run(
                     command, cwd=cwd, env=variables, input=text, stdout=sink, stderr=sink, text=True, check=False
                 )
-            complaint = _tail(log) if done.returncode else ""
+            error_output = _tail(log) if done.returncode else ""
     except OSError as error:
         raise CommandError(f"{command[0]} could not be started: {error}") from error
     if done.returncode:
         where = f" (all of it in {log})" if log else ""
-        raise CommandError(f"`{' '.join(command[:6])}` ended with {done.returncode}{where}:\n{last_lines(complaint)}")
+        raise CommandError(
+            f"`{' '.join(command[:6])}` ended with {done.returncode}{where}:\n{last_lines(error_output)}"
+        )
     return done.stdout or ""
 
 
 def succeeds(argv: Command) -> bool:
-    """Whether a program ends without an error; its output is dropped."""
+    """Whether a program ends without an error; its output is discarded."""
     done = subprocess.run(
         [str(part) for part in argv],
         stdin=subprocess.DEVNULL,
@@ -71,7 +73,7 @@ def succeeds(argv: Command) -> bool:
 
 
 def last_lines(text: str, count: int = _QUOTED_LINES) -> str:
-    """The end of a long text: where programs say what went wrong."""
+    """The end of a long text, where programs usually report errors."""
     return "\n".join(text.splitlines()[-count:])
 
 

@@ -1,4 +1,4 @@
-"""Builds the programs that Debian does not have from their Go modules, once for each state of their inputs."""
+"""Builds programs that Debian does not package from their Go modules, once for each state of their inputs."""
 
 import fnmatch
 import hashlib
@@ -15,16 +15,17 @@ from iris_local.errors import LocalClusterError
 from iris_local.paths import LOCAL, Paths
 from iris_local.progress import Progress
 
-_MODULES = LOCAL / "components"
+_MODULE_FOLDERS = LOCAL / "components"
 _KUBERNETES = "1.36.3"
 _KUBERNETES_MAJOR, _KUBERNETES_MINOR, _ = _KUBERNETES.split(".")
 
 
 @dataclass(frozen=True)
 class Graft:
-    """A copy of a module that is laid under files of ours, which take the place of its own.
+    """A copy of a module in which files of ours replace some of its own.
 
-    A `replace` in go.mod points at the result: it is the only way to change single packages of a module.
+    A `replace` in go.mod points at the result: it is the only way to change single packages of a module. The class and
+    its fields are part of the build's key (see `key`), so that renaming them rebuilds everything that has one.
     """
 
     folder: str
@@ -50,12 +51,12 @@ class Component:
 
     @property
     def folder(self) -> Path:
-        """The folder with its go.mod in this checkout."""
-        return _MODULES / (self.module or self.name)
+        """The folder in this checkout with its go.mod."""
+        return _MODULE_FOLDERS / (self.module or self.name)
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The arguments of `go build` that shape the result."""
+        """The arguments of `go build` that affect the result."""
         linker = " ".join(["-s -w", *(f"-X {variable}={value}" for variable, value in self.stamps)])
         return ("-trimpath", "-tags", self.tags, "-ldflags", linker)
 
@@ -173,7 +174,7 @@ COMPONENTS: Mapping[str, Component] = {
         ),
     )
 }
-# In the order in which the cluster needs them. promtool, kubeconform and actionlint are for people and tests.
+# In the order in which the cluster needs them. promtool, kubeconform and actionlint are for developers and tests.
 CLUSTER = (
     "kubernetes",
     "pause",
@@ -191,7 +192,7 @@ def get(name: str) -> Component:
     """The component of that name.
 
     Raises:
-        LocalClusterError: there is none; the text lists them.
+        LocalClusterError: there is none; the message lists them.
     """
     if name not in COMPONENTS:
         raise LocalClusterError(f"There is no component {name}; there are: {', '.join(COMPONENTS)}.")
@@ -199,12 +200,12 @@ def get(name: str) -> Component:
 
 
 def location(component: Component, paths: Paths) -> Path:
-    """The folder that holds the component's program once it is built from the files as they are now."""
+    """The folder with the component's program when it is built from the current files."""
     return paths.components / f"{component.name}-{key(component, _go_version())}"
 
 
 def ensure(component: Component, paths: Paths, progress: Progress) -> Path:
-    """Builds a component unless it is there already; returns the folder with its program, named like the component.
+    """Builds a component unless it exists already; returns the folder with its program, named like the component.
 
     Raises:
         LocalClusterError: Go is missing or the build failed.
@@ -217,7 +218,7 @@ def ensure(component: Component, paths: Paths, progress: Progress) -> Path:
 
 
 def key(component: Component, go_version: str) -> str:
-    """A hash of everything that shapes the program: our files, the flags and the compiler."""
+    """A hash of everything that affects the program: our files, the flags and the compiler."""
     digest = hashlib.sha256("\0".join([go_version, component.package, *component.flags]).encode())
     for graft in component.grafts:
         digest.update(repr(graft).encode())
@@ -232,47 +233,49 @@ def _sources(folder: Path) -> list[Path]:
 
 
 def _build(component: Component, paths: Paths, target: Path) -> None:
-    place = paths.workshop / component.name
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(component.folder, place)
+    build_dir = paths.build_scratch / component.name
+    shutil.rmtree(build_dir, ignore_errors=True)
+    shutil.copytree(component.folder, build_dir)
     for graft in component.grafts:
-        _lay_under(graft, place)
-    output = paths.workshop / f"{component.name}.out"
+        _copy_module(graft, build_dir)
+    output = paths.build_scratch / f"{component.name}.out"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir()
     run(
-        # The cluster that is started meanwhile, and its user, come first.
+        # With a lower priority than the cluster that is started meanwhile, and its user.
         ["nice", "-n", "5", "go", "build", *component.flags, "-o", output / component.name, component.package],
-        cwd=place,
+        cwd=build_dir,
         environment=_go_environment(),
-        log=paths.workshop / f"{component.name}.log",
+        log=paths.build_scratch / f"{component.name}.log",
     )
     for link in component.links:
         (output / link).symlink_to(component.name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # The last act, in one step: a folder of the final name is always a whole build.
+    # The last step, atomically: a folder of the final name is always a complete build.
     output.rename(target)
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(build_dir, ignore_errors=True)
 
 
-def _lay_under(graft: Graft, place: Path) -> None:
-    """Copies a module beside our files, except what those replace.
+def _copy_module(graft: Graft, build_dir: Path) -> None:
+    """Copies a module into the build folder, except the files that ours replace.
 
-    Outside of a module `go mod download` checks the copy against the public checksum database; the checksum that
-    we compare with makes the build independent of that database's answer.
+    Outside of a module `go mod download` checks the copy against the public checksum database; our own checksum
+    makes the build independent of that database.
     """
     wanted = f"{graft.module}@{graft.version}"
-    told = json.loads(run(["go", "mod", "download", "-json", wanted], cwd=place.parent, environment=_go_environment()))
-    if told["Sum"] != graft.checksum:
-        raise LocalClusterError(f"{wanted} has the checksum {told['Sum']}, not {graft.checksum}: it was changed.")
-    source = Path(told["Dir"])
+    download = json.loads(
+        run(["go", "mod", "download", "-json", wanted], cwd=build_dir.parent, environment=_go_environment())
+    )
+    if download["Sum"] != graft.checksum:
+        raise LocalClusterError(f"{wanted} has the checksum {download['Sum']}, not {graft.checksum}: it was changed.")
+    source = Path(download["Dir"])
     for path in _sources(source):
-        inside = path.relative_to(source)
-        copy = place / graft.folder / inside
-        if copy.exists() or any(fnmatch.fnmatch(str(inside), pattern) for pattern in graft.leave_out):
+        relative = path.relative_to(source)
+        copy = build_dir / graft.folder / relative
+        if copy.exists() or any(fnmatch.fnmatch(str(relative), pattern) for pattern in graft.leave_out):
             continue
         copy.parent.mkdir(parents=True, exist_ok=True)
-        # The module cache is read-only; plain contents are not.
+        # Copies the contents only, because files of the module cache are read-only.
         shutil.copyfile(path, copy)
 
 

@@ -1,4 +1,4 @@
-"""The cluster's containerd: its configuration, its images, and the cleaning up of what its containers leave."""
+"""The cluster's containerd: its configuration, its images, and the cleanup after its containers."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from iris_local.commands import run, succeeds
 from iris_local.paths import Paths
 
 PLUGINS = Path("/usr/lib/cni")
-# Where libcni, containerd's shims and the kubelet write regardless of any setting.
+# Where libcni, containerd's shims and the kubelet write, whatever is configured.
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _SHIM_SOCKETS = Path("/run/containerd/s")
 _LOG_LINKS = Path("/var/log/containers")
@@ -20,7 +20,7 @@ _DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 
 
 def configuration(paths: Paths, pause_image: str, runc: Path) -> str:
-    """The text of containerd's config.toml: nothing in it is shared with a containerd that the machine may have."""
+    """The text of containerd's config.toml: nothing is shared with another containerd on this machine."""
     return f"""\
 version = 2
 root = "{paths.containerd}"
@@ -53,7 +53,7 @@ disabled_plugins = [
 
   # One folder for each registry that it may know: its address, and the authority behind its certificate.
   [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "{paths.registries}"
+    config_path = "{paths.registry_config}"
 
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
@@ -84,11 +84,11 @@ def pod_network(paths: Paths) -> str:
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }
-    return json.dumps({"cniVersion": "0.4.0", "name": paths.mark, "plugins": [plugin]}, indent=2)
+    return json.dumps({"cniVersion": "0.4.0", "name": paths.cluster_id, "plugins": [plugin]}, indent=2)
 
 
 class Runtime:
-    """What ctr can do with the running containerd."""
+    """The running containerd, controlled with ctr."""
 
     def __init__(self, paths: Paths) -> None:
         self._ctr: list[str | Path] = [
@@ -100,7 +100,7 @@ class Runtime:
         ]
 
     def ready(self) -> bool:
-        """Whether it answers."""
+        """Whether it responds."""
         return succeeds([*self._ctr, "version"])
 
     def images(self) -> dict[str, str]:
@@ -109,42 +109,42 @@ class Runtime:
         return {fields[0]: fields[2] for fields in map(str.split, lines)}
 
     def blobs(self) -> set[str]:
-        """The digests of all that its images consist of."""
+        """The digests of all blobs of its images."""
         return set(run([*self._ctr, "content", "ls", "--quiet"]).split())
 
     def load(self, archive: Path, names: Sequence[str]) -> None:
-        """Takes in the images of an OCI archive; what it holds already is not stored twice."""
+        """Imports the images of an OCI archive; existing blobs are not stored twice."""
         run([*self._ctr, "images", "import", archive])
         there = self.images()
         for name in names[1:]:
             if there.get(name) != there[names[0]]:
                 run([*self._ctr, "images", "tag", "--force", names[0], name])
 
-    def forget(self, names: Sequence[str]) -> None:
+    def remove_images(self, names: Sequence[str]) -> None:
         """Removes images by name."""
         if names:
             run([*self._ctr, "images", "rm", *names])
 
     def remove_containers(self) -> None:
-        """Removes what containers of an earlier cluster left in the store; none of them may run."""
+        """Removes an earlier cluster's containers from the store; none of them may run."""
         names = run([*self._ctr, "containers", "ls", "--quiet"]).split()
         if names:
             run([*self._ctr, "containers", "rm", *names])
 
 
 def shim_sockets(paths: Paths) -> list[Path]:
-    """The sockets of our shims, which lie in a folder that all of the machine's containerds share."""
+    """The sockets of our shims, which are in a folder that all containerds of the machine share."""
     addresses = paths.containerd_state.glob("io.containerd.runtime.v2.task/k8s.io/*/address")
     sockets = (Path(address.read_text().strip().removeprefix("unix://")) for address in addresses)
     return [socket for socket in sockets if socket.parent == _SHIM_SOCKETS]
 
 
-def clean(paths: Paths, sockets: Sequence[Path]) -> None:
-    """Removes what dead containers leave outside of the cluster's folders, and the notes about them in the store."""
+def remove_leftovers(paths: Paths, sockets: Sequence[Path]) -> None:
+    """Removes what dead containers leave outside of the cluster's folders, and their records in the store."""
     for socket in sockets:
         socket.unlink(missing_ok=True)
-    for result in _CNI_RESULTS.glob(f"{paths.mark}-*-eth0"):
-        container = result.name.removeprefix(f"{paths.mark}-").removesuffix("-eth0")
+    for result in _CNI_RESULTS.glob(f"{paths.cluster_id}-*-eth0"):
+        container = result.name.removeprefix(f"{paths.cluster_id}-").removesuffix("-eth0")
         (_CNI_RESULTS / f"cni-loopback-{container}-lo").unlink(missing_ok=True)
         result.unlink()
     for link in _LOG_LINKS.glob("*.log"):
@@ -158,7 +158,7 @@ def clean(paths: Paths, sockets: Sequence[Path]) -> None:
         *(_DEVICE_PLUGINS, _DEVICE_PLUGINS.parent),
         _LOG_LINKS,
     ):
-        with contextlib.suppress(OSError):  # somebody else has something in it
+        with contextlib.suppress(OSError):  # another program has files in it
             folder.rmdir()
     for kind in ("sandboxes", "containers"):
         shutil.rmtree(paths.containerd / "io.containerd.grpc.v1.cri" / kind, ignore_errors=True)
@@ -173,10 +173,10 @@ def unmount_below(folder: Path) -> None:
 
 def mounts_below(folder: Path, mountinfo: str) -> list[Path]:
     """The mount points below a folder in the text of /proc/self/mountinfo, the latest first."""
-    points = (Path(_decoded(line.split()[4])) for line in mountinfo.splitlines())
+    points = (Path(_decode_path(line.split()[4])) for line in mountinfo.splitlines())
     return [point for point in points if point.is_relative_to(folder)][::-1]
 
 
-def _decoded(field: str) -> str:
-    """The kernel writes blanks and backslashes of a path as octal numbers."""
+def _decode_path(field: str) -> str:
+    """Decodes the octal escapes that the kernel writes for blanks and backslashes in a path."""
     return os.fsdecode(field.encode().decode("unicode_escape").encode("latin-1"))

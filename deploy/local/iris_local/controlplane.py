@@ -1,4 +1,4 @@
-"""etcd and kube-apiserver. Their command lines serve the local cluster and tests that need no more than an API."""
+"""etcd and kube-apiserver. Their command lines are used by the local cluster and by tests that only need an API."""
 
 import http.client
 import ssl
@@ -9,13 +9,13 @@ from iris_local import packages
 from iris_local.processes import Supervisor
 
 _LOOPBACK = "127.0.0.1"
-# On two cores that compile or serve a demo at the same time, a start takes many times the usual 8 s.
-_PATIENCE = 180.0
+# On two cores that are busy with a build or a demo, a start takes many times the usual 8 s.
+_TIMEOUT_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the two servers listen. Everything is refused to those without a certificate of the cluster."""
+    """Where the two servers listen. Clients without a certificate of the cluster are rejected."""
 
     host: str
     port: int
@@ -31,34 +31,34 @@ class Addresses:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that the API server's certificate has to hold."""
+        """The names in the API server's certificate."""
         service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
         hosts = dict.fromkeys([_LOOPBACK, self.host, self.service_host])
         return (*(f"DNS:{name}" for name in service), *(f"IP:{host}" for host in hosts))
 
 
 def ensure(supervisor: Supervisor, addresses: Addresses, certificates: Path, data: Path, programs: Path) -> None:
-    """Starts what does not run yet and waits until the API server is ready."""
+    """Starts the servers that do not run yet and waits until the API server is ready."""
     supervisor.ensure("etcd", etcd_command(packages.find("etcd"), addresses, certificates, data))
-    # The API server tries again until etcd answers: there is nothing to wait for in between.
+    # The API server retries until etcd responds, so there is nothing to wait for in between.
     supervisor.ensure(
         "kube-apiserver",
         apiserver_command(programs / "kube-apiserver", addresses, certificates),
         inputs=sorted(certificates.glob("*.crt")),
     )
-    probe = Probe(addresses, certificates)
-    supervisor.wait("kube-apiserver", probe.ready, _PATIENCE)
+    probe = ReadinessProbe(addresses, certificates)
+    supervisor.wait("kube-apiserver", probe.ready, _TIMEOUT_SECONDS)
 
 
-class Probe:
-    """Asks an API server whether it is ready."""
+class ReadinessProbe:
+    """Checks whether an API server is ready."""
 
     def __init__(self, addresses: Addresses, certificates: Path) -> None:
         self._addresses = addresses
         self._certificates = certificates
 
     def ready(self) -> bool:
-        """True when /readyz says so; False too when nobody answers."""
+        """True when /readyz reports it; False also when the server does not respond."""
         context = ssl.create_default_context(cafile=str(self._certificates / "ca.crt"))
         context.load_cert_chain(self._certificates / "admin.crt", self._certificates / "admin.key")
         connection = http.client.HTTPSConnection(self._addresses.host, self._addresses.port, timeout=5, context=context)
@@ -72,9 +72,9 @@ class Probe:
 
 
 def etcd_command(program: Path, addresses: Addresses, certificates: Path, data: Path) -> list[str]:
-    """The arguments of etcd: one member, on loopback, for holders of a certificate that its own authority signed."""
+    """The arguments of etcd: one member, on loopback, for clients with a certificate of its own CA."""
     client = f"https://{_LOOPBACK}:{addresses.etcd_port}"
-    # Nobody is meant to be a peer, but etcd insists on an address for them.
+    # There are no peers, but etcd requires a peer address.
     peer = f"http://{_LOOPBACK}:{addresses.etcd_peer_port}"
     return [
         str(program),
@@ -88,7 +88,7 @@ def etcd_command(program: Path, addresses: Addresses, certificates: Path, data: 
         f"--key-file={certificates / 'etcd.key'}",
         "--client-cert-auth",
         f"--trusted-ca-file={certificates / 'etcd-ca.crt'}",
-        # The API server's caches learn from these messages that they are up to date.
+        # The API server's watch caches learn from these notifications that they are up to date.
         "--experimental-watch-progress-notify-interval=5s",
         "--logger=zap",
         "--log-level=warn",
@@ -113,7 +113,7 @@ def apiserver_command(program: Path, addresses: Addresses, certificates: Path) -
         f"--kubelet-certificate-authority={certificates / 'ca.crt'}",
         f"--kubelet-client-certificate={own['apiserver-kubelet-client']}.crt",
         f"--kubelet-client-key={own['apiserver-kubelet-client']}.key",
-        # The node's name is in no DNS.
+        # The node's name is not in DNS.
         "--kubelet-preferred-address-types=InternalIP",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         f"--service-account-key-file={certificates / 'service-accounts.pub'}",

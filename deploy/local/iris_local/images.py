@@ -1,4 +1,4 @@
-"""Builds container images with buildah, once for each state of their inputs, into a storage of our own."""
+"""Builds container images with buildah, once for each state of their inputs, into a separate storage."""
 
 import hashlib
 import json
@@ -15,11 +15,13 @@ from iris_local.paths import LOCAL, Paths
 from iris_local.progress import Progress
 
 BASE = "localhost/python:3.11-slim-bookworm"
-# usr-is-merged says that the folders are as usrmerge would make them, and spares Perl, which that one is written in.
+# Images of this name are built here; there is no registry to pull them from.
+_BUILT_HERE = "localhost/"
+# usr-is-merged declares that the folders are merged already, and avoids usrmerge, which needs Perl.
 _BASE_PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates,usr-is-merged"
 _MERGED_USR = Path("/usr/share/mmdebstrap/hooks/merged-usr")
-# The time of every file of an image, in seconds since 1970: with the time of the build in it no two would have the same
-# digest, and with that of a commit each commit would change all layers. 1980 is the earliest that a zip file can hold.
+# The time of every file of an image, in seconds since 1970: with the build time no two builds would have the same
+# digest, and with a commit's time each commit would change all layers. 1980 is the earliest time in a zip file.
 FILE_TIME = 315532800
 _CERTIFICATES = Path("/etc/ssl/certs")
 _IGNORED = ("__pycache__", ".venv", ".mypy_cache", ".ruff_cache")
@@ -28,9 +30,9 @@ _KEY_LENGTH = 12
 
 @dataclass(frozen=True)
 class Image:
-    """An image to build: `inputs` are the files and folders that shape it, `expected` its time in seconds.
+    """An image to build: `inputs` are the files and folders that affect it, `expected` its build time in seconds.
 
-    `base` is the image below it, made here or fetched from a registry; empty where there is none.
+    `base` is its base image, built here or pulled from a registry; empty where there is none.
     """
 
     name: str
@@ -45,7 +47,7 @@ class Image:
 
     @property
     def key(self) -> str:
-        """A hash of everything that shapes the image."""
+        """A hash of everything that affects the image."""
         base = _BASE_PACKAGES if self.base == BASE else self.base
         digest = hashlib.sha256(repr((self.arguments, self.build, base)).encode())
         digest.update(self.containerfile.read_bytes())
@@ -55,7 +57,7 @@ class Image:
 
     @property
     def keyed_name(self) -> str:
-        """The second name of the image, which says from which inputs it was made."""
+        """The second name of the image, which includes the hash of its inputs."""
         return keyed(self.name, self.key)
 
 
@@ -64,27 +66,27 @@ def keyed(name: str, key: str) -> str:
     return f"{name}.inputs-{key}"
 
 
-def superseded(names: Iterable[str], current: str) -> list[str]:
-    """The keyed names of the same image that are made from other inputs than the current one."""
+def outdated(names: Iterable[str], current: str) -> list[str]:
+    """The keyed names of the same image that were built from other inputs than the current one."""
     stem = current.rpartition(".inputs-")[0] + ".inputs-"
     return sorted(name for name in set(names) if name.startswith(stem) and name != current)
 
 
 def tree_hash(path: Path) -> str:
-    """A hash of a file, or of the names and contents of all files in a folder; caches of tools do not count."""
+    """A hash of a file, or of the names and contents of all files in a folder; caches of tools are ignored."""
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     for file in files:
-        inside = file.relative_to(path)
-        if not any(part in _IGNORED for part in inside.parts):
-            digest.update(f"{inside}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+        relative = file.relative_to(path)
+        if not any(part in _IGNORED for part in relative.parts):
+            digest.update(f"{relative}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
 def program_image(name: str, build: Path, *, expected: float = 4) -> Image:
-    """An image that holds one static program; `build` is the folder of its component's build.
+    """An image with one static program; `build` is the folder of its component's build.
 
-    That folder is named after its inputs, so its contents need not be read.
+    That folder's name includes a hash of its inputs, so its contents need not be read.
     """
     component = build.name.rpartition("-")[0]
     containerfile = LOCAL / "images" / component / "Containerfile"
@@ -98,8 +100,8 @@ def store_image(name: str, *, expected: float) -> Image:
 
 
 @dataclass
-class Store:
-    """Buildah's storage below the cache root, and the way from there into containerd."""
+class ImageStore:
+    """Buildah's storage below the cache root, and the loading of its images into containerd."""
 
     paths: Paths
     progress: Progress
@@ -120,18 +122,18 @@ class Store:
         return {name: image["id"] for image in listed for name in image.get("names") or []}
 
     def has(self, image: Image) -> bool:
-        """Whether the image was built from the inputs as they are now."""
+        """Whether the image was built from the current inputs."""
         names = self.names()
         return image.keyed_name in names and names[image.keyed_name] == names.get(image.name)
 
     def ensure_base(self) -> None:
-        """Makes the base image, a small Debian with Python, unless it is there."""
+        """Builds the base image, a small Debian with Python, unless it exists."""
         current = keyed(BASE, hashlib.sha256(_BASE_PACKAGES.encode()).hexdigest()[:_KEY_LENGTH])
         names = self.names()
         if current in names and names[current] == names.get(BASE):
             return
-        with self.progress.step(f"make the base image {BASE}", expected=60):
-            tree = self.paths.workshop / "base.tar"
+        with self.progress.step(f"build the base image {BASE}", expected=60):
+            tree = self.paths.build_scratch / "base.tar"
             tree.parent.mkdir(parents=True, exist_ok=True)
             lean = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale")]
             run(
@@ -145,7 +147,7 @@ class Store:
                     tree,
                 ],
                 environment={"SOURCE_DATE_EPOCH": str(FILE_TIME)},
-                log=self.paths.workshop / "base.log",
+                log=self.paths.build_scratch / "base.log",
             )
             container = self.buildah("from", "scratch").strip()
             self.buildah("add", "--quiet", container, tree, "/")
@@ -153,33 +155,33 @@ class Store:
             self.buildah("commit", "--quiet", "--rm", f"--timestamp={FILE_TIME}", container, current)
             self.buildah("tag", current, BASE)
             tree.unlink()
-        self._drop_superseded(current)
+        self._remove_outdated(current)
 
     def ensure(self, image: Image) -> None:
         """Builds an image unless it was built from the same inputs."""
         if self.has(image):
             return
-        log = self.paths.workshop / f"image-{image.name.replace('/', '-').replace(':', '-')}.log"
+        log = self.paths.build_scratch / f"image-{image.name.replace('/', '-').replace(':', '-')}.log"
         with self.progress.step(f"build the image {image.name}", expected=image.expected):
             self.build(image, [image.keyed_name, image.name], log)
-        self._drop_superseded(image.keyed_name)
+        self._remove_outdated(image.keyed_name)
 
     def build(self, image: Image, names: Sequence[str], log: Path, *, cached: bool = True) -> None:
-        """Builds an image, under these names; what buildah says goes into the file `log`."""
+        """Builds an image, under these names; buildah's output goes into the file `log`."""
         arguments = [f"--build-arg={name}={value}" for name, value in image.arguments]
         base = [f"--build-arg=PYTHON_IMAGE={image.base}"] if image.base else []
         trusts = image.fetches_over_tls and _CERTIFICATES.exists()
-        # A machine behind a proxy that re-signs TLS trusts it through its own certificates.
+        # A machine behind a TLS-intercepting proxy trusts it through its own certificates.
         certificates = ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"] if trusts else []
         self.buildah(
             "bud",
             "--isolation=chroot",
             "--network=host",
-            # In layers either way: one layer for all steps would be another image.
+            # Always in layers: a single layer for all steps would be a different image.
             "--layers",
             *([] if cached else ["--no-cache"]),
             f"--timestamp={FILE_TIME}",
-            "--pull-never" if image.base in ("", BASE) else "--pull",
+            "--pull-never" if not image.base or image.base.startswith(_BUILT_HERE) else "--pull",
             *certificates,
             *base,
             *arguments,
@@ -191,13 +193,13 @@ class Store:
         )
 
     def sizes(self) -> dict[str, str]:
-        """How large every stored image is, by name, as people write it: 391 MB."""
+        """The size of every stored image, by name, in human-readable form: 391 MB."""
         listed = json.loads(self.buildah("images", "--json") or "[]") or []
         return {name: image["size"] for image in listed for name in image.get("names") or []}
 
     @contextmanager
     def mounted(self, image: Image) -> Iterator[Path]:
-        """The files of a stored image, to be read for the length of the block."""
+        """The files of a stored image, mounted for the duration of the block."""
         container = self.buildah("from", "--pull-never", image.keyed_name).strip()
         try:
             yield Path(self.buildah("mount", container).strip())
@@ -205,20 +207,20 @@ class Store:
             self.buildah("rm", container)
 
     def load(self, images: Sequence[Image], runtime: Runtime) -> None:
-        """Brings images into containerd, those excepted that it holds already in this form."""
-        there = runtime.images()
+        """Loads images into containerd, except those that it has already from the same inputs."""
+        loaded = runtime.images()
         for image in images:
-            if image.keyed_name in there and there[image.keyed_name] == there.get(image.name):
+            if image.keyed_name in loaded and loaded[image.keyed_name] == loaded.get(image.name):
                 continue
             with self.progress.step(f"load the image {image.name}", expected=5):
                 self._load(image, runtime)
-            runtime.forget(superseded(there, image.keyed_name))
+            runtime.remove_images(outdated(loaded, image.keyed_name))
 
     def _load(self, image: Image, runtime: Runtime) -> None:
-        folder, packed = self.paths.workshop / "image", self.paths.workshop / "image.tar"
+        folder, packed = self.paths.build_scratch / "image", self.paths.build_scratch / "image.tar"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        # Compressing would cost more time than the disk that it saves for a moment is worth.
+        # Compressing would cost more time than the temporary disk space is worth.
         form = ("--quiet", "--disable-compression", "--format=oci")
         self.buildah("push", *form, image.keyed_name, f"dir:{folder}")
         archive.pack(folder, image.keyed_name, runtime.blobs(), packed)
@@ -226,7 +228,7 @@ class Store:
         shutil.rmtree(folder)
         packed.unlink()
 
-    def _drop_superseded(self, current: str) -> None:
-        old = superseded(self.names(), current)
+    def _remove_outdated(self, current: str) -> None:
+        old = outdated(self.names(), current)
         if old:
             self.buildah("rmi", "--force", *old)

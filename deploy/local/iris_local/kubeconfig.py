@@ -10,7 +10,7 @@ CONTEXT = "iris-local"
 
 
 def write(path: Path, server: str, pki: Path, identity: str) -> None:
-    """Writes a kubeconfig, readable by its owner only, that names the certificates' files of one identity."""
+    """Writes a kubeconfig, readable by its owner only, that refers to the certificate files of one identity."""
     content = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -33,14 +33,14 @@ def write(path: Path, server: str, pki: Path, identity: str) -> None:
     if path.exists() and path.read_text() == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".draft")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as sink:
+    temporary = path.with_name(path.name + ".draft")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as sink:
         sink.write(text)
-    draft.rename(path)
+    temporary.rename(path)
 
 
-def require_own(path: Path) -> None:
-    """Refuses a kubeconfig that does not lead to the local cluster.
+def require_local(path: Path) -> None:
+    """Rejects a kubeconfig that is not for the local cluster.
 
     Raises:
         LocalClusterError: the file is missing, unreadable, or its current context has another name.
@@ -50,6 +50,6 @@ def require_own(path: Path) -> None:
     except FileNotFoundError:
         raise LocalClusterError("The local cluster is not up: run `make cluster-up`.") from None
     except ValueError:
-        raise LocalClusterError(f"{path} was not written by the local cluster; it is left alone.") from None
+        raise LocalClusterError(f"{path} was not written by the local cluster; it is not used.") from None
     if context != CONTEXT:
-        raise LocalClusterError(f"{path} leads to {context!r}, not to {CONTEXT!r}; it is left alone.")
+        raise LocalClusterError(f"{path} is for {context!r}, not for {CONTEXT!r}; it is not used.")

@@ -1,4 +1,4 @@
-"""The node's address, the pods' way out and the kernel settings; and how all of it is taken back."""
+"""The node's address, the pods' routes and the kernel settings; sets them up and removes them again."""
 
 import contextlib
 import ipaddress
@@ -19,10 +19,10 @@ POD_RANGE = "10.213.0.0/20"
 SERVICE_RANGE = "10.213.128.0/20"
 API_SERVICE = "10.213.128.1"
 DNS_SERVICE = "10.213.128.10"
-_WHOLE_RANGE = "10.213.0.0/16"
+_CLUSTER_RANGE = "10.213.0.0/16"
 _CHAIN = "IRIS-LOCAL"
 _SYSCTLS = Path("/proc/sys")
-# What the cluster's processes change in the kernel, to be put back at the end.
+# The kernel settings that the cluster's processes change, to be restored at the end.
 _CHANGED_SETTINGS = (
     "net/ipv4/ip_forward",
     "net/ipv4/conf/all/route_localnet",
@@ -33,33 +33,35 @@ _CHANGED_SETTINGS = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
-_OUR_CHAINS = ("KUBE-", _CHAIN)
+_CHAIN_PREFIXES = ("KUBE-", _CHAIN)
 
 
-def check_free() -> None:
-    """Refuses a machine on which the cluster would get in somebody's way.
+def require_unused() -> None:
+    """Rejects a machine on which the cluster would conflict with something else.
 
     Raises:
         LocalClusterError: another Kubernetes node runs in this network namespace, or the addresses are in use.
     """
     if succeeds([packages.find("ip"), "link", "show", INTERFACE]):
+        root = owner()
         raise LocalClusterError(
-            f"There is an interface {INTERFACE}: a local cluster with another cache root is up. Take that one down; "
-            f"if it is gone, `ip link delete {INTERFACE}`."
+            f"There is an interface {INTERFACE}: a local cluster with another cache root is up. "
+            + (f"Stop that one with `make cluster-down IRIS_CACHE={root}`." if root else "Stop that one; ")
+            + ("" if root else f"if it no longer exists, run `ip link delete {INTERFACE}`.")
         )
     for family in ("iptables", "ip6tables"):
-        if "KUBE-SERVICES" in _tables(family):
+        if "KUBE-SERVICES" in _saved_rules(family):
             raise LocalClusterError(
-                "Another Kubernetes node runs on this machine (its KUBE-SERVICES chain is there): the two would "
+                "Another Kubernetes node runs on this machine (there is a KUBE-SERVICES chain): the two would "
                 "overwrite each other's rules."
             )
-    taken = overlapping(_WHOLE_RANGE, (route.get("dst", "") for route in _routes() if route.get("dev") != INTERFACE))
+    taken = overlapping(_CLUSTER_RANGE, (route.get("dst", "") for route in _routes() if route.get("dev") != INTERFACE))
     if taken:
-        raise LocalClusterError(f"The local cluster uses {_WHOLE_RANGE}, but this machine has a route to {taken[0]}.")
+        raise LocalClusterError(f"The local cluster uses {_CLUSTER_RANGE}, but this machine has a route to {taken[0]}.")
 
 
 def overlapping(wanted: str, destinations: Iterable[str]) -> list[str]:
-    """The destinations, the default route excepted, that share addresses with a range."""
+    """The destinations, except the default route, that overlap with a range."""
     network = ipaddress.ip_network(wanted)
     return [
         destination
@@ -68,56 +70,71 @@ def overlapping(wanted: str, destinations: Iterable[str]) -> list[str]:
     ]
 
 
-def up(notes: Path) -> None:
-    """Sets the network up. What the kernel's settings were goes into the file `notes`, once."""
-    if not notes.exists():
+def owner() -> Path | None:
+    """The cache root of the cluster whose network is set up here; None when there is none or it does not say."""
+    shown = run([packages.find("ip"), "-json", "link"])
+    alias = next((link.get("ifalias", "") for link in json.loads(shown or "[]") if link.get("ifname") == INTERFACE), "")
+    return Path(alias) if alias else None
+
+
+def up(saved_settings: Path, root: Path) -> None:
+    """Sets the network up for the cluster of a cache root.
+
+    The kernel's original settings are saved in the file `saved_settings`, once.
+    """
+    if not saved_settings.exists():
         before = {name: (_SYSCTLS / name).read_text() for name in _CHANGED_SETTINGS if (_SYSCTLS / name).exists()}
-        notes.parent.mkdir(parents=True, exist_ok=True)
-        draft = notes.with_name(notes.name + ".draft")
-        draft.write_text(json.dumps(before))
-        draft.rename(notes)
+        saved_settings.parent.mkdir(parents=True, exist_ok=True)
+        temporary = saved_settings.with_name(saved_settings.name + ".draft")
+        temporary.write_text(json.dumps(before))
+        temporary.rename(saved_settings)
     (_SYSCTLS / "net/ipv4/ip_forward").write_text("1")
-    _interface_up()
+    _interface_up(root)
     _chain_up("filter", "FORWARD", [["-s", POD_RANGE, "-j", "ACCEPT"], ["-d", POD_RANGE, "-j", "ACCEPT"]])
-    outside = ["-s", POD_RANGE, "!", "-d", _WHOLE_RANGE, "-j", "MASQUERADE"]
+    outside = ["-s", POD_RANGE, "!", "-d", _CLUSTER_RANGE, "-j", "MASQUERADE"]
     _chain_up("nat", "POSTROUTING", [outside])
 
 
-def down(notes: Path) -> None:
-    """Takes back what `up` and the cluster's processes did. Nothing happens when it was never up.
+def down(saved_settings: Path) -> None:
+    """Reverts what `up` and the cluster's processes did. Does nothing when it was never up.
 
     Raises:
-        LocalClusterError: something of it is still there.
+        LocalClusterError: something could not be removed.
     """
-    if not notes.exists():
+    if not saved_settings.exists():
         return
+    remove()
+    for name, value in json.loads(saved_settings.read_text()).items():
+        # A setting that cannot be written now could not be changed before either.
+        with contextlib.suppress(OSError):
+            (_SYSCTLS / name).write_text(value)
+    if left := leftovers():
+        raise LocalClusterError("These are left of the cluster's network: " + ", ".join(left))
+    saved_settings.unlink()
+
+
+def remove() -> None:
+    """Removes rules and interfaces. For a cluster whose folder was deleted, with the kernel's settings in it."""
     for family in ("iptables", "ip6tables"):
         _remove_chains(family)
     ip = packages.find("ip")
     if succeeds([ip, "link", "show", INTERFACE]):
         run([ip, "link", "delete", INTERFACE])
     for device in pod_devices(_routes()):
-        # Its pod may end, and take it along, between the look and the call.
+        # Its pod may end and remove it meanwhile.
         succeeds([ip, "link", "delete", device])
-    for name, value in json.loads(notes.read_text()).items():
-        # A setting that cannot be written now could not be changed before either.
-        with contextlib.suppress(OSError):
-            (_SYSCTLS / name).write_text(value)
-    if left := remains():
-        raise LocalClusterError("These are left of the cluster's network: " + ", ".join(left))
-    notes.unlink()
 
 
-def remains() -> list[str]:
-    """What of the network is still there, in words."""
+def leftovers() -> list[str]:
+    """Descriptions of what remains of the network."""
     found = [f"interface {INTERFACE}"] if succeeds([packages.find("ip"), "link", "show", INTERFACE]) else []
     for family in ("iptables", "ip6tables"):
-        found += [f"{family} chain {chain}" for chains in chains_of(_tables(family)).values() for chain in chains]
+        found += [f"{family} chain {chain}" for chains in chains_of(_saved_rules(family)).values() for chain in chains]
     return found
 
 
 def pod_devices(routes: Iterable[Mapping[str, str]]) -> list[str]:
-    """This end of the pods' cables: what a pod that was ended in the middle of its start leaves behind."""
+    """The node's ends of the pods' veth pairs: left behind by a pod that was killed while it started."""
     return [
         route["dev"]
         for route in routes
@@ -137,15 +154,15 @@ def chains_of(saved: str) -> Mapping[str, list[str]]:
     for line in saved.splitlines():
         if line.startswith("*"):
             table = line[1:]
-        elif line.startswith(":") and line[1:].startswith(_OUR_CHAINS):
+        elif line.startswith(":") and line[1:].startswith(_CHAIN_PREFIXES):
             found.setdefault(table, []).append(line[1:].split()[0])
     return found
 
 
 def removal_script(saved: str) -> str:
-    """Input for `iptables-restore --noflush` that removes our chains, and the rules of others' chains that lead there.
+    """Input for `iptables-restore --noflush` that removes our chains, and the rules of other chains that jump to them.
 
-    Everything else stays as it is. Empty when there is nothing of ours.
+    Everything else is unchanged. Empty when there are none of our chains.
     """
     script: list[str] = []
     for table, chains in chains_of(saved).items():
@@ -164,17 +181,19 @@ def _jumps(saved: str, wanted_table: str, chains: set[str]) -> Iterable[str]:
             table = line[1:]
         elif table == wanted_table and line.startswith("-A "):
             words = line.split()
-            leads_to_us = any(flag in ("-j", "-g") and target in chains for flag, target in pairwise(words))
-            if words[1] not in chains and leads_to_us:
+            jumps_to_ours = any(flag in ("-j", "-g") and target in chains for flag, target in pairwise(words))
+            if words[1] not in chains and jumps_to_ours:
                 yield line
 
 
-def _interface_up() -> None:
+def _interface_up(root: Path) -> None:
     ip = packages.find("ip")
     if not succeeds([ip, "link", "show", INTERFACE]):
         # A bridge without ports: unlike dummy devices, every kernel that runs containers has them.
         run([ip, "link", "add", INTERFACE, "type", "bridge"])
     run([ip, "address", "replace", f"{NODE_ADDRESS}/32", "dev", INTERFACE])
+    # Says whose it is to a cluster with another root; the kernel refuses aliases of 256 bytes and more.
+    succeeds([ip, "link", "set", INTERFACE, "alias", str(root)])
     run([ip, "link", "set", INTERFACE, "up"])
 
 
@@ -190,10 +209,10 @@ def _chain_up(table: str, parent: str, rules: list[list[str]]) -> None:
 
 
 def _remove_chains(family: str) -> None:
-    script = removal_script(_tables(family))
+    script = removal_script(_saved_rules(family))
     if script:
         run([packages.find(f"{family}-restore"), "--wait", "--noflush"], stdin=script)
 
 
-def _tables(family: str) -> str:
+def _saved_rules(family: str) -> str:
     return run([packages.find(f"{family}-save")])

@@ -1,4 +1,4 @@
-"""The node: what runs on it beside the control plane, and how each process is configured."""
+"""The node: the processes of control plane and node, and their configuration."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from iris_local.processes import Supervisor
 
 NODE = "iris-local"
 PAUSE_IMAGE = "localhost/pause:1"
-# Beside the usual ports, so that another cluster's tools on this machine are not in the way.
+# Not the default ports, so that they do not conflict with another cluster on this machine.
 ADDRESSES = Addresses(
     host=network.NODE_ADDRESS,
     port=16443,
@@ -22,12 +22,12 @@ ADDRESSES = Addresses(
     service_range=network.SERVICE_RANGE,
     service_host=network.API_SERVICE,
 )
-# The file in the cluster's folder that says what the kernel's settings were before.
-NETWORK_NOTES = "before.json"
-# The usual one: the address that it listens on is the cluster's own, and Prometheus looks there in any cluster.
+# The file in the cluster's folder with the kernel's original settings.
+SAVED_SETTINGS = "before.json"
+# The default port: the address that it listens on is the cluster's own, and Prometheus scrapes it in any cluster.
 KUBELET_PORT = 10250
 _RESOLVERS = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
-_PATIENCE = 60.0
+_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Node:
         """Starts etcd and the API server, and waits for it."""
         identities = pki.identities(ADDRESSES.names, NODE, network.NODE_ADDRESS)
         pki.ensure(self.paths.pki, identities)
-        network.up(self.paths.cluster / NETWORK_NOTES)
+        network.up(self.paths.cluster / SAVED_SETTINGS, self.paths.root)
         data = self.paths.cluster / "etcd"
         controlplane.ensure(self.supervisor, ADDRESSES, self.paths.pki, data, self.programs)
         kubeconfig.write(self.paths.kubeconfig, ADDRESSES.url, self.paths.pki, "admin")
 
     def start_controllers(self) -> None:
-        """Starts the controller manager and the scheduler, which wait for the API server by themselves."""
+        """Starts the controller manager and the scheduler, which wait for the API server themselves."""
         for name in ("controller-manager", "scheduler"):
             self._kubeconfig(name)
         self.supervisor.ensure("kube-controller-manager", self._controller_manager())
@@ -57,19 +57,19 @@ class Node:
     def start_runtime(self) -> containers.Runtime:
         """Starts containerd and waits for it."""
         runc = packages.find("runc")
-        config = self.file("containerd.toml", containers.configuration(self.paths, PAUSE_IMAGE, runc))
-        self.file("cni/iris-local.conflist", containers.pod_network(self.paths))
-        registry.introduce(self.paths)
+        config = self._write_file("containerd.toml", containers.configuration(self.paths, PAUSE_IMAGE, runc))
+        self._write_file("cni/iris-local.conflist", containers.pod_network(self.paths))
+        registry.configure_containerd(self.paths)
         program = packages.find("containerd")
         self.supervisor.ensure("containerd", [program, "--config", config], inputs=[config])
         runtime = containers.Runtime(self.paths)
-        self.supervisor.wait("containerd", runtime.ready, _PATIENCE)
+        self.supervisor.wait("containerd", runtime.ready, _TIMEOUT_SECONDS)
         return runtime
 
     def start_node(self) -> None:
-        """Starts the kubelet and kube-proxy; containerd and the API server must be there."""
-        cgroups.up(self.paths.mark)
-        kubelet = self.file("kubelet.json", json.dumps(kubelet_configuration(self.paths), indent=2))
+        """Starts the kubelet and kube-proxy; containerd and the API server must run."""
+        cgroups.create(self.paths.cluster_id)
+        kubelet = self._write_file("kubelet.json", json.dumps(kubelet_configuration(self.paths), indent=2))
         self.supervisor.ensure(
             "kubelet",
             [
@@ -80,13 +80,13 @@ class Node:
                 f"--cert-dir={self.paths.cluster / 'kubelet' / 'pki'}",
                 f"--hostname-override={NODE}",
                 f"--node-ip={network.NODE_ADDRESS}",
-                # For cAdvisor, which asks containerd whose containers it measures and looks nowhere else.
+                # For cAdvisor, which gets the metadata of containers from containerd at this address only.
                 f"--containerd={self.paths.containerd_socket}",
             ],
             inputs=[kubelet],
         )
         proxy_access = self._kubeconfig("proxy")
-        proxy = self.file("proxy.json", json.dumps(proxy_configuration(proxy_access), indent=2))
+        proxy = self._write_file("proxy.json", json.dumps(proxy_configuration(proxy_access), indent=2))
         self.supervisor.ensure("kube-proxy", [self.programs / "kube-proxy", f"--config={proxy}"], inputs=[proxy])
 
     def _controller_manager(self) -> list[str | Path]:
@@ -98,7 +98,7 @@ class Node:
             f"--authorization-kubeconfig={access}",
             "--bind-address=127.0.0.1",
             "--secure-port=11257",
-            # There is one of each: an election would only delay the start.
+            # There is only one instance: an election would only delay the start.
             "--leader-elect=false",
             "--use-service-account-credentials",
             f"--service-account-private-key-file={self.paths.pki / 'service-accounts.key'}",
@@ -125,11 +125,11 @@ class Node:
         kubeconfig.write(path, ADDRESSES.url, self.paths.pki, identity)
         return path
 
-    def file(self, name: str, text: str) -> Path:
-        """Writes a file of the cluster, unless it holds this text already."""
+    def _write_file(self, name: str, text: str) -> Path:
+        """Writes a file of the cluster, unless it has this content already."""
         path = self.paths.cluster / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        # kube-proxy ends itself when its file is written, even with what it held already.
+        # kube-proxy exits when its file is written, even with the same content.
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
         return path
@@ -159,20 +159,20 @@ def kubelet_configuration(paths: Paths) -> Mapping[str, Any]:
         "podLogsDir": str(paths.pod_logs),
         "volumePluginDir": str(paths.cluster / "volume-plugins"),
         "maxPods": 110,
-        # How long it may take until a pod sees what was changed in a ConfigMap.
+        # How long it may take until a pod sees a change of a ConfigMap.
         "syncFrequency": "10s",
         # One machine with either version of control groups, with or without swap and systemd.
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{paths.mark}",
+        "cgroupRoot": f"/{paths.cluster_id}",
         "failCgroupV1": False,
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
         "oomScoreAdj": 0,
-        # What is loaded under these names is for every pod: by default it would not be, once a pod has pulled the very
-        # same image from the registry. What comes from there is for pods with the Secret, also when the node has it.
+        # Images loaded under these names may be used by every pod: by default that ends once a pod has pulled the same
+        # image from the registry. Images from the registry need the Secret, also when the node has them already.
         "imagePullCredentialsVerificationPolicy": "NeverVerifyAllowlistedImages",
         "preloadedImagesVerificationAllowlist": ["localhost/*"],
-        # No image can be pulled again, so none may be collected; pods give way only when the disk is really full.
+        # Images cannot be pulled again, so none may be collected; pods are evicted only when the disk is really full.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {
             "memory.available": "100Mi",
@@ -196,11 +196,11 @@ def proxy_configuration(access: Path) -> Mapping[str, Any]:
         "metricsBindAddress": "127.0.0.1:11249",
         "detectLocalMode": "ClusterCIDR",
         "clusterCIDR": network.POD_RANGE,
-        # What is published on a node port is for this machine alone.
+        # Node ports are reachable from this machine only.
         "nodePortAddresses": ["127.0.0.0/8"],
         "iptables": {"localhostNodePorts": True, "minSyncPeriod": "200ms"},
         "oomScoreAdj": 0,
-        # The machine's limits for connections are not the cluster's to change.
+        # The cluster must not change the machine's connection limits.
         "conntrack": {
             "maxPerCore": 0,
             "min": 0,

@@ -1,4 +1,4 @@
-"""The Debian packages that the cluster is made with, installed only where they are missing."""
+"""The Debian packages that the cluster needs, installed only where they are missing."""
 
 import os
 import shutil
@@ -10,9 +10,9 @@ from iris_local.commands import run
 from iris_local.errors import LocalClusterError
 from iris_local.progress import Progress
 
-# What shows that a package is there: a program on the path, or a file. Programs that somebody installed in
-# another way are as good.
-NEEDED: Mapping[str, str] = {
+# The program or file by which each package is recognised. Programs that were installed in another way are
+# accepted too.
+PACKAGE_OF: Mapping[str, str] = {
     "buildah": "buildah",
     "conntrack": "conntrack",
     "containerd": "containerd",
@@ -27,7 +27,7 @@ NEEDED: Mapping[str, str] = {
     "/usr/lib/cni/ptp": "containernetworking-plugins",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
-# Root's path on many machines lacks the folders where administration programs lie.
+# On many machines root's path lacks the folders of administration programs.
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POLICY_TEXT = """#!/bin/sh
@@ -37,7 +37,7 @@ exit 101
 
 
 def find(program: str) -> Path:
-    """Where a program lies.
+    """The path of a program.
 
     Raises:
         LocalClusterError: it is not installed.
@@ -49,9 +49,9 @@ def find(program: str) -> Path:
 
 
 def missing(exists: Callable[[str], bool] | None = None) -> list[str]:
-    """The packages that are not there yet, sorted."""
-    there = exists or _exists
-    return sorted({package for sign, package in NEEDED.items() if not there(sign)})
+    """The packages that are not installed yet, sorted."""
+    is_present = exists or _exists
+    return sorted({package for sign, package in PACKAGE_OF.items() if not is_present(sign)})
 
 
 def ensure(progress: Progress) -> None:
@@ -64,21 +64,21 @@ def ensure(progress: Progress) -> None:
     if not wanted:
         return
     if shutil.which("apt-get", path=PATH) is None:
-        raise LocalClusterError(f"Please install what these Debian packages hold: {' '.join(wanted)}")
-    with progress.step(f"install {' '.join(wanted)}", expected=40), _no_services():
+        raise LocalClusterError(f"Please install the contents of these Debian packages: {' '.join(wanted)}")
+    with progress.step(f"install {' '.join(wanted)}", expected=40), _without_starting_services():
         lock = "-oDPkg::Lock::Timeout=600"
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-        # A run that was killed in the middle leaves packages unpacked but not configured.
+        # A run that was killed leaves packages unpacked but not configured.
         run(["dpkg", "--configure", "-a"], environment=quiet)
         run(["apt-get", lock, "update", "--quiet"], environment=quiet)
         run(["apt-get", lock, "install", "--quiet", "--yes", "--no-install-recommends", *wanted], environment=quiet)
     still = missing()
     if still:
-        raise LocalClusterError(f"apt-get ended well, yet these packages are not usable: {' '.join(still)}")
+        raise LocalClusterError(f"apt-get succeeded, but these packages are not usable: {' '.join(still)}")
 
 
 @contextmanager
-def _no_services() -> Iterator[None]:
+def _without_starting_services() -> Iterator[None]:
     """Keeps the packages' services from starting now, and on machines with systemd from starting at the next boot."""
     before = _units()
     ours = not _POLICY.exists() or _POLICY.read_text() == _POLICY_TEXT
@@ -100,5 +100,5 @@ def _units() -> set[str]:
     return {name for name in ("containerd.service", "etcd.service") if (folder / name).exists()}
 
 
-def _exists(sign: str) -> bool:
-    return Path(sign).exists() if sign.startswith("/") else shutil.which(sign, path=PATH) is not None
+def _exists(evidence: str) -> bool:
+    return Path(evidence).exists() if evidence.startswith("/") else shutil.which(evidence, path=PATH) is not None

@@ -1,4 +1,4 @@
-"""Where everything lies. All that the local cluster writes is below one folder, the cache root."""
+"""The paths of the local cluster. Everything that it writes is below one folder, the cache root."""
 
 import hashlib
 import os
@@ -17,33 +17,33 @@ class Paths:
     root: Path
 
     @property
-    def mark(self) -> str:
-        """A name for what lies outside of the folders. Another root's cluster has another one, so `down` spares it."""
+    def cluster_id(self) -> str:
+        """A name for resources outside of the folders, unique for each root, so that `down` removes only its own."""
         return f"iris-local-{hashlib.sha256(bytes(self.root)).hexdigest()[:8]}"
 
     @property
     def components(self) -> Path:
-        """Finished Go builds, one folder for each hash of what went in."""
+        """Finished Go builds, one folder for each hash of the inputs."""
         return self.root / "components"
 
     @property
-    def workshop(self) -> Path:
-        """Scratch space of builds; may be deleted whenever none runs."""
+    def build_scratch(self) -> Path:
+        """Scratch space of builds; may be deleted when no build runs."""
         return self.root / "workshop"
 
     @property
     def programs(self) -> Path:
-        """Links to the programs for people, such as kubectl."""
+        """Links to programs for users, such as kubectl."""
         return self.root / "bin"
 
     @property
     def buildah(self) -> Path:
-        """Buildah's own storage, apart from the one that the machine may have."""
+        """Buildah's storage, separate from the machine's default one."""
         return self.root / "buildah"
 
     @property
     def containerd(self) -> Path:
-        """What containerd keeps between runs: the imported images."""
+        """What containerd stores between runs: the imported images."""
         return self.root / "containerd"
 
     @property
@@ -63,12 +63,12 @@ class Paths:
 
     @property
     def pod_logs(self) -> Path:
-        """Where the kubelet keeps the logs of pods, apart from those of another cluster on this machine."""
+        """Where the kubelet writes the logs of pods, separate from another cluster on this machine."""
         return self.cluster / "pod-logs"
 
     @property
-    def shipping(self) -> Path:
-        """What the shipper of logs notes on the node: it outlives its pods, and ends with the cluster."""
+    def log_shipper_state(self) -> Path:
+        """The log collector's state on the node: it outlives its pods and is deleted with the cluster."""
         return self.cluster / "shipping"
 
     @property
@@ -77,13 +77,13 @@ class Paths:
         return self.cluster / "pki"
 
     @property
-    def ingress_authority(self) -> Path:
-        """The certificate to trust when asking the Ingress controller by HTTPS."""
+    def ingress_ca_certificate(self) -> Path:
+        """The CA certificate to trust for HTTPS requests to the Ingress controller."""
         return self.pki / "ingress-ca.crt"
 
     @property
-    def registries(self) -> Path:
-        """How containerd, and who pushes, reaches each registry: a folder named by its address."""
+    def registry_config(self) -> Path:
+        """The configuration of each registry for containerd and for pushes, in a folder named by its address."""
         return self.cluster / "registries"
 
     @property

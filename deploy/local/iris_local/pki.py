@@ -1,4 +1,4 @@
-"""The cluster's own certificate authorities and what they sign, made with openssl at every fresh start."""
+"""The cluster's certificate authorities and certificates, created with openssl at every fresh start."""
 
 import shutil
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes
 
 @dataclass(frozen=True)
 class Identity:
-    """A certificate: who it names, which authority signs it, and for which addresses a server may show it."""
+    """A certificate: its subject, the CA that signs it, and the addresses of a server certificate."""
 
     name: str
     subject: str
@@ -24,7 +24,7 @@ class Identity:
 
 
 def identities(server_addresses: Sequence[str], node: str, node_address: str) -> list[Identity]:
-    """Everybody who takes part. Groups (O) decide on rights: they are those that Kubernetes defines."""
+    """All identities of the cluster. Groups (O) determine permissions: they are those that Kubernetes defines."""
     return [
         Identity("etcd", "/CN=etcd", "etcd-ca", ("IP:127.0.0.1",)),
         Identity("etcd-client", "/CN=kube-apiserver", "etcd-ca"),
@@ -36,42 +36,42 @@ def identities(server_addresses: Sequence[str], node: str, node_address: str) ->
         Identity("proxy", "/CN=system:kube-proxy"),
         Identity("kubelet", f"/O=system:nodes/CN=system:node:{node}"),
         Identity("kubelet-server", f"/CN={node}", addresses=(f"DNS:{node}", f"IP:{node_address}")),
-        # What the Ingress controller shows to users; `ingress-ca.crt` is what they may trust.
+        # The Ingress controller's certificate; clients trust `ingress-ca.crt`.
         Identity("ingress", "/CN=*.example.com", "ingress-ca", ("DNS:*.example.com", "DNS:example.com")),
-        # An authority of its own: the API server takes whom `ca` signed for a client, and the registry is none.
+        # A CA of its own: the API server accepts every certificate of `ca` as a client, and the registry is not one.
         Identity("registry", "/CN=registry", "registry-ca", ("IP:127.0.0.1", "DNS:registry.registry.svc")),
     ]
 
 
-def ensure(folder: Path, wanted: Sequence[Identity]) -> None:
-    """Writes authorities, certificates and the key pair that signs service account tokens, unless they are there.
+def ensure(folder: Path, required: Sequence[Identity]) -> None:
+    """Creates CAs, certificates and the key pair that signs service account tokens, unless they exist.
 
     Files are `<name>.crt` and `<name>.key`, and `service-accounts.key` with `service-accounts.pub`; only their owner
-    may read the folder. A cluster that was started before somebody took part is given what that one lacks.
+    may read the folder. Identities that were added later are created in an existing folder.
     """
     if folder.exists():
-        _complete(folder, wanted)
+        _create_missing(folder, required)
         return
-    draft = folder.with_name(folder.name + ".draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True, mode=0o700)
-    _complete(draft, wanted)
-    key = draft / "service-accounts.key"
+    temporary = folder.with_name(folder.name + ".draft")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True, mode=0o700)
+    _create_missing(temporary, required)
+    key = temporary / "service-accounts.key"
     _openssl(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key])
-    _openssl(["pkey", "-in", key, "-pubout", "-out", draft / "service-accounts.pub"])
-    draft.rename(folder)
+    _openssl(["pkey", "-in", key, "-pubout", "-out", temporary / "service-accounts.pub"])
+    temporary.rename(folder)
 
 
-def _complete(folder: Path, wanted: Sequence[Identity]) -> None:
-    for authority in sorted({identity.authority for identity in wanted}):
+def _create_missing(folder: Path, required: Sequence[Identity]) -> None:
+    for authority in sorted({identity.authority for identity in required}):
         if not (folder / f"{authority}.crt").exists():
-            _authority(folder, authority)
-    for identity in wanted:
+            _create_ca(folder, authority)
+    for identity in required:
         if not (folder / f"{identity.name}.crt").exists():
             _sign(folder, identity)
 
 
-def _authority(folder: Path, name: str) -> None:
+def _create_ca(folder: Path, name: str) -> None:
     _openssl(
         ["req", "-x509", *_NEW_KEY, "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt", "-days", _DAYS],
         ["-subj", f"/CN=iris-local-{name}", "-addext", "keyUsage=critical,digitalSignature,keyCertSign"],
@@ -82,7 +82,7 @@ def _sign(folder: Path, identity: Identity) -> None:
     key, certificate = folder / f"{identity.name}.key", folder / f"{identity.name}.crt"
     request, extensions = folder / f"{identity.name}.csr", folder / f"{identity.name}.ext"
     signer = folder / identity.authority
-    extensions.write_text(extension_file(identity))
+    extensions.write_text(extension_config(identity))
     _openssl(["req", "-new", *_NEW_KEY, "-keyout", key, "-out", request, "-subj", identity.subject])
     _openssl(
         ["x509", "-req", "-in", request, "-CA", f"{signer}.crt", "-CAkey", f"{signer}.key", "-CAcreateserial"],
@@ -96,12 +96,12 @@ def _openssl(*arguments: Command) -> None:
     run([packages.find("openssl"), *chain.from_iterable(arguments)])
 
 
-def extension_file(identity: Identity) -> str:
-    """What openssl shall put into the certificate beside the subject."""
+def extension_config(identity: Identity) -> str:
+    """The openssl configuration of the certificate's extensions."""
     lines = [
         "basicConstraints=critical,CA:FALSE",
         "keyUsage=critical,digitalSignature,keyEncipherment",
-        # etcd's gateway calls etcd itself with the server's certificate.
+        # etcd's gateway connects to etcd with the server's certificate.
         f"extendedKeyUsage={'serverAuth,clientAuth' if identity.addresses else 'clientAuth'}",
     ]
     if identity.addresses:

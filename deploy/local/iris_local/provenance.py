@@ -1,4 +1,4 @@
-"""Where an image comes from: the commit that last changed what it is made of.
+"""The provenance of an image: the commit that last changed its sources.
 
 Not the commit that is checked out: an image whose sources did not change keeps its labels, and so its digest.
 """
@@ -20,7 +20,7 @@ _SHORT = 12
 
 @dataclass(frozen=True)
 class Provenance:
-    """The values of an image's labels: a commit hash, its time in UTC, and the address of the repository.
+    """The values of an image's labels: a commit hash, its time in UTC, and the URL of the repository.
 
     `revision` ends in `-modified` where files differ from the commit, and is `unknown` outside of a repository.
     """
@@ -31,17 +31,17 @@ class Provenance:
 
     @property
     def modified(self) -> bool:
-        """Whether what is built is not what was committed."""
+        """Whether the sources differ from the commit."""
         return self.revision.endswith(_MODIFIED)
 
     @property
     def short(self) -> str:
-        """The revision as a tag has it."""
+        """The abbreviated revision, for tags."""
         return self.revision.removesuffix(_MODIFIED)[:_SHORT] + (_MODIFIED if self.modified else "")
 
 
 def of(inputs: Sequence[Path], checkout: Path = CHECKOUT, environment: Mapping[str, str] = os.environ) -> Provenance:
-    """The provenance of what is made of these files and folders."""
+    """The provenance of these files and folders."""
     logged = _git(checkout, "log", "-1", "--format=%H %ct", "--", *map(str, inputs))
     if not logged:
         return Provenance(source=_source(checkout, environment))
@@ -56,13 +56,13 @@ def _source(checkout: Path, environment: Mapping[str, str]) -> str:
     if "GITHUB_SERVER_URL" in environment and "GITHUB_REPOSITORY" in environment:
         return f"{environment['GITHUB_SERVER_URL']}/{environment['GITHUB_REPOSITORY']}"
     origin = urlsplit(_git(checkout, "remote", "get-url", "origin"))
-    # A folder of this machine says nothing to anybody else, and a name or password in the address says too much.
+    # A local path is useless to others, and a username or password in the URL must not be published.
     return f"https://{origin.hostname}{origin.path.removesuffix('.git')}" if origin.scheme == "https" else UNKNOWN
 
 
 def _git(checkout: Path, *arguments: str) -> str:
-    """What git printed; empty where there is no git or no repository."""
-    # In a container of CI the checkout belongs to another user, and git would refuse to read it.
+    """The output of git; empty where there is no git or no repository."""
+    # In a CI container the checkout belongs to another user, and git would refuse to read it.
     command = ["git", "-c", f"safe.directory={checkout}", "-C", str(checkout), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

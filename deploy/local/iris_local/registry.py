@@ -1,6 +1,6 @@
-"""The cluster's image registry: where it answers, who may use it, and how containerd and buildah come to trust it.
+"""The cluster's image registry: its address, its credentials, and the configuration of containerd and buildah for it.
 
-It is reached through a node port, under the same name by the node, which pulls, and by this machine, which pushes.
+It is reached through a node port, at the same address by the node, which pulls, and by this machine, which pushes.
 """
 
 import base64
@@ -22,57 +22,57 @@ PULL_SECRET = "iris-registry"  # noqa: S105 - a name, not a secret
 _CERTIFICATE = "registry-tls"
 _USERNAME = "iris"
 _PASSWORD_BYTES = 32
-_AUTHORITY = "ca.crt"
+_CA_FILE = "ca.crt"
 
 
 class Kubectl(Protocol):
     """The part of kubectl that is needed here."""
 
-    def text(self, *arguments: str, stdin: str | None = None) -> str:
-        """Runs it and returns what it printed."""
+    def run(self, *arguments: str, stdin: str | None = None) -> str:
+        """Runs it and returns its output."""
 
 
 @dataclass(frozen=True)
-class Access:
-    """What it takes to push and pull. `authority` is a folder with the certificate that signed the registry's."""
+class RegistryAccess:
+    """What is needed to push and pull. `ca_dir` is a folder with the CA certificate of the registry."""
 
     address: str
     username: str
     password: str
-    authority: Path | None = None
+    ca_dir: Path | None = None
 
     def auth_file(self) -> str:
-        """The text of a config.json as Docker, buildah and a Secret of type dockerconfigjson have it."""
+        """The text of a config.json for Docker, buildah and a Secret of type dockerconfigjson."""
         token = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
         return json.dumps({"auths": {self.address: {"auth": token}}})
 
 
-def introduce(paths: Paths) -> None:
-    """Tells containerd where the registry is and whom its certificate is from. containerd reads this at every pull."""
-    folder = paths.registries / ADDRESS
+def configure_containerd(paths: Paths) -> None:
+    """Configures the registry's address and CA for containerd, which reads these files at every pull."""
+    folder = paths.registry_config / ADDRESS
     folder.mkdir(parents=True, exist_ok=True)
-    # Beside the file that names it, so that the folder is also what buildah takes for --cert-dir.
-    shutil.copyfile(paths.pki / "registry-ca.crt", folder / _AUTHORITY)
+    # In the same folder as the file that names it, so that it is also a --cert-dir for buildah.
+    shutil.copyfile(paths.pki / "registry-ca.crt", folder / _CA_FILE)
     (folder / "hosts.toml").write_text(
         f'server = "https://{ADDRESS}"\n\n[host."https://{ADDRESS}"]\n'
-        f'  capabilities = ["pull", "resolve"]\n  ca = "{_AUTHORITY}"\n'
+        f'  capabilities = ["pull", "resolve"]\n  ca = "{_CA_FILE}"\n'
     )
 
 
-def equip(kubectl: Kubectl, paths: Paths) -> None:
-    """Gives the registry its certificate, and a name and a password unless it has them."""
+def ensure_secrets(kubectl: Kubectl, paths: Paths) -> None:
+    """Creates the Secrets of the registry: its certificate, and a username and password unless they exist."""
     data = {
-        "tls.crt": _encoded((paths.pki / "registry.crt").read_bytes()),
-        "tls.key": _encoded((paths.pki / "registry.key").read_bytes()),
+        "tls.crt": _base64((paths.pki / "registry.crt").read_bytes()),
+        "tls.key": _base64((paths.pki / "registry.key").read_bytes()),
     }
     _apply(kubectl, NAMESPACE, _CERTIFICATE, "kubernetes.io/tls", data)
     if _credentials(kubectl) is None:
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
-        data = {"username": _encoded(_USERNAME.encode()), "password": _encoded(password.encode())}
+        data = {"username": _base64(_USERNAME.encode()), "password": _base64(password.encode())}
         _apply(kubectl, NAMESPACE, CREDENTIALS, "kubernetes.io/basic-auth", data)
 
 
-def access(kubectl: Kubectl, paths: Paths) -> Access:
+def get_access(kubectl: Kubectl, paths: Paths) -> RegistryAccess:
     """How to push to the registry and pull from it.
 
     Raises:
@@ -82,17 +82,17 @@ def access(kubectl: Kubectl, paths: Paths) -> Access:
     if data is None:
         raise LocalClusterError("The local cluster has no registry yet: run `make cluster-up`.")
     username, password = (base64.b64decode(data[key]).decode() for key in ("username", "password"))
-    return Access(ADDRESS, username, password, paths.registries / ADDRESS)
+    return RegistryAccess(ADDRESS, username, password, paths.registry_config / ADDRESS)
 
 
-def offer(kubectl: Kubectl, granted: Access, namespace: str) -> None:
-    """Lets the pods of a namespace pull from the registry: they name the Secret that this makes."""
-    data = {".dockerconfigjson": _encoded(granted.auth_file().encode())}
+def grant_pull_access(kubectl: Kubectl, access: RegistryAccess, namespace: str) -> None:
+    """Creates the pull Secret with which the pods of a namespace can pull from the registry."""
+    data = {".dockerconfigjson": _base64(access.auth_file().encode())}
     _apply(kubectl, namespace, PULL_SECRET, "kubernetes.io/dockerconfigjson", data)
 
 
 def _credentials(kubectl: Kubectl) -> dict[str, str] | None:
-    printed = kubectl.text(
+    printed = kubectl.run(
         "get", "secret", CREDENTIALS, f"--namespace={NAMESPACE}", "--ignore-not-found", "--output=json"
     )
     found: dict[str, Any] = json.loads(printed) if printed.strip() else {}
@@ -107,11 +107,11 @@ def _apply(kubectl: Kubectl, namespace: str, name: str, kind: str, data: dict[st
         "type": kind,
         "data": data,
     }
-    # By standard input: an argument can be read by every process of the machine.
-    kubectl.text(
+    # On standard input: every process of the machine can read an argument.
+    kubectl.run(
         "apply", "--server-side", "--force-conflicts", "--field-manager=iris-local", "-f", "-", stdin=json.dumps(secret)
     )
 
 
-def _encoded(content: bytes) -> str:
+def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()

@@ -1,4 +1,4 @@
-"""What is generated for monitoring: dashboards for Grafana, and the rules in the other forms in which they are needed.
+"""Generates files for monitoring: dashboards for Grafana, and the alerting rules in other formats.
 
-Run it with ``python -m iris_observability``; the files that it writes are kept, so that installing needs no Python.
+Run it with ``python -m iris_observability``; the generated files are committed, so that installing needs no Python.
 """

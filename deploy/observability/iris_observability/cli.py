@@ -1,4 +1,4 @@
-"""The command line: write the generated files, or say which of them are not as they would be generated."""
+"""The command line: write the generated files, or list the outdated ones."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m iris_observability", description=generated.__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file differs")
     if parser.parse_args(arguments).check:
-        differing = generated.differing()
-        for path in differing:
+        outdated = generated.outdated()
+        for path in outdated:
             print(f"{path.relative_to(generated.ROOT)} differs from what `make dashboards` writes")
-        return 1 if differing else 0
+        return 1 if outdated else 0
     generated.write()
     return 0

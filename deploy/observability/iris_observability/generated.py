@@ -16,7 +16,7 @@ PROMETHEUS_RULE = OBSERVABILITY / "prometheus-operator" / "rules.yaml"
 
 def files() -> dict[Path, str]:
     """Every generated file with its text."""
-    sources = rules.sources(OBSERVABILITY / "rules")
+    sources = rules.read_rule_files(OBSERVABILITY / "rules")
     return {
         **{DASHBOARDS / f"{name}.json": text for name, text in boards.as_json().items()},
         **{LOCAL_RULES / name: rules.for_local_cluster(text) for name, text in sources.items()},
@@ -24,20 +24,20 @@ def files() -> dict[Path, str]:
     }
 
 
-def differing() -> list[Path]:
-    """Files that are not as they would be generated, those included that would no longer be."""
-    wanted = files()
-    there = {*DASHBOARDS.glob("*.json"), *LOCAL_RULES.glob("*.yaml")}
-    stale = [path for path in there if path not in wanted]
-    return sorted([*stale, *(path for path, text in wanted.items() if not path.exists() or path.read_text() != text)])
+def outdated() -> list[Path]:
+    """Files that differ from what would be generated, including those that would no longer be."""
+    expected = files()
+    existing = {*DASHBOARDS.glob("*.json"), *LOCAL_RULES.glob("*.yaml")}
+    stale = [path for path in existing if path not in expected]
+    return sorted([*stale, *(path for path, text in expected.items() if not path.exists() or path.read_text() != text)])
 
 
 def write() -> None:
     """Write what differs and remove what is no longer generated."""
-    wanted = files()
-    for path in differing():
-        if path in wanted:
+    expected = files()
+    for path in outdated():
+        if path in expected:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(wanted[path])
+            path.write_text(expected[path])
         else:
             path.unlink()

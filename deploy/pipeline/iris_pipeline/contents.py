@@ -1,4 +1,4 @@
-"""What an image holds, read from its files and not from what went into it."""
+"""The contents of an image, read from its files and not from its inputs."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 # Where Python looks for distributions: ours, Debian's, and those of the public base image.
-_SITES = (
+_SITE_PACKAGES = (
     "opt/venv/lib/python3*/site-packages",
     "usr/lib/python3/dist-packages",
     "usr/local/lib/python3*/site-packages",
@@ -18,7 +18,7 @@ _PATCH_LEVEL = re.compile(r'^#define PY_VERSION\s+"(.+)"', re.MULTILINE)
 
 @dataclass(frozen=True, order=True)
 class PythonDistribution:
-    """An installed distribution. `license` is an SPDX expression or a name, and empty where none is told."""
+    """An installed distribution. `license` is an SPDX expression or a name, and empty where none is given."""
 
     name: str
     version: str
@@ -37,7 +37,7 @@ class DebianPackage:
 
 @dataclass(frozen=True)
 class Contents:
-    """All of it. `interpreter` is the version of a Python that no package brought, empty where Debian's serves."""
+    """Everything. `interpreter` is the version of a Python that no package installed, empty for Debian's Python."""
 
     system: Mapping[str, str]
     python: tuple[PythonDistribution, ...]
@@ -47,7 +47,7 @@ class Contents:
 
 def read(root: Path) -> Contents:
     """The contents of the image that is mounted at `root`."""
-    folders = [str(path) for site in _SITES for path in sorted(root.glob(site))]
+    folders = [str(path) for site in _SITE_PACKAGES for path in sorted(root.glob(site))]
     python = {_distribution(found) for found in metadata.distributions(path=folders)}
     status = root / "var/lib/dpkg/status"
     debian = debian_packages(status.read_text()) if status.exists() else ()
@@ -55,19 +55,19 @@ def read(root: Path) -> Contents:
 
 
 def debian_packages(status: str) -> Iterator[DebianPackage]:
-    """The packages of a dpkg status file that are installed; those of which only settings are left are not."""
+    """The installed packages of a dpkg status file, without those of which only configuration files are left."""
     for stanza in status.split("\n\n"):
         fields = dict(re.findall(r"^([A-Z][\w-]*): (.*)$", stanza, re.MULTILINE))
         if fields.get("Status", "").endswith(" installed"):
-            # "glibc (2.36-9)": the version is there when it is another one than the package's.
+            # "glibc (2.36-9)": the version is given when it differs from the package's.
             source = fields.get("Source", "").partition(" ")[0]
             yield DebianPackage(fields["Package"], fields["Version"], fields["Architecture"], source)
 
 
 def _distribution(found: metadata.Distribution) -> PythonDistribution:
-    told = [*(found.metadata.get_all("License-Expression") or []), *(found.metadata.get_all("License") or [])]
-    # Some put the whole text there.
-    short = [text for text in told if text and len(text) <= _LONGEST_LICENSE and "\n" not in text]
+    licenses = [*(found.metadata.get_all("License-Expression") or []), *(found.metadata.get_all("License") or [])]
+    # Some distributions put the whole license text there.
+    short = [text for text in licenses if text and len(text) <= _LONGEST_LICENSE and "\n" not in text]
     return PythonDistribution(found.name, found.version, short[0] if short else "")
 
 

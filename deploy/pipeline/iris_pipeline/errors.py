@@ -1,2 +1,2 @@
 class PipelineError(Exception):
-    """What stops the pipeline before the release, in words for who started it: what is wrong, what to do about it."""
+    """Stops the pipeline before the release; the message tells the user what is wrong and what to do about it."""

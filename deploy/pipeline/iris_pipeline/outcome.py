@@ -1,4 +1,4 @@
-"""What has become of a release that was asked for, read from the resource as it is now. Pure."""
+"""The outcome of a requested release, read from the resource's current state. Pure."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the release was asked to serve."""
+class DesiredModel:
+    """The model that the release should serve."""
 
     version: str
     image: str
@@ -31,7 +31,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The state, and why, in words."""
+    """The state, and the reason as text."""
 
     state: State
     reason: str
@@ -42,25 +42,25 @@ class Outcome:
         return self.state is not State.PENDING
 
 
-def wanted_of(resource: Object) -> Wanted:
-    """What the resource asks for."""
+def desired_model(resource: Object) -> DesiredModel:
+    """The model in the resource's spec."""
     model = resource["spec"]["model"]
-    return Wanted(model["version"], model["image"])
+    return DesiredModel(model["version"], model["image"])
 
 
-def outcome_of(resource: Object | None, wanted: Wanted) -> Outcome:
-    """What the resource says about `wanted`; None is a resource that does not exist."""
+def outcome_of(resource: Object | None, desired: DesiredModel) -> Outcome:
+    """The outcome for `desired` by the resource's status; None is a resource that does not exist."""
     if resource is None:
         return Outcome(State.DELETED, "the release was deleted")
-    asked = wanted_of(resource)
-    if asked != wanted:
-        return Outcome(State.SUPERSEDED, f"somebody asked for version {asked.version} ({asked.image}) meanwhile")
+    current = desired_model(resource)
+    if current != desired:
+        return Outcome(State.SUPERSEDED, f"version {current.version} ({current.image}) was requested meanwhile")
     release = release_of(resource)
-    match judge.outcome_of(release, wanted.version):
-        case judge.PROMOTED if _stable_image(resource) == wanted.image:
-            return Outcome(State.PROMOTED, judge.reason_of(release, wanted.version))
+    match judge.outcome_of(release, desired.version):
+        case judge.PROMOTED if _stable_image(resource) == desired.image:
+            return Outcome(State.PROMOTED, judge.reason_of(release, desired.version))
         case judge.ROLLED_BACK:
-            return Outcome(State.ROLLED_BACK, judge.reason_of(release, wanted.version))
+            return Outcome(State.ROLLED_BACK, judge.reason_of(release, desired.version))
         case _:
             return Outcome(State.PENDING, _progress(release))
 
@@ -71,7 +71,7 @@ def _stable_image(resource: Object) -> str:
 
 
 def _progress(release: Release) -> str:
-    if not release.current:
+    if not release.is_current:
         return "the operator has not seen it yet: does it run, and is this namespace one of IRIS_NAMESPACES?"
-    where = f"{release.phase or 'no phase yet'}, {release.weight} % of the traffic"
-    return f"{where}: {release.promoted_message}" if release.promoted_message else where
+    progress = f"{release.phase or 'no phase yet'}, {release.weight} % of the traffic"
+    return f"{progress}: {release.promoted_message}" if release.promoted_message else progress

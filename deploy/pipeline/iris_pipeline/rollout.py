@@ -1,4 +1,4 @@
-"""The last part of the local pipeline: the release under constant traffic, until it is decided."""
+"""The last stage of the local pipeline: the release under constant traffic, until it is decided."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iris_demo import access, counts
-from iris_demo.kube import RELEASES, Kube, Object, connect, local_authority
-from iris_demo.load import Load
-from iris_demo.screen import Screen
-from iris_demo.story import PREDICT_URL
-from iris_demo.traffic import first_answer, traffic
+from iris_demo.addresses import PREDICT_URL
+from iris_demo.kube import KubeClient, Object, connect
+from iris_demo.kubeconfig import local_ca_certificate
+from iris_demo.load import LoadConfig
+from iris_demo.resources import RELEASES
+from iris_demo.terminal import Terminal
+from iris_demo.traffic import run_load, wait_until_serving
 from iris_pipeline import releasing
 from iris_pipeline.errors import PipelineError
-from iris_pipeline.outcome import State, Wanted
-from iris_pipeline.summary import Finished
-from iris_pipeline.waiting import Trail, until_decided
+from iris_pipeline.outcome import DesiredModel, State
+from iris_pipeline.summary import RolloutResult
+from iris_pipeline.waiting import RolloutRecorder, wait_until_decided
 
 ROUTE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to release. `images` has the reference of each published version, `seconds` bounds each rollout."""
+class RolloutConfig:
+    """What to release. `images` has the image reference of each published version, `seconds` bounds each rollout."""
 
     kubeconfig: Path
     template: Object
@@ -37,76 +39,76 @@ class Plan:
 
     @property
     def namespace(self) -> str:
-        """Where the release is."""
+        """The release's namespace."""
         namespace: str = self.template["metadata"]["namespace"]
         return namespace
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The release's name."""
         name: str = self.template["metadata"]["name"]
         return name
 
     @property
-    def load(self) -> Load:
-        """The traffic, bounded should this program be stopped from stopping it."""
+    def load(self) -> LoadConfig:
+        """The traffic, bounded in case this program is killed before it can stop it."""
         host, requests = self.template["spec"]["traffic"]["host"], int(self.rate * self.seconds)
-        load = Load(PREDICT_URL, host, self.rate, self.seconds, requests, authority=str(local_authority()))
-        # Flowers of its own: those of an earlier run are in stable's cache only, which leaves nothing to compare.
+        load = LoadConfig(PREDICT_URL, host, self.rate, self.seconds, requests, ca_file=str(local_ca_certificate()))
+        # A seed of its own: instances of an earlier run are in stable's cache only, which would bias the comparison.
         return replace(load, seed=int(time.time()))
 
 
 async def exists(kubeconfig: Path, template: Object) -> bool:
-    """Whether the release is there already: a canary needs something to be compared with."""
+    """Whether the release exists already: a canary needs a stable version to be compared with."""
     metadata = template["metadata"]
     async with connect(kubeconfig) as kube:
         return await kube.get(RELEASES, metadata["namespace"], metadata["name"]) is not None
 
 
-async def release(plan: Plan, screen: Screen) -> Finished:
-    """Releases the version, under traffic where one serves before it.
+async def release(config: RolloutConfig, terminal: Terminal) -> RolloutResult:
+    """Releases the version, under traffic when another one serves already.
 
     Raises:
-        PipelineError: the baseline could not be deployed, or the route does not answer.
+        PipelineError: the baseline could not be deployed, or the route does not respond.
     """
-    async with connect(plan.kubeconfig) as kube:
-        if await kube.get(RELEASES, plan.namespace, plan.name) is None:
-            first = await _turn(kube, plan, plan.baseline, screen)
+    async with connect(config.kubeconfig) as kube:
+        if await kube.get(RELEASES, config.namespace, config.name) is None:
+            first = await _roll_out(kube, config, config.baseline, terminal)
             if not first.promoted:
-                raise PipelineError(f"{plan.baseline} should serve first, but: {first.outcome.reason}")
-            if plan.version == plan.baseline:
+                raise PipelineError(f"the baseline {config.baseline} was not promoted: {first.outcome.reason}")
+            if config.version == config.baseline:
                 return first
-        load = await _ready_to_send(kube, plan)
-        async with traffic(load) as running:
-            running.listen(screen.samples)
+        load = await _prepare_load(kube, config)
+        async with run_load(load) as running:
+            running.listen(terminal.count_samples)
             began = time.time()
-            finished = await _turn(kube, plan, plan.version, screen)
-        # Outside of the block, because its end waits for the answers that are still on their way.
-        meanwhile = counts.totals([sample for sample in running.samples if sample.scheduled >= began])
-        return Finished(**vars(finished) | {"traffic": meanwhile})
+            result = await _roll_out(kube, config, config.version, terminal)
+        # Outside of the block, whose end waits for the responses that are still in flight.
+        totals = counts.totals([sample for sample in running.samples if sample.scheduled >= began])
+        return RolloutResult(**vars(result) | {"traffic": totals})
 
 
-async def _ready_to_send(kube: Kube, plan: Plan) -> Load:
-    """The traffic with a key that the service knows, once it answers."""
+async def _prepare_load(kube: KubeClient, config: RolloutConfig) -> LoadConfig:
+    """The traffic with a new API key, once the route responds."""
     try:
-        key = await access.new_key(kube, plan.kubeconfig, plan.namespace, plan.name)
-        load = replace(plan.load, key=key)
-        await first_answer(load, ROUTE_SECONDS)
-    except access.NoKeyError as error:
+        key = await access.create_key(kube, config.kubeconfig, config.namespace, config.name)
+        load = replace(config.load, key=key)
+        await wait_until_serving(load, ROUTE_SECONDS)
+    except access.KeyCreationError as error:
         raise PipelineError(str(error)) from None
     except TimeoutError:
-        raise PipelineError(f"No answer at {plan.load.url} for {plan.load.host}, or no pod that is ready.") from None
+        raise PipelineError(f"No response at {config.load.url} for {config.load.host}, or no ready pod.") from None
     return load
 
 
-async def _turn(kube: Kube, plan: Plan, version: str, screen: Screen) -> Finished:
-    wanted = Wanted(version, plan.images[version])
-    trail = Trail(screen.line)
-    screen.say("release", f"{plan.namespace}/{plan.name} shall serve {version}, {wanted.image}")
-    await releasing.ask_for(
-        kube, plan.namespace, plan.name, wanted, pull_secret=plan.pull_secret, template=plan.template
+async def _roll_out(kube: KubeClient, config: RolloutConfig, version: str, terminal: Terminal) -> RolloutResult:
+    desired = DesiredModel(version, config.images[version])
+    recorder = RolloutRecorder(terminal.print_line)
+    terminal.log("release", f"{config.namespace}/{config.name} requested {version}, {desired.image}")
+    await releasing.request_model(
+        kube, config.namespace, config.name, desired, pull_secret=config.pull_secret, template=config.template
     )
-    outcome = await until_decided(kube, plan.namespace, plan.name, wanted, trail, seconds=plan.seconds)
+    outcome = await wait_until_decided(kube, config.namespace, config.name, desired, recorder, seconds=config.seconds)
     if outcome.state is State.DELETED:
         raise PipelineError(outcome.reason)
-    return Finished(plan.name, wanted, outcome, trail.seconds, trail.weights(), trail.resource)
+    return RolloutResult(config.name, desired, outcome, recorder.seconds, recorder.weights(), recorder.resource)

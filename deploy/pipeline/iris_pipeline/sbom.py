@@ -1,4 +1,4 @@
-"""The list of what an image is made of, as CycloneDX. The same image gives the same bytes."""
+"""An image's SBOM, in CycloneDX. The same image gives the same bytes."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ def cyclonedx(subject: Subject, contents: Contents) -> str:
         *(_debian(found, contents) for found in contents.debian),
     ]
     bom = Bom(
-        # Random numbers and the time of day would make every list another one.
+        # A random number or the current time would make every document different.
         serial_number=uuid5(NAMESPACE_URL, f"{subject.name}@{subject.digest}"),
         metadata=BomMetaData(
             component=image,

@@ -12,88 +12,90 @@ import yaml
 from rich.console import Console
 
 from iris_demo import setup
-from iris_demo.kube import local_kubeconfig
+from iris_demo.kubeconfig import local_kubeconfig
 from iris_demo.scenario import LOUD
-from iris_demo.screen import Screen
+from iris_demo.terminal import Terminal
 from iris_local import addons, catalog, registry
 from iris_local.cluster import Cluster
-from iris_local.images import Image, Store
+from iris_local.images import Image, ImageStore
 from iris_local.paths import CHECKOUT, Paths, cache_root
 from iris_local.progress import Progress
 from iris_pipeline import rollout
 from iris_pipeline.errors import PipelineError
-from iris_pipeline.oci import Registry
-from iris_pipeline.publish import Published, Publisher
-from iris_pipeline.summary import Finished
+from iris_pipeline.oci import RegistryClient
+from iris_pipeline.publish import PublishedImage, Publisher
+from iris_pipeline.summary import RolloutResult
 
-TESTS = ("lint", "types", "imports", "test-fast")
+TEST_TARGETS = ("lint", "types", "imports", "test-fast")
 BASELINE = "1.0.0"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to run. `resource` is a release of one's own, in YAML, in place of the demo's."""
+    """What to run. `resource` is a YAML file with the release, in place of the demo's."""
 
     version: str
-    tests: bool = True
-    cluster: bool = True
+    run_tests: bool = True
+    set_up_cluster: bool = True
     tag: str | None = None
     resource: Path | None = None
-    rate: float = 30.0
-    seconds: float = 300.0
-    lists: Path = Path("artifacts/sbom")
+    rate: float = 60.0
+    seconds: float = 480.0
+    sbom_dir: Path = Path("artifacts/sbom")
 
 
-def run(options: Options, console: Console) -> Finished:
-    """Runs all of it; returns what became of the release.
+def run(options: Options, console: Console) -> RolloutResult:
+    """Runs every stage; returns the result of the rollout.
 
     Raises:
-        PipelineError, LocalClusterError, SetupError: it did not come as far as a release.
+        PipelineError, LocalClusterError, SetupError: a stage before the release failed.
     """
     template = _template(options)
     if options.version not in catalog.MODELS:
         raise PipelineError(f"There is no model {options.version}; there are: {', '.join(catalog.MODELS)}.")
-    if options.tests:
-        _tests(console)
-    if options.cluster:
+    if options.run_tests:
+        _run_tests(console)
+    if options.set_up_cluster:
         _heading(console, "cluster and operator")
         setup.prepare(project_images=False)
     first = not asyncio.run(rollout.exists(local_kubeconfig(), template))
     versions = dict.fromkeys([BASELINE, options.version] if first else [options.version])
     models = {dict(image.arguments)["MODEL_VERSION"]: image for image in catalog.inference_images()}
     images = [models[version] for version in versions]
-    published = publish(images, console, lists=options.lists, tag=options.tag)
+    published = publish(images, console, sbom_dir=options.sbom_dir, tag=options.tag)
     _heading(console, "release, health-checked under traffic")
-    plan = rollout.Plan(
+    config = rollout.RolloutConfig(
         kubeconfig=local_kubeconfig(),
         template=template,
         version=options.version,
         baseline=BASELINE,
-        images={version: one.reference for version, one in zip(versions, published, strict=True)},
+        images={version: image.reference for version, image in zip(versions, published, strict=True)},
         pull_secret=registry.PULL_SECRET,
         rate=options.rate,
         seconds=options.seconds,
     )
-    return asyncio.run(rollout.release(plan, Screen(console)))
+    return asyncio.run(rollout.release(config, Terminal(console)))
 
 
-def publish(images: Sequence[Image], console: Console, *, lists: Path, tag: str | None = None) -> list[Published]:
-    """Builds images and brings them into the local cluster's registry, and lets the releases' namespace pull them.
+def publish(
+    images: Sequence[Image], console: Console, *, sbom_dir: Path, tag: str | None = None
+) -> list[PublishedImage]:
+    """Builds images, pushes them to the local cluster's registry, and lets the releases' namespace pull them.
 
     Raises:
-        PipelineError, LocalClusterError: one was refused, or could not be built.
+        PipelineError, LocalClusterError: an image could not be built or was rejected.
     """
     paths, progress = Paths(cache_root()), Progress()
     kubectl = addons.Kubectl(paths, paths.programs)
-    access = registry.access(kubectl, paths)
+    access = registry.get_access(kubectl, paths)
     _heading(console, "images")
     Cluster(paths, progress).build_images(images)
     _heading(console, f"registry {access.address}")
-    publisher = Publisher(Store(paths, progress), Registry(access), lists, progress.say)
+    publisher = Publisher(ImageStore(paths, progress), RegistryClient(access), sbom_dir, progress.log)
     published = publisher.publish(images, tag)
     namespace = LOUD.manifest(BASELINE)["metadata"]["namespace"]
-    if kubectl.text("get", "namespace", namespace, "--ignore-not-found").strip():
-        registry.offer(kubectl, access, namespace)
+    if kubectl.run("get", "namespace", namespace, "--ignore-not-found").strip():
+        registry.grant_pull_access(kubectl, access, namespace)
     return published
 
 
@@ -104,8 +106,8 @@ def _template(options: Options) -> dict[str, object]:
     return parsed
 
 
-def _tests(console: Console) -> None:
-    for target in TESTS:
+def _run_tests(console: Console) -> None:
+    for target in TEST_TARGETS:
         _heading(console, f"make {target}")
         if subprocess.run(["make", target], cwd=CHECKOUT, check=False).returncode:
             raise PipelineError(f"make {target} failed: nothing was built or released.")

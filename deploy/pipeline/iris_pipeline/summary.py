@@ -1,4 +1,4 @@
-"""What a release came to, for people: Markdown as the page of a GitHub job shows it, and the line of its log. Pure."""
+"""The result of a release for people: Markdown for the page of a GitHub job, and a line for its log. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from iris_demo.counts import Totals
 from iris_demo.kube import Object
 from iris_demo.observations import Check, release_of
-from iris_pipeline.outcome import Outcome, State, Wanted
-from iris_pipeline.publish import Published
+from iris_pipeline.outcome import DesiredModel, Outcome, State
+from iris_pipeline.publish import PublishedImage
 
 _MARKS = {State.PROMOTED: "✅", State.ROLLED_BACK: "❌"}
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A release that is decided. `weights` are shares of the traffic in percent with their seconds."""
+class RolloutResult:
+    """A decided release. `weights` are shares of the traffic in percent with their seconds."""
 
     name: str
-    wanted: Wanted
+    desired: DesiredModel
     outcome: Outcome
     seconds: float
     weights: Sequence[tuple[int, float]]
@@ -32,47 +32,47 @@ class Finished:
         return self.outcome.state is State.PROMOTED
 
 
-def markdown(finished: Finished) -> str:
+def markdown(result: RolloutResult) -> str:
     """A section for the job's page."""
-    outcome, wanted = finished.outcome, finished.wanted
+    outcome, desired = result.outcome, result.desired
     lines = [
-        f"### {_MARKS.get(outcome.state, '⚠️')} {finished.name} {wanted.version}: {outcome.state}",
+        f"### {_MARKS.get(outcome.state, '⚠️')} {result.name} {desired.version}: {outcome.state}",
         "",
-        _plain(outcome.reason),
+        _escape(outcome.reason),
         "",
         "| | |",
         "| --- | --- |",
-        f"| image | `{wanted.image}` |",
-        f"| took | {finished.seconds:.0f} s |",
-        f"| share of the traffic | {_weights(finished.weights)} |",
+        f"| image | `{desired.image}` |",
+        f"| took | {result.seconds:.0f} s |",
+        f"| share of the traffic | {_weights(result.weights)} |",
     ]
-    release = release_of(finished.resource or {})
+    release = release_of(result.resource or {})
     if release.stable:
-        lines.append(f"| serves now | {_plain(release.stable)} |")
-    if finished.traffic is not None:
-        lines.append(f"| requests meanwhile | {_requests(finished.traffic)} |")
+        lines.append(f"| serves now | {_escape(release.stable)} |")
+    if result.traffic is not None:
+        lines.append(f"| requests meanwhile | {_requests(result.traffic)} |")
     if release.checks:
         lines += ["", "| check | verdict | requests | why |", "| --- | --- | ---: | --- |"]
         lines += [_check(check) for check in release.checks]
     return "\n".join(lines) + "\n"
 
 
-def images(published: Sequence[Published]) -> str:
-    """A section about what is in the registry now."""
+def images(published: Sequence[PublishedImage]) -> str:
+    """A section that lists the published images."""
     lines = ["### Images", "", "| image | tag | size |", "| --- | --- | ---: |"]
-    lines += [f"| `{one.reference}` | {_plain(one.tag)} | {_plain(one.size)} |" for one in published]
+    lines += [f"| `{image.reference}` | {_escape(image.tag)} | {_escape(image.size)} |" for image in published]
     return "\n".join(lines) + "\n"
 
 
-def sentence(finished: Finished) -> str:
-    """The same in one line."""
-    return f"{finished.name} {finished.wanted.version} {finished.outcome.state}: {finished.outcome.reason}"
+def one_line(result: RolloutResult) -> str:
+    """The result in one line."""
+    return f"{result.name} {result.desired.version} {result.outcome.state}: {result.outcome.reason}"
 
 
-def annotation(finished: Finished) -> str:
+def annotation(result: RolloutResult) -> str:
     """The line that makes GitHub show the reason above the job's log."""
-    text = sentence(finished).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::{'notice' if finished.promoted else 'error'} title=Release::{text}"
+    text = one_line(result).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::{'notice' if result.promoted else 'error'} title=Release::{text}"
 
 
 def _weights(weights: Sequence[tuple[int, float]]) -> str:
@@ -85,11 +85,11 @@ def _requests(traffic: Totals) -> str:
 
 
 def _check(check: Check) -> str:
-    return f"| {_plain(check.name)} | {_plain(check.verdict)} | {check.requests} | {_plain(check.reason)} |"
+    return f"| {_escape(check.name)} | {_escape(check.verdict)} | {check.requests} | {_escape(check.reason)} |"
 
 
-def _plain(text: str) -> str:
-    """Text that is only text in a cell of a table, whatever a pod's last words were."""
-    for special, harmless in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "'"), ("\r", ""), ("\n", "<br>")):
-        text = text.replace(special, harmless)
+def _escape(text: str) -> str:
+    """Escapes text for a cell of a Markdown table, because a reason may quote the output of a pod."""
+    for special, replacement in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("`", "'"), ("\r", ""), ("\n", "<br>")):
+        text = text.replace(special, replacement)
     return text

@@ -1,4 +1,4 @@
-"""The names under which images are published. A name says what is in the image, and never comes to mean another one."""
+"""The tags under which images are published. A tag identifies the image's contents and never moves."""
 
 import re
 
@@ -9,11 +9,11 @@ from iris_pipeline.errors import PipelineError
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
-def checked(tag: str) -> str:
+def validated(tag: str) -> str:
     """The tag itself.
 
     Raises:
-        PipelineError: it is `latest`, or no tag that a registry would take.
+        PipelineError: it is `latest`, or not a valid tag.
     """
     if tag == "latest":
         raise PipelineError(
@@ -25,17 +25,17 @@ def checked(tag: str) -> str:
     return tag
 
 
-def tag_of(image: Image, wanted: str | None = None) -> str:
-    """What the image is published as: the model's version, if it has one, and `wanted` or the commit's short hash.
+def tag_of(image: Image, requested: str | None = None) -> str:
+    """The image's tag: the model's version, if it has one, and `requested` or the commit's short hash.
 
-    Files that differ from the commit, or are in none, are named by the hash of the image's inputs as well: two states
-    of one working copy are two images.
+    When files differ from the commit, or there is none, the hash of the image's inputs is added: two states of one
+    working copy are two images.
     """
     labels = dict(image.arguments)
     version, origin = labels.get("MODEL_VERSION"), Provenance(labels.get("REVISION", UNKNOWN))
-    if wanted is None:
+    if requested is None:
         parts = [] if origin.revision == UNKNOWN else [origin.short]
         if origin.revision == UNKNOWN or origin.modified:
             parts.append(image.key)
-        wanted = "-".join(parts)
-    return checked(f"{version}-{checked(wanted)}" if version else wanted)
+        requested = "-".join(parts)
+    return validated(f"{version}-{validated(requested)}" if version else requested)

@@ -1,4 +1,4 @@
-"""Waits until a release is decided, whatever the network does meanwhile."""
+"""Waits until a release is decided, tolerating network failures."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from http import HTTPStatus
 
 import aiohttp
 
-from iris_demo.kube import RELEASES, ApiError, Kube, Object
-from iris_demo.observations import ReleaseSeen, release_of
-from iris_demo.timeline import Line, Timeline
-from iris_pipeline.outcome import Outcome, State, Wanted, outcome_of
+from iris_demo.kube import ApiError, KubeClient, Object
+from iris_demo.observations import ReleaseObserved, release_of
+from iris_demo.resources import RELEASES
+from iris_demo.timeline import Timeline, TimelineLine
+from iris_pipeline.outcome import DesiredModel, Outcome, State, outcome_of
 
 _RETRY_SECONDS = 2.0
 
 
-class Trail:
-    """What the resource went through: its last state, and how long the canary had which share of the traffic."""
+class RolloutRecorder:
+    """Records a rollout: the resource's last state, and how long the canary had which share of the traffic."""
 
-    def __init__(self, say: Callable[[Line], None], clock: Callable[[], float] = time.time) -> None:
-        self.started = clock()
+    def __init__(self, print_line: Callable[[TimelineLine], None], clock: Callable[[], float] = time.time) -> None:
+        self.started_at = clock()
         self.resource: Object | None = None
-        self._say, self._clock, self._timeline = say, clock, Timeline()
+        self._print_line, self._clock, self._timeline = print_line, clock, Timeline()
         self._weights: list[tuple[float, int]] = []
 
-    def add(self, resource: Object | None) -> None:
-        """Takes in a state of the resource."""
+    def record(self, resource: Object | None) -> None:
+        """Records a state of the resource."""
         now = self._clock()
         self.resource = resource
         if resource is None:
             return
         release = release_of(resource)
-        for line in self._timeline.add(ReleaseSeen(now, release)):
-            self._say(line)
+        for line in self._timeline.add(ReleaseObserved(now, release)):
+            self._print_line(line)
         if not self._weights or self._weights[-1][1] != release.weight:
             self._weights.append((now, release.weight))
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
-        return self._clock() - self.started
+        """Seconds since the start."""
+        return self._clock() - self.started_at
 
     def weights(self) -> list[tuple[int, float]]:
         """Each share of the traffic in percent above 0, with its seconds."""
@@ -50,34 +51,34 @@ class Trail:
         return [(weight, seconds) for weight, seconds in spans if weight > 0]
 
 
-async def until_decided(
-    kube: Kube, namespace: str, name: str, wanted: Wanted, trail: Trail, *, seconds: float
+async def wait_until_decided(
+    kube: KubeClient, namespace: str, name: str, desired: DesiredModel, recorder: RolloutRecorder, *, seconds: float
 ) -> Outcome:
-    """The outcome of the release, at the latest after `seconds` as `Undecided`.
+    """The outcome of the release; `Undecided` after `seconds`.
 
     Raises:
-        ApiError: the API server refuses to show the resource.
+        ApiError: the API server denies access to the resource.
     """
     deadline = time.monotonic() + seconds
     outcome = Outcome(State.PENDING, "the API server did not answer")
 
     def decided(resource: Object | None) -> bool:
         nonlocal outcome
-        trail.add(resource)
-        outcome = outcome_of(resource, wanted)
+        recorder.record(resource)
+        outcome = outcome_of(resource, desired)
         return outcome.decided
 
-    while (left := deadline - time.monotonic()) > 0:
+    while (remaining := deadline - time.monotonic()) > 0:
         try:
-            await kube.until(RELEASES, namespace, name, decided, left)
+            await kube.wait_for(RELEASES, namespace, name, decided, remaining)
         except TimeoutError:
             break
         except (aiohttp.ClientError, OSError):
-            await asyncio.sleep(min(_RETRY_SECONDS, left))
+            await asyncio.sleep(min(_RETRY_SECONDS, remaining))
         except ApiError as error:
             if error.status < HTTPStatus.INTERNAL_SERVER_ERROR and error.status != HTTPStatus.TOO_MANY_REQUESTS:
                 raise
-            await asyncio.sleep(min(_RETRY_SECONDS, left))
+            await asyncio.sleep(min(_RETRY_SECONDS, remaining))
         else:
             return outcome
     return Outcome(State.UNDECIDED, f"not decided after {seconds:.0f} s; last seen: {outcome.reason}")

@@ -1,4 +1,4 @@
-"""Reads a request's body within bounds of size and time, so that no client can fill the memory or hold a place."""
+"""Reads a request's body with limits of size and time, so that no client can exhaust memory or connections."""
 
 import asyncio
 import zlib
@@ -10,26 +10,27 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
-from iris_inference.problems import ProblemError, invalid
+from iris_inference.api.problems import invalid_request
+from iris_inference.errors import ProblemError
 
 Body = TypeVar("Body", bound=BaseModel)
 
 JSON: Final = "application/json"
-# In a request's state when its body is here, so that reading it needs no time limit: a timer costs as much as parsing.
-IS_HERE: Final = "body_is_here"
-# The body itself, when it was taken already: `receive` has nothing more to tell.
+# In a request's state when its body has arrived, so that reading needs no timeout: a timer costs as much as parsing.
+BODY_RECEIVED: Final = "body_received"
+# In a request's state: the body itself, when it was read without `receive`.
 BODY: Final = "body"
 _JSON: Final = JSON.encode()
-# zlib's word for the wrapping of the compressed data. "deflate" has, by RFC 9110, the wrapping of zlib.
+# The `wbits` that tell zlib the container format. By RFC 9110, "deflate" is in the format of zlib.
 _ENCODINGS: Final = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-# The rest of a body that is not read would be taken for the next request: the connection cannot be kept.
+# The unread rest of a body would be taken for the next request, so the connection cannot be reused.
 _CLOSE: Final = {"Connection": "close"}
 
 Headers = Mapping[bytes, bytes]
 
 
 def headers_of(scope: Scope) -> Headers:
-    """The headers of a request by their names in small letters; of one that comes twice, the first."""
+    """The headers of a request by lower-case name; of a repeated one, the first."""
     return dict(scope["headers"][::-1])
 
 
@@ -48,15 +49,15 @@ def parse_json(content: bytes, body_type: type[Body]) -> Body:
     try:
         return body_type.model_validate_json(content)
     except ValidationError as error:
-        raise invalid(error) from None
+        raise invalid_request(error) from None
 
 
 async def read_body(
     scope: Scope, receive: Receive, accepted: Collection[str], limit_bytes: int, limit_seconds: float
 ) -> bytes:
-    """Read a body of one of the `accepted` media types, and unpack it when it is compressed.
+    """Read a body of one of the `accepted` media types, and decompress it.
 
-    Neither what is sent nor what it unpacks to may be larger than `limit_bytes`.
+    Neither the body nor its decompressed content may be larger than `limit_bytes`.
 
     Raises:
         ProblemError: 415 another media type or encoding, 413 too large, 408 too slow, 422 damaged compression.
@@ -74,7 +75,7 @@ async def read_body(
     if content is not None:
         if len(content) > limit_bytes:
             raise _too_large(limit_bytes)
-    elif IS_HERE in state:
+    elif BODY_RECEIVED in state:
         content = await _read(receive, limit_bytes)
     else:
         try:
@@ -82,7 +83,7 @@ async def read_body(
                 content = await _read(receive, limit_bytes)
         except TimeoutError:
             raise _too_slow(limit_seconds) from None
-    return content if encoding is None else _unpacked(content, encoding, limit_bytes)
+    return content if encoding is None else _decompressed(content, encoding, limit_bytes)
 
 
 def _check_content_type(headers: Headers, accepted: Collection[str]) -> None:
@@ -127,20 +128,20 @@ async def _read(receive: Receive, limit_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-def _unpacked(content: bytes, encoding: str, limit_bytes: int) -> bytes:
-    unpacking = zlib.decompressobj(_ENCODINGS[encoding])
+def _decompressed(content: bytes, encoding: str, limit_bytes: int) -> bytes:
+    decompressor = zlib.decompressobj(_ENCODINGS[encoding])
     try:
-        # Never more than a byte beyond the limit is made, however much the client has packed.
-        unpacked = unpacking.decompress(content, limit_bytes + 1)
+        # At most one byte beyond the limit is produced, however much the client has compressed.
+        decompressed = decompressor.decompress(content, limit_bytes + 1)
     except zlib.error:
-        unpacked = b""
-    if len(unpacked) > limit_bytes:
+        decompressed = b""
+    if len(decompressed) > limit_bytes:
         raise _too_large(limit_bytes)
-    if not unpacking.eof or unpacking.unused_data:
+    if not decompressor.eof or decompressor.unused_data:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"the body is no whole {encoding} stream"
         )
-    return unpacked
+    return decompressed
 
 
 def _too_slow(limit_seconds: float) -> ProblemError:

@@ -1,6 +1,6 @@
-"""The OpenAPI document: what FastAPI makes of the routes, and what only we know of them.
+"""The OpenAPI document: what FastAPI generates from the routes, and what it cannot know.
 
-It belongs to one model: the labels, the model's name and its version are those of this pod.
+It describes one model: the labels, the model's name and its version are those of this pod.
 """
 
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from typing import Any, Final
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from iris_inference.artifact import Manifest
+from iris_inference.api.schemas import REQUEST_ID_PATTERN, FeedbackRequest, PredictRequest, Problem
+from iris_inference.api.v2.tensors import InferRequest
 from iris_inference.auth.guard import Guard
-from iris_inference.schemas import REQUEST_ID_PATTERN, FeedbackRequest, PredictRequest, Problem
-from iris_inference.tensors import InferRequest
+from iris_inference.model.artifact import Manifest
 
 _HEADERS: Final = {
     "X-Request-ID": {
@@ -28,14 +28,14 @@ _HEADERS: Final = {
 }
 
 
-def describe(api: FastAPI, manifest: Manifest, guard: Guard) -> None:
+def extend_openapi(api: FastAPI, manifest: Manifest, guard: Guard) -> None:
     """Complete the document of `api`."""
     generate = api.openapi
 
     def openapi() -> dict[str, Any]:
         if api.openapi_schema:
             return api.openapi_schema
-        # FastAPI keeps the document and hands out the same one, so it is completed once.
+        # FastAPI caches the document and returns the same object, so it is extended once.
         document = generate()
         _, schemas = models_json_schema(
             [
@@ -52,8 +52,8 @@ def describe(api: FastAPI, manifest: Manifest, guard: Guard) -> None:
         document["components"]["schemas"]["FeedbackRequest"]["properties"]["label"]["enum"] = list(manifest.classes)
         for path, operation in _operations(document):
             operation["parameters"] = [*_parameters(path, manifest), *operation.get("parameters", ())]
-            for answer in operation["responses"].values():
-                answer["headers"] = {**answer.get("headers", {}), **_HEADERS}
+            for response in operation["responses"].values():
+                response["headers"] = {**response.get("headers", {}), **_HEADERS}
         return document
 
     # FastAPI's documented way to extend the document is to replace the method.

@@ -1,4 +1,4 @@
-"""Writes the answers of /v1/predict: what PredictResponse describes, without making it first."""
+"""Renders the responses of /v1/predict: the JSON of a PredictResponse, without creating one."""
 
 from collections.abc import Sequence
 from itertools import starmap
@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from iris_inference.artifact import Manifest
-from iris_inference.predictions import Prediction, Predictions
+from iris_inference.model.artifact import Manifest
+from iris_inference.model.prediction import Prediction, Predictions
 
 
 class _Prediction(msgspec.Struct, gc=False):
@@ -16,7 +16,7 @@ class _Prediction(msgspec.Struct, gc=False):
     probabilities: Any
 
 
-class _Answer(msgspec.Struct, gc=False):
+class _Response(msgspec.Struct, gc=False):
     request_id: str
     model: msgspec.Raw
     predictions: list[_Prediction]
@@ -25,29 +25,31 @@ class _Answer(msgspec.Struct, gc=False):
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Renderer:
-    """Knows the model and the names of its classes."""
+class ResponseRenderer:
+    """Renders predictions of one model."""
 
     def __init__(self, manifest: Manifest, revision: str) -> None:
         identity = {"name": manifest.name, "version": manifest.version, "revision": revision}
         self._model = msgspec.Raw(_encode(identity))
         self._labels = manifest.classes
-        # One attribute a class, each written under the name of its class, in the manifest's order.
+        # One attribute for each class, encoded under the name of the class, in the manifest's order.
         attributes = {f"p{index}": name for index, name in enumerate(manifest.classes)}
         self._probabilities: Any = msgspec.defstruct(
             "Probabilities", [(name, float) for name in attributes], rename=attributes, gc=False
         )
 
-    def answer(self, request_id: str, predictions: Sequence[Prediction]) -> bytes:
-        """The JSON of a good answer."""
+    def render(self, request_id: str, predictions: Sequence[Prediction]) -> bytes:
+        """The JSON of a successful response."""
         labels, probabilities = self._labels, self._probabilities
         if isinstance(predictions, Predictions):
             classes = predictions.classes
-            each = starmap(probabilities, predictions.probabilities.tolist())
-            written = list(map(_Prediction, map(labels.__getitem__, classes), classes, each))
+            rows = starmap(probabilities, predictions.probabilities.tolist())
+            rendered = list(map(_Prediction, map(labels.__getitem__, classes), classes, rows))
         else:
-            written = [
-                _Prediction(labels[found.class_index], found.class_index, probabilities(*found.probabilities))
-                for found in predictions
+            rendered = [
+                _Prediction(
+                    labels[prediction.class_index], prediction.class_index, probabilities(*prediction.probabilities)
+                )
+                for prediction in predictions
             ]
-        return _encode(_Answer(request_id, self._model, written))
+        return _encode(_Response(request_id, self._model, rendered))

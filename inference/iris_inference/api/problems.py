@@ -1,6 +1,5 @@
-"""Errors as RFC 9457 problem details. Every error answer of the API is made here."""
+"""Errors as RFC 9457 problem details. Every error response of the API is built here."""
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,55 +10,37 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from iris_inference.schemas import FORMS
+from iris_inference.api.schemas import FORMS
+from iris_inference.errors import ProblemError
 
 MEDIA_TYPE: Final = "application/problem+json"
-# Of nginx's making, for a client that did not wait for its answer.
+# Defined by nginx, for a client that did not wait for its response.
 CLIENT_CLOSED_REQUEST: Final = 499
-# A batch of wrong numbers has a thousand errors; the first ones say it all.
+# A batch of invalid numbers has a thousand errors; the first ones are enough.
 MAX_LISTED_ERRORS: Final = 20
 # Clients of the Open Inference Protocol look for the detail under another name.
 INFERENCE_PROTOCOL_PREFIX: Final = "/v2"
 
 
-class ProblemError(Exception):
-    """An answer that is an error: its status, a kind that programs compare, and a sentence for people."""
-
-    def __init__(
-        self,
-        status: HTTPStatus,
-        kind: str,
-        detail: str,
-        errors: Sequence[ErrorDetails] = (),
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.kind = kind
-        self.detail = detail
-        self.errors = errors
-        self.headers = headers
-
-
-def invalid(error: ValidationError) -> ProblemError:
-    """The problem for a body that is no valid request."""
+def invalid_request(error: ValidationError) -> ProblemError:
+    """The problem for an invalid request body."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     first = errors[0]
-    place = ".".join(map(str, _location(first))) or "body"
+    path = ".".join(map(str, _location(first))) or "body"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return ProblemError(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"{place}: {first['msg']}{more}", errors=errors
+        HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", f"{path}: {first['msg']}{more}", errors=errors
     )
 
 
-async def answer_problem(request: Request, error: Exception) -> Response:
+async def handle_problem(request: Request, error: Exception) -> Response:
     """Exception handler for ProblemError."""
     assert isinstance(error, ProblemError)  # noqa: S101 - registered for this type only
-    return problem(request.scope, error)
+    return problem_response(request.scope, error)
 
 
-def problem(scope: Scope, error: ProblemError) -> Response:
-    """The answer to a request that ends with `error`."""
+def problem_response(scope: Scope, error: ProblemError) -> Response:
+    """The response to a request that failed with `error`."""
     body: dict[str, Any] = _body(scope, error.status, error.kind, error.detail)
     if error.errors:
         body["errors"] = [
@@ -68,38 +49,38 @@ def problem(scope: Scope, error: ProblemError) -> Response:
     return _response(error.status, body, error.headers)
 
 
-async def answer_http_exception(request: Request, error: Exception) -> Response:
-    """Exception handler for what the router itself refuses: unknown paths and methods."""
+async def handle_http_exception(request: Request, error: Exception) -> Response:
+    """Exception handler for the router's own errors: unknown paths and methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
     status = HTTPStatus(error.status_code)
     body = _body(request.scope, status, None, str(error.detail))
     return _response(status, body, dict(error.headers or {}))
 
 
-async def answer_unexpected(request: Request, _error: Exception) -> Response:
+async def handle_unexpected(request: Request, _error: Exception) -> Response:
     """Exception handler for everything else."""
-    return unexpected(request.scope)
+    return unexpected_response(request.scope)
 
 
-async def answer_gone(_request: Request, _error: Exception) -> Response:
-    """Exception handler for a client that went away."""
-    return gone()
+async def handle_disconnect(_request: Request, _error: Exception) -> Response:
+    """Exception handler for a client that closed its connection."""
+    return disconnected_response()
 
 
-def gone() -> Response:
-    """Nobody reads this; the status is for the log and the metrics, where it must not look like our error."""
+def disconnected_response() -> Response:
+    """The response when the client is gone; its status is for the log and the metrics, where it is not our error."""
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-def unexpected(scope: Scope) -> Response:
-    """The answer when nobody thought of what happened. Says nothing of the inside; the log has the stack."""
+def unexpected_response(scope: Scope) -> Response:
+    """The response to an unexpected error. It reveals nothing of the internals; the log has the stack trace."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     detail = "An unexpected error happened. The service's log has it under this request id."
     return _response(status, _body(scope, status, "internal-error", detail), None)
 
 
 def _location(item: ErrorDetails) -> list[str | int]:
-    """The place in the body as its sender knows it, without the names of our forms."""
+    """The location in the body as its sender knows it, without the tags of our union types."""
     return [part for part in item["loc"] if part not in FORMS]
 
 

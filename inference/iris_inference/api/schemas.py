@@ -1,6 +1,6 @@
-"""What goes in and out over HTTP. These types are the OpenAPI document and the validation at once.
+"""The requests and responses of the HTTP API. These types are both the OpenAPI document and the validation.
 
-Numbers are strict: text, true, NaN and Infinity are no lengths, and neither is what does not fit the model's floats.
+Numbers are strict: text, true, NaN and Infinity are not lengths, and neither is a number out of the model's range.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -18,23 +18,23 @@ Length = Annotated[
 ]
 
 
-def _whole(value: Any) -> Any:
-    """JSON knows one kind of number: 2.0 is the whole number 2."""
+def _to_integer(value: Any) -> Any:
+    """JSON has one kind of number: 2.0 is the integer 2."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# Stands behind the Field with the bounds: in front of it, it would hide them from the OpenAPI document.
-WHOLE: Final = BeforeValidator(_whole)
+# Must follow the Field with the bounds: before it, it would hide them from the OpenAPI document.
+ALLOW_INTEGRAL_FLOAT: Final = BeforeValidator(_to_integer)
 RequestId = Annotated[str, StringConstraints(strict=True, pattern=REQUEST_ID_PATTERN)]
 
 
-class _Closed(BaseModel):
-    """Refuses fields that it does not know: a misspelt name must not be dropped in silence."""
+class _StrictModel(BaseModel):
+    """Refuses unknown fields: a misspelt name must not be ignored silently."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Measurements(_Closed):
+class Measurements(_StrictModel):
     """One flower, its four lengths by name, in centimetres."""
 
     sepal_length: Length
@@ -49,8 +49,8 @@ Vector = Annotated[
 ]
 
 
-# How a flower, or a tensor of them, is written decides how it is checked, so that an error
-# speaks of the form that was used.
+# The form of an instance, or of a tensor of them, decides how it is validated, so that an error is about the form that
+# was used.
 ARRAY_FORM: Final = "<array>"
 NAMED_FORM: Final = "<named>"
 FLAT_FORM: Final = "<flat>"
@@ -62,13 +62,13 @@ def _form(value: Any) -> str:
     return NAMED_FORM if isinstance(value, dict | Measurements) else ARRAY_FORM
 
 
-Flower = Annotated[
+InstanceIn = Annotated[
     Annotated[Vector, Tag(ARRAY_FORM)] | Annotated[Measurements, Tag(NAMED_FORM)],
     Discriminator(_form),
 ]
 
 
-class PredictRequest(_Closed):
+class PredictRequest(_StrictModel):
     """One or many flowers, each an array of four lengths or an object with the four names."""
 
     model_config = ConfigDict(
@@ -80,15 +80,15 @@ class PredictRequest(_Closed):
         }
     )
 
-    instances: Annotated[list[Flower], Field(min_length=1, max_length=MAX_INSTANCES)]
+    instances: Annotated[list[InstanceIn], Field(min_length=1, max_length=MAX_INSTANCES)]
 
     def vectors(self) -> list[tuple[float, ...]]:
-        """The flowers as tuples in the order of FEATURES."""
+        """The instances as tuples in the order of FEATURES."""
         return [
-            flower
-            if isinstance(flower, tuple)
-            else (flower.sepal_length, flower.sepal_width, flower.petal_length, flower.petal_width)
-            for flower in self.instances
+            instance
+            if isinstance(instance, tuple)
+            else (instance.sepal_length, instance.sepal_width, instance.petal_length, instance.petal_width)
+            for instance in self.instances
         ]
 
 
@@ -118,11 +118,11 @@ class PredictResponse(BaseModel):
     predictions: list[PredictionOut]
 
 
-class FeedbackRequest(_Closed):
+class FeedbackRequest(_StrictModel):
     """The true label of one predicted flower, sent when it is known."""
 
     request_id: RequestId
-    instance: Annotated[int, Field(strict=True, ge=0, lt=MAX_INSTANCES), WHOLE] = 0
+    instance: Annotated[int, Field(strict=True, ge=0, lt=MAX_INSTANCES), ALLOW_INTEGRAL_FLOAT] = 0
     label: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=128)]
 
 

@@ -1,1 +1,1 @@
-"""Who may ask, for what, and how often: API keys in PostgreSQL, checked in memory, limited over all pods by Redis."""
+"""API keys: stored in PostgreSQL, authenticated in memory, with rate limits over all pods through Redis."""

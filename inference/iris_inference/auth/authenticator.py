@@ -1,8 +1,7 @@
-"""Checks keys in memory. A thread keeps the set of keys like the database's; no request ever waits for it.
+"""Authenticates API keys in memory. A thread refreshes the keys from the database; no request ever waits for it.
 
-Whoever is not known is not let in. While the database is away the last known set goes on being used, for as long as it
-may be stale; after that, and before the first set is there, nobody is let in, and told to come back instead of being
-called unknown.
+Unknown keys are refused. While the database is unavailable, the last keys that were read stay valid for a limited time;
+after that, and before the first read, every request is refused with 503 instead of being called unknown.
 """
 
 import hashlib
@@ -15,31 +14,31 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from iris_inference.auth import keys
-from iris_inference.auth.counts import AuthCounts
 from iris_inference.auth.identity import MISSING, UNKNOWN, Identity, Outcome, Refusal, Scope
-from iris_inference.auth.limiter import Allowance
+from iris_inference.auth.metrics import AuthMetrics
+from iris_inference.auth.rate_limiter import TokenBucket
 from iris_inference.logs import fields
 
 log = logging.getLogger(__name__)
 
-_FIRST_PAUSE_SECONDS: Final = 0.1
-# An unknown key may be a new one, so the set is looked at again early, but never more often than this.
-_EARLY_SECONDS: Final = 1.0
-# Whoever is turned away because no set of keys is there may come again this soon.
-_RETRY_SECONDS: Final = 5.0
+_INITIAL_BACKOFF_SECONDS: Final = 0.1
+# An unknown key may be a new one, so it triggers a refresh, but never more often than this.
+_MIN_REFRESH_SECONDS: Final = 1.0
+# The Retry-After of a request that is refused because the keys are unavailable.
+_RETRY_AFTER_SECONDS: Final = 5.0
 _BEARER: Final = b"bearer "
-# Stands in for the key that an unknown id does not have, so that the time of an answer does not tell which ids exist.
-_NOBODYS_SALT: Final = keys.new_salt()
-_NOBODYS_DIGEST: Final = secrets.token_bytes(32)
+# Verified against for an unknown key id, so that the response time does not reveal which ids exist.
+_DUMMY_SALT: Final = keys.new_salt()
+_DUMMY_DIGEST: Final = secrets.token_bytes(32)
 
 
 class KeysUnavailableError(Exception):
-    """The keys could not be read; the message says why and holds no password."""
+    """The keys could not be read; the message has the reason and contains no password."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """What the database keeps of a key. `expires_in` is in seconds from the reading on; None: never."""
+    """A key as the database stores it. `expires_in` is in seconds from the time it was read; None: never."""
 
     key_id: str
     client: str
@@ -53,91 +52,91 @@ class StoredKey:
 
 
 class KeySource(Protocol):
-    """Where keys are kept. Blocking."""
+    """Stores keys. Blocking."""
 
     def load(self) -> Sequence[StoredKey]:
-        """Every key that is good or was until lately. Raises KeysUnavailableError."""
+        """Every key that is valid or was until recently. Raises KeysUnavailableError."""
         ...
 
-    def used_today(self, key_ids: Sequence[str]) -> None:
-        """These keys are in use. Raises KeysUnavailableError."""
+    def record_use(self, key_ids: Sequence[str]) -> None:
+        """Record that these keys were used today. Raises KeysUnavailableError."""
         ...
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...
 
 
 class _KeySet:
-    """The keys as they were at one reading, and the tokens that were found to be among them."""
+    """The keys of one read, and the tokens that were verified against them."""
 
-    __slots__ = ("known", "stored", "verified")
+    __slots__ = ("identities", "stored", "verified")
 
-    def __init__(self, known: dict[str, Identity], stored: dict[str, StoredKey]) -> None:
-        self.known = known
+    def __init__(self, identities: dict[str, Identity], stored: dict[str, StoredKey]) -> None:
+        self.identities = identities
         self.stored = stored
-        # Never longer than `known`: only what was verified is remembered, and each key has one token.
+        # Never more entries than `identities`: only verified tokens are cached, and each key has one token.
         self.verified: dict[bytes, Identity] = {}
 
 
 class Authenticator:
-    """`admit` belongs to the event loop and takes about two microseconds; the rest happens in a thread of its own."""
+    """Authenticates in the event loop, in about two microseconds, and reads the keys in a thread of its own."""
 
     def __init__(
         self,
         source: KeySource,
-        counts: AuthCounts,
+        counts: AuthMetrics,
         refresh_seconds: float,
         stale_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.touched: list[Allowance] = []
+        self.unsynced_buckets: list[TokenBucket] = []
         self._source = source
         self._results = counts.results
         self._refresh_seconds = refresh_seconds
         self._stale_seconds = stale_seconds
         self._clock = clock
-        # What is remembered of a token is no use to who reads this process's memory without this.
+        # Tokens are cached as keyed hashes: without this secret they cannot be matched against guesses.
         self._secret = secrets.token_bytes(32)
         self._keys = _KeySet({}, {})
-        self._good_until = float("-inf")
-        self._wanted = threading.Event()
+        self._valid_until = float("-inf")
+        self._refresh_requested = threading.Event()
         self._closing = threading.Event()
-        self._away = False
+        self._unavailable = False
         self._thread = threading.Thread(target=self._run, name="auth-refresh", daemon=True)
 
     @property
     def loaded(self) -> bool:
-        """Whether the keys were ever read."""
-        return self._good_until != float("-inf")
+        """Whether the keys have been read at least once."""
+        return self._valid_until != float("-inf")
 
-    def admit(self, token: bytes | None, scope: Scope) -> Identity | Refusal:
-        """Decide about one request. `token` is the key that came with it, None when none did."""
-        found = self._decide(token, scope)
-        self._results[found.outcome] += 1
-        return found
+    def authenticate(self, token: bytes | None, scope: Scope) -> Identity | Refusal:
+        """Authenticate and authorize one request. `token` is the key that it sent, None when it sent none."""
+        result = self._decide(token, scope)
+        self._results[result.outcome] += 1
+        return result
 
     def digest_of(self, key_id: str) -> bytes | None:
-        """What the database keeps of a key's secret; None when there is no such key."""
+        """The stored digest of a key's secret; None when there is no such key."""
         stored = self._keys.stored.get(key_id)
         return stored.digest if stored else None
 
-    def vouched(self, key_id: str, scope: Scope) -> Identity | Refusal:
-        """Decide about a request that another pod let in with this key, and counted: it uses up none of its rate."""
+    def authorize_mirrored(self, key_id: str, scope: Scope) -> Identity | Refusal:
+        """Authorize a mirrored request. Another pod has counted it, so it does not count against the rate."""
         now = self._clock()
-        if now >= self._good_until:
-            return Refusal(Outcome.UNAVAILABLE, retry_seconds=_RETRY_SECONDS)
-        identity = self._keys.known.get(key_id)
+        if now >= self._valid_until:
+            return Refusal(Outcome.UNAVAILABLE, retry_seconds=_RETRY_AFTER_SECONDS)
+        identity = self._keys.identities.get(key_id)
         return UNKNOWN if identity is None else _refusal(identity, scope, now) or identity
 
     def open(self) -> None:
-        """Begin to read the keys."""
+        """Start the thread that reads the keys."""
         self._thread.start()
 
     def close(self, timeout_seconds: float) -> None:
-        """End the thread, or leave it to the end of the process when the database hangs."""
+        """Stop the thread, or leave it to the end of the process when the database hangs."""
         self._closing.set()
-        self._wanted.set()
+        self._refresh_requested.set()
         self._thread.join(timeout_seconds)
         if not self._thread.is_alive():
             self._source.close()
@@ -146,111 +145,111 @@ class Authenticator:
         if token is None:
             return MISSING
         now = self._clock()
-        if now >= self._good_until:
-            return Refusal(Outcome.UNAVAILABLE, retry_seconds=_RETRY_SECONDS)
-        known = self._keys
-        mark = hashlib.blake2b(token, key=self._secret, digest_size=16).digest()
-        identity = known.verified.get(mark) or self._verify(known, token, mark)
-        return UNKNOWN if identity is None else _judged(identity, scope, now)
+        if now >= self._valid_until:
+            return Refusal(Outcome.UNAVAILABLE, retry_seconds=_RETRY_AFTER_SECONDS)
+        key_set = self._keys
+        fingerprint = hashlib.blake2b(token, key=self._secret, digest_size=16).digest()
+        identity = key_set.verified.get(fingerprint) or self._verify(key_set, token, fingerprint)
+        return UNKNOWN if identity is None else _authorize(identity, scope, now)
 
-    def _verify(self, known: _KeySet, token: bytes, mark: bytes) -> Identity | None:
+    def _verify(self, key_set: _KeySet, token: bytes, fingerprint: bytes) -> Identity | None:
         key = keys.parse(token.decode("latin-1"))
         if key is None:
             return None
-        stored = known.stored.get(key.key_id)
-        if not keys.belongs(
-            key.secret, stored.salt if stored else _NOBODYS_SALT, stored.digest if stored else _NOBODYS_DIGEST
+        stored = key_set.stored.get(key.key_id)
+        if not keys.verify(
+            key.secret, stored.salt if stored else _DUMMY_SALT, stored.digest if stored else _DUMMY_DIGEST
         ):
             if stored is None:
-                self._wanted.set()
+                self._refresh_requested.set()
             return None
-        identity = known.known[key.key_id]
-        known.verified[mark] = identity
+        identity = key_set.identities[key.key_id]
+        key_set.verified[fingerprint] = identity
         return identity
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE_SECONDS
+        pause = _INITIAL_BACKOFF_SECONDS
         while not self._closing.is_set():
-            self._wanted.clear()
+            self._refresh_requested.clear()
             pause = self._refresh_seconds if self._refresh() else min(pause * 2, self._refresh_seconds)
-            # Two waits: the first cannot be cut short, or whoever sends unknown keys would keep the database busy.
-            early = min(pause, _EARLY_SECONDS)
-            self._closing.wait(early)
-            self._wanted.wait(pause - early)
+            # Two waits: the first cannot be interrupted, or requests with unknown keys would keep the database busy.
+            min_pause = min(pause, _MIN_REFRESH_SECONDS)
+            self._closing.wait(min_pause)
+            self._refresh_requested.wait(pause - min_pause)
 
     def _refresh(self) -> bool:
         before = self._clock()
         try:
             stored = self._source.load()
         except KeysUnavailableError as error:
-            self._tell_away(error)
+            self._log_unavailable(error)
             return False
         except Exception:
-            # A thread that ended here would leave the keys as they are, and nobody would be told.
+            # If the thread ended here, the keys would never be refreshed again, and nothing would report it.
             log.exception("the keys could not be read")
             return False
-        old = self._keys.known
+        old = self._keys.identities
         known = {key.key_id: self._identity(key, old.get(key.key_id), before) for key in stored}
         self._keys = _KeySet(known, {key.key_id: key for key in stored})
-        self._tell_back(len(stored))
-        self._good_until = before + self._stale_seconds
-        self._tell_used(old)
+        self._log_recovered(len(stored))
+        self._valid_until = before + self._stale_seconds
+        self._record_use(old)
         return True
 
     def _identity(self, key: StoredKey, old: Identity | None, now: float) -> Identity:
         if old is None:
-            allowance = Allowance(key.key_id, key.rate, key.burst, self.touched)
+            bucket = TokenBucket(key.key_id, key.rate, key.burst, self.unsynced_buckets)
         else:
-            # Kept, or each reading would fill the bucket again.
-            allowance = old.allowance
-            allowance.rate, allowance.burst = key.rate, key.burst
-        ends = float("inf") if key.expires_in is None else now + key.expires_in
-        return Identity(key.key_id, key.client, key.scopes, allowance, ends, revoked=key.revoked)
+            # The bucket is kept: a new one would be full after every refresh.
+            bucket = old.bucket
+            bucket.rate, bucket.burst = key.rate, key.burst
+        expires_at = float("inf") if key.expires_in is None else now + key.expires_in
+        return Identity(key.key_id, key.client, key.scopes, bucket, expires_at, revoked=key.revoked)
 
-    def _tell_used(self, old: dict[str, Identity]) -> None:
-        used = [key_id for key_id, identity in old.items() if identity.seen and not identity.revoked]
+    def _record_use(self, old: dict[str, Identity]) -> None:
+        used = [key_id for key_id, identity in old.items() if identity.used and not identity.revoked]
         if used:
             try:
-                self._source.used_today(used)
+                self._source.record_use(used)
             except KeysUnavailableError as error:
-                # Nobody decides by it: whether a key is still in use is told as well as it can be.
-                log.debug("the use of keys was not noted", extra=fields(error=str(error)))
+                # Best effort: no decision depends on it.
+                log.debug("the use of keys was not recorded", extra=fields(error=str(error)))
 
-    def _tell_away(self, error: Exception) -> None:
-        if not self._away:
-            left = self._good_until - self._clock()
+    def _log_unavailable(self, error: Exception) -> None:
+        if not self._unavailable:
+            left = self._valid_until - self._clock()
             log.warning(
-                "the keys cannot be read; the last known ones go on being used"
+                "the keys cannot be read; the last known ones stay valid"
                 if left > 0
-                else "the keys cannot be read; nobody is let in",
+                else "the keys cannot be read; every request is refused",
                 extra=fields(error=str(error), seconds_left=round(max(0.0, left)) if self.loaded else None),
             )
-        self._away = True
+        self._unavailable = True
 
-    def _tell_back(self, count: int) -> None:
-        if self._away or not self.loaded:
+    def _log_recovered(self, count: int) -> None:
+        if self._unavailable or not self.loaded:
             log.info("the keys were read", extra=fields(keys=count))
-        self._away = False
+        self._unavailable = False
 
 
-def _judged(identity: Identity, scope: Scope, now: float) -> Identity | Refusal:
-    identity.seen = True
+def _authorize(identity: Identity, scope: Scope, now: float) -> Identity | Refusal:
+    identity.used = True
     if refusal := _refusal(identity, scope, now):
         return refusal
-    wait = identity.allowance.take(now)
-    return Refusal(Outcome.LIMITED, identity, wait) if wait else identity
+    retry_seconds = identity.bucket.try_acquire(now)
+    return Refusal(Outcome.LIMITED, identity, retry_seconds) if retry_seconds else identity
 
 
 def _refusal(identity: Identity, scope: Scope, now: float) -> Refusal | None:
     if identity.revoked:
         return Refusal(Outcome.REVOKED, identity)
-    if now >= identity.ends:
+    if now >= identity.expires_at:
         return Refusal(Outcome.EXPIRED, identity)
     return None if scope in identity.scopes else Refusal(Outcome.SCOPE, identity)
 
 
-def token_of(headers: Mapping[bytes, bytes]) -> bytes | None:
-    """The key in a request's headers: `Authorization: Bearer <key>`, else `X-API-Key: <key>`."""
+def extract_token(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """The key in the headers: `Authorization: Bearer <key>`, else `X-API-Key: <key>`; None when there is neither."""
     value = headers.get(b"authorization")
     if value is None:
         return headers.get(b"x-api-key")

@@ -1,4 +1,4 @@
-"""The door of the protected routes: a request's key in, an identity or an RFC 9457 problem out."""
+"""Guards the protected routes: authenticates a request's key, or raises an RFC 9457 problem."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,9 @@ from typing import Any, Final, Protocol
 
 from starlette.types import Scope as RequestScope
 
-from iris_inference.auth.authenticator import Authenticator, token_of
+from iris_inference.auth.authenticator import Authenticator, extract_token
 from iris_inference.auth.identity import Identity, Outcome, Refusal, Scope
-from iris_inference.problems import ProblemError
+from iris_inference.errors import ProblemError
 
 REALM: Final = 'Bearer realm="iris-inference"'
 # The names of the two ways to send a key in the OpenAPI document.
@@ -21,49 +21,49 @@ _REMEDY: Final = (
 
 
 class Guard(Protocol):
-    """Decides who may use a route."""
+    """Authorizes requests to a route."""
 
     @property
     def ready(self) -> bool:
-        """Whether it can decide at all."""
+        """Whether requests can be authorized yet."""
         ...
 
     @property
     def statuses(self) -> Sequence[int]:
-        """What a guarded route may answer besides its own errors."""
+        """The status codes of a guarded route besides its own."""
         ...
 
     @property
     def schemes(self) -> Mapping[str, Any]:
-        """The ways to send a key, for the OpenAPI document."""
+        """The security schemes, for the OpenAPI document."""
         ...
 
-    def described(self, scope: Scope) -> dict[str, Any]:
-        """What a guarded route says in its `openapi_extra`."""
+    def openapi_extra(self, scope: Scope) -> dict[str, Any]:
+        """The `openapi_extra` of a guarded route."""
         ...
 
     def check(self, request: RequestScope, scope: Scope) -> None:
-        """Let the request pass, or raise ProblemError: 401, 403, 429 or 503."""
+        """Authorize the request, or raise ProblemError: 401, 403, 429 or 503."""
         ...
 
 
 class OpenGuard:
-    """IRIS_AUTH=off: everybody may."""
+    """IRIS_AUTH=off: every request is allowed."""
 
     ready: Final = True
     statuses: Final = ()
     schemes: Final[Mapping[str, Any]] = {}
 
-    def described(self, scope: Scope) -> dict[str, Any]:  # noqa: ARG002 - as the Protocol has it
-        """Nothing to say."""
+    def openapi_extra(self, scope: Scope) -> dict[str, Any]:  # noqa: ARG002 - as the Protocol has it
+        """No security requirement."""
         return {}
 
     def check(self, request: RequestScope, scope: Scope) -> None:
-        """Nobody is asked for anything."""
+        """Allow every request."""
 
 
 class KeyGuard:
-    """IRIS_AUTH=required: who has a key with the route's scope may, as often as the key's rate says."""
+    """IRIS_AUTH=required: a request needs a key with the route's scope, and counts against the key's rate."""
 
     statuses: Final = (401, 403, 429)
     schemes: Final[Mapping[str, Any]] = {
@@ -77,28 +77,28 @@ class KeyGuard:
 
     @property
     def ready(self) -> bool:
-        """Whether the keys were ever read."""
+        """Whether the keys have been read at least once."""
         return self._authenticator.loaded
 
-    def described(self, scope: Scope) -> dict[str, Any]:
-        """Either way of sending a key; OpenAPI 3.1 lets the scope be named for both."""
+    def openapi_extra(self, scope: Scope) -> dict[str, Any]:
+        """Either security scheme; OpenAPI 3.1 allows scopes for both."""
         return {"security": [{_BEARER: [scope.value]}, {_HEADER: [scope.value]}]}
 
     def check(self, request: RequestScope, scope: Scope) -> None:
-        """Let the request pass, with its user in the request's state, or raise ProblemError."""
-        found = self._authenticator.admit(token_of(request["state"]["headers"]), scope)
-        identity = found if isinstance(found, Identity) else found.identity
+        """Authorize the request and put its user into the request's state, or raise ProblemError."""
+        result = self._authenticator.authenticate(extract_token(request["state"]["headers"]), scope)
+        identity = result if isinstance(result, Identity) else result.identity
         if identity is not None:
             state = request["state"]
             state["user"] = identity.client
             state["key_id"] = identity.key_id
-        if isinstance(found, Refusal):
-            raise problem(found, scope, close=_large(request["headers"], self._max_body_bytes))
+        if isinstance(result, Refusal):
+            raise problem(result, scope, close=_announces_large_body(request["headers"], self._max_body_bytes))
 
 
 def problem(refusal: Refusal, scope: Scope, *, close: bool = False) -> ProblemError:
-    """A refusal as its caller reads it. It says nothing that the caller does not know, and never repeats a key."""
-    status, kind, detail = _TOLD[refusal.outcome]
+    """The problem for a refusal. It reveals nothing that the caller does not know, and never repeats a key."""
+    status, kind, detail = _PROBLEMS[refusal.outcome]
     headers: dict[str, str] = {}
     if status is HTTPStatus.UNAUTHORIZED:
         error = "" if refusal.outcome is Outcome.MISSING else ', error="invalid_token"'
@@ -108,24 +108,24 @@ def problem(refusal: Refusal, scope: Scope, *, close: bool = False) -> ProblemEr
     if refusal.retry_seconds:
         headers["Retry-After"] = str(math.ceil(refusal.retry_seconds))
     if refusal.outcome is Outcome.LIMITED and refusal.identity is not None:
-        headers |= _limits(refusal.identity, refusal.retry_seconds)
+        headers |= _rate_limit_headers(refusal.identity, refusal.retry_seconds)
     if close:
         headers["Connection"] = "close"
     return ProblemError(status, kind, detail.format(scope=scope, remedy=_REMEDY), headers=headers)
 
 
-def _limits(identity: Identity, retry_seconds: float) -> dict[str, str]:
-    """The fields of draft-ietf-httpapi-ratelimit-headers: so many in a window, none left, more in `t` seconds."""
-    allowance = identity.allowance
-    window = max(1, math.ceil(allowance.burst / allowance.rate))
+def _rate_limit_headers(identity: Identity, retry_seconds: float) -> dict[str, str]:
+    """The fields of draft-ietf-httpapi-ratelimit-headers: quota `q` in window `w`, remaining `r`, reset in `t` s."""
+    bucket = identity.bucket
+    window = max(1, math.ceil(bucket.burst / bucket.rate))
     return {
-        "RateLimit-Policy": f'"key";q={allowance.burst};w={window}',
+        "RateLimit-Policy": f'"key";q={bucket.burst};w={window}',
         "RateLimit": f'"key";r=0;t={math.ceil(retry_seconds)}',
     }
 
 
-def _large(headers: list[tuple[bytes, bytes]], limit: int) -> bool:
-    """Whether a body comes that would not be worth reading just to keep the connection."""
+def _announces_large_body(headers: list[tuple[bytes, bytes]], limit: int) -> bool:
+    """Whether the body is too large, or of unknown size, to be read only to keep the connection open."""
     for name, value in headers:
         if name == b"transfer-encoding":
             return True
@@ -134,7 +134,7 @@ def _large(headers: list[tuple[bytes, bytes]], limit: int) -> bool:
     return False
 
 
-_TOLD: Final = {
+_PROBLEMS: Final = {
     Outcome.MISSING: (HTTPStatus.UNAUTHORIZED, "key-missing", "an API key is needed: {remedy}"),
     Outcome.UNKNOWN: (
         HTTPStatus.UNAUTHORIZED,

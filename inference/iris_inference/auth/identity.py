@@ -1,20 +1,20 @@
-"""What comes out of looking at a request's key: who asks, or why not."""
+"""The result of authenticating a request: an identity or a refusal."""
 
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from iris_inference.auth.limiter import Allowance
+from iris_inference.auth.rate_limiter import TokenBucket
 
 
 class Scope(StrEnum):
-    """What a key may be good for."""
+    """What a key may be used for."""
 
     PREDICT = "predict"
     FEEDBACK = "feedback"
 
 
 class Outcome(StrEnum):
-    """What can become of a request at the door; the values of the metric's label."""
+    """The outcome of authenticating a request; the values are those of the metric's label."""
 
     OK = "ok"
     MISSING = "missing"
@@ -27,26 +27,26 @@ class Outcome(StrEnum):
 
 
 class Identity:
-    """Who asks: one key that was found good. `ends` is when it expires, by the clock that only rises, in seconds."""
+    """A known API key. `expires_at` is in seconds of the monotonic clock."""
 
     outcome: ClassVar = Outcome.OK
-    __slots__ = ("allowance", "client", "ends", "key_id", "revoked", "scopes", "seen")
+    __slots__ = ("bucket", "client", "expires_at", "key_id", "revoked", "scopes", "used")
 
     def __init__(
-        self, key_id: str, client: str, scopes: frozenset[str], allowance: Allowance, ends: float, *, revoked: bool
+        self, key_id: str, client: str, scopes: frozenset[str], bucket: TokenBucket, expires_at: float, *, revoked: bool
     ) -> None:
         self.key_id = key_id
         self.client = client
         self.scopes = scopes
-        self.allowance = allowance
-        self.ends = ends
+        self.bucket = bucket
+        self.expires_at = expires_at
         self.revoked = revoked
-        # Set by each request, read and cleared by the thread that tells the database which keys are in use.
-        self.seen = False
+        # Set by each request, and read by the thread that records in the database which keys are in use.
+        self.used = False
 
 
 class Refusal:
-    """Why a request is not served. `identity` is there when the key is known, `retry_seconds` when waiting helps."""
+    """Why a request is refused. `identity` is set when the key is known, `retry_seconds` when waiting helps."""
 
     __slots__ = ("identity", "outcome", "retry_seconds")
 

@@ -1,4 +1,4 @@
-"""Clients and their keys in PostgreSQL. Blocking: for threads and commands, never for the event loop."""
+"""Clients and their keys in PostgreSQL. Blocking: use it in threads and commands, never in the event loop."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,14 +9,14 @@ from typing import Final
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from iris_inference import schema
 from iris_inference.auth import keys
 from iris_inference.auth.authenticator import KeysUnavailableError, StoredKey
 from iris_inference.auth.keys import ApiKey
-from iris_inference.postgres import connect, told
-from iris_inference.schema import SchemaMode, TablesMissingError
+from iris_inference.storage import schema
+from iris_inference.storage.postgres import connect, describe_error
+from iris_inference.storage.schema import SchemaMode, TablesMissingError
 
-# Keys that ended longer ago than this are as unknown as those that never were.
+# Keys that were revoked or expired longer ago than this are not loaded, and are unknown to the service.
 _LOAD: Final = text("""
     SELECT key_id, clients.name AS client, salt, digest, scopes, rate_per_second, burst,
            revoked_at IS NOT NULL AS revoked,
@@ -25,7 +25,7 @@ _LOAD: Final = text("""
     WHERE coalesce(revoked_at > now() - interval '30 days', true)
       AND coalesce(expires_at > now() - interval '30 days', true)
 """)
-_USED_TODAY: Final = text("""
+_RECORD_USE: Final = text("""
     UPDATE api_keys SET last_used_on = current_date
     WHERE key_id = ANY(:key_ids) AND last_used_on IS DISTINCT FROM current_date
 """)
@@ -64,18 +64,18 @@ class ClientExistsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a key is to be good for. `lasts` None: for ever."""
+    """The properties of a key to create. `lifetime` None: it never expires."""
 
     client: str
     scopes: tuple[str, ...]
     rate: float
     burst: int
-    lasts: timedelta | None = None
+    lifetime: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListedClient:
-    """One client, and how many good keys it has."""
+    """One client, and its number of valid keys."""
 
     name: str
     created_at: datetime
@@ -84,7 +84,7 @@ class ListedClient:
 
 @dataclass(frozen=True, slots=True)
 class ListedKey:
-    """All that is known of a key. `state` is good, expired or revoked."""
+    """A key without its secret. `state` is good, expired or revoked."""
 
     key_id: str
     client: str
@@ -99,18 +99,18 @@ class ListedKey:
 
 
 class KeyStore:
-    """The two tables of one database. The first call brings them to this release, or waits for it, as the mode says.
+    """The two tables of one database. The first call migrates the schema, or in the mode `wait` only checks it.
 
-    Every method raises KeysUnavailableError when the database does not let it.
+    Every method raises KeysUnavailableError when the database is not available.
     """
 
     def __init__(self, url: str, mode: SchemaMode = "migrate") -> None:
         self._engine = connect(url, pool_size=1)
         self._mode = mode
-        self._tables_there = False
+        self._tables_ready = False
 
     def load(self) -> list[StoredKey]:
-        """Every key that is good or was until lately."""
+        """Every key that is valid or was until recently."""
         with self._transaction() as connection:
             return [
                 StoredKey(
@@ -127,10 +127,10 @@ class KeyStore:
                 for row in connection.execute(_LOAD)
             ]
 
-    def used_today(self, key_ids: Sequence[str]) -> None:
-        """Note the day on which these keys were used."""
+    def record_use(self, key_ids: Sequence[str]) -> None:
+        """Record that these keys were used today."""
         with self._transaction() as connection:
-            connection.execute(_USED_TODAY, {"key_ids": list(key_ids)})
+            connection.execute(_RECORD_USE, {"key_ids": list(key_ids)})
 
     def create_client(self, name: str) -> None:
         """Add a client. Raises ClientExistsError."""
@@ -140,43 +140,43 @@ class KeyStore:
         except IntegrityError:
             raise ClientExistsError(name) from None
 
-    def clients(self) -> list[ListedClient]:
+    def list_clients(self) -> list[ListedClient]:
         """All clients by name."""
         with self._transaction() as connection:
             return [ListedClient(*row) for row in connection.execute(_CLIENTS)]
 
-    def create_key(self, wanted: NewKey, *, create_client: bool = False) -> tuple[ApiKey, datetime | None]:
-        """Make a key, and say when it expires. This is the only time that it is whole. Raises UnknownClientError."""
+    def create_key(self, new_key: NewKey, *, create_client: bool = False) -> tuple[ApiKey, datetime | None]:
+        """Create a key and return it with its expiry. Only now is its secret known. Raises UnknownClientError."""
         key = keys.generate()
         salt = keys.new_salt()
         row = {
             "key_id": key.key_id,
             "salt": salt,
             "digest": keys.digest(salt, key.secret),
-            "client": wanted.client,
-            "scopes": list(wanted.scopes),
-            "rate": wanted.rate,
-            "burst": wanted.burst,
-            "lasts": wanted.lasts,
+            "client": new_key.client,
+            "scopes": list(new_key.scopes),
+            "rate": new_key.rate,
+            "burst": new_key.burst,
+            "lasts": new_key.lifetime,
         }
         with self._transaction() as connection:
             if create_client:
-                connection.execute(_ENSURE_CLIENT, {"name": wanted.client})
-            made = connection.execute(_CREATE_KEY, row).one_or_none()
-        if made is None:
-            raise UnknownClientError(wanted.client)
-        return key, made.expires_at
+                connection.execute(_ENSURE_CLIENT, {"name": new_key.client})
+            created = connection.execute(_CREATE_KEY, row).one_or_none()
+        if created is None:
+            raise UnknownClientError(new_key.client)
+        return key, created.expires_at
 
-    def keys(self, client: str | None = None) -> list[ListedKey]:
+    def list_keys(self, client: str | None = None) -> list[ListedKey]:
         """All keys, or those of one client. Raises UnknownClientError."""
         with self._transaction() as connection:
-            found = connection.execute(_KEYS, {"client": client}).all()
-            if client is not None and not found and client not in {row.name for row in connection.execute(_CLIENTS)}:
+            rows = connection.execute(_KEYS, {"client": client}).all()
+            if client is not None and not rows and client not in {row.name for row in connection.execute(_CLIENTS)}:
                 raise UnknownClientError(client)
-        return [ListedKey(row[0], row[1], tuple(row[2]), *row[3:]) for row in found]
+        return [ListedKey(row[0], row[1], tuple(row[2]), *row[3:]) for row in rows]
 
     def revoke(self, key_id: str) -> datetime | None:
-        """End a key for good; when that was, which for an ended one is earlier, or None when there is no such key."""
+        """Revoke a key; return when it was first revoked, or None when there is no such key."""
         with self._transaction() as connection:
             revoked: datetime | None = connection.execute(_REVOKE, {"key_id": key_id}).scalar_one_or_none()
             return revoked
@@ -188,14 +188,16 @@ class KeyStore:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         try:
-            if not self._tables_there:
+            if not self._tables_ready:
                 schema.ensure(self._engine, self._mode)
-                self._tables_there = True
+                self._tables_ready = True
             with self._engine.begin() as connection:
                 yield connection
         except IntegrityError:
             raise
         except (SQLAlchemyError, TablesMissingError) as error:
-            # Looked for again next time: the database may be a new, empty one.
-            self._tables_there = False
-            raise KeysUnavailableError(told(error) if isinstance(error, SQLAlchemyError) else str(error)) from None
+            # The next call checks the tables again: the database may be a new, empty one.
+            self._tables_ready = False
+            raise KeysUnavailableError(
+                describe_error(error) if isinstance(error, SQLAlchemyError) else str(error)
+            ) from None

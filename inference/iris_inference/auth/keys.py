@@ -1,8 +1,8 @@
-"""API keys: how one looks, is made, and is held against what the database keeps of it.
+"""API keys: their format, their generation and their verification against the stored digest.
 
-A key is `iris_<key id>_<secret>`. The id is no secret: it names the key in lists, in logs and when it is revoked. Of
-the secret only a salted SHA-256 is kept. A slow hash as for passwords would protect nothing here: it makes guessing
-expensive, and 256 random bits cannot be guessed at any speed. It would only hold up each pod by 100 ms for every key.
+A key is `iris_<key id>_<secret>`. The id is not secret: it names the key in lists, in logs and when it is revoked. Only
+a salted SHA-256 of the secret is stored. A slow password hash would add no protection: it makes guessing expensive, and
+256 random bits cannot be guessed at any speed. It would only cost each pod 100 ms per key.
 """
 
 import hashlib
@@ -21,38 +21,38 @@ _SALT_BYTES: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key as its owner has it. `secret` is 256 random bits in hexadecimal."""
+    """A complete key. `secret` is 256 random bits in hexadecimal."""
 
     key_id: str
     secret: str = field(repr=False)
 
     @property
     def text(self) -> str:
-        """The key as it is shown once and sent with each request."""
+        """The key as it is shown once and as requests send it."""
         return f"iris_{self.key_id}_{self.secret}"
 
 
 def generate() -> ApiKey:
-    """A new key."""
+    """Generate a new key."""
     return ApiKey(secrets.token_hex(_ID_BYTES), secrets.token_hex(_SECRET_BYTES))
 
 
 def new_salt() -> bytes:
-    """What makes equal secrets, should there ever be two, look different in the database."""
+    """A new random salt."""
     return secrets.token_bytes(_SALT_BYTES)
 
 
 def parse(text: str) -> ApiKey | None:
-    """The key in `text`, None when it is none by its form alone."""
-    found = _KEY.fullmatch(text)
-    return ApiKey(found[1], found[2]) if found else None
+    """Parse a key; None when `text` does not have the format of one."""
+    match = _KEY.fullmatch(text)
+    return ApiKey(match[1], match[2]) if match else None
 
 
 def digest(salt: bytes, secret: str) -> bytes:
-    """What the database keeps of a secret."""
+    """The digest of a secret that the database stores."""
     return hashlib.sha256(salt + secret.encode()).digest()
 
 
-def belongs(secret: str, salt: bytes, kept: bytes) -> bool:
-    """Whether `kept` is the digest of this secret. Takes as long whatever the answer is."""
-    return hmac.compare_digest(digest(salt, secret), kept)
+def verify(secret: str, salt: bytes, stored_digest: bytes) -> bool:
+    """Whether `stored_digest` is the digest of this secret, compared in constant time."""
+    return hmac.compare_digest(digest(salt, secret), stored_digest)

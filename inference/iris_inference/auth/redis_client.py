@@ -1,4 +1,4 @@
-"""redis-py's client, for what is not done for each request."""
+"""redis-py's client, for work that is not done per request."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
-"""True labels that came to a pod of another revision than the one that made the prediction.
+"""Counts true labels that reach a pod of another revision than the one that made the prediction.
 
-A label's request reaches any pod, as every request does: of a canary's labels its own pods get only its share of the
-traffic. So whoever gets a label counts it, under the name of the revision that it is about.
+A feedback request reaches any pod: a canary's own pods receive only the labels of its share of the traffic. So the pod
+that receives a label counts it, for the revision that made the prediction.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,16 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-# Labels may come long after the predictions, and those of revisions that are long gone need not be scraped for ever.
-_REVISIONS_KEPT: Final = 4
+from iris_inference import metric_names
+
+# Labels may arrive long after the predictions; the counts of old revisions need not be exposed for ever.
+_MAX_REVISIONS: Final = 4
 
 
-class RelayedLabels(Collector):
+class RelayedFeedback(Collector):
     """`model_feedback_relayed_total{made_by,outcome}`; `made_by` is a revision.
 
-    Belongs to the event loop, which counts without a lock.
+    Not thread-safe: only the event loop counts, without a lock.
     """
 
     def __init__(self, outcomes: Sequence[str]) -> None:
@@ -25,21 +27,21 @@ class RelayedLabels(Collector):
         self._counts: dict[str, dict[str, int]] = {}
 
     def add(self, made_by: str, outcome: str) -> None:
-        """Count one label. Of the revisions those are kept that labels came for last."""
+        """Count one label. Only the revisions with the most recent labels are kept."""
         counts = self._counts.pop(made_by, None) or dict.fromkeys(self._outcomes, 0)
         counts[outcome] += 1
         self._counts[made_by] = counts
-        while len(self._counts) > _REVISIONS_KEPT:
+        while len(self._counts) > _MAX_REVISIONS:
             del self._counts[next(iter(self._counts))]
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """The family as Prometheus reads it."""
+        """Part of prometheus_client's Collector."""
         family = CounterMetricFamily(
-            "model_feedback_relayed",
-            "True labels that came to this pod, for the revision that made the prediction.",
+            metric_names.FEEDBACK_RELAYED,
+            "True labels received by this pod for predictions of other revisions, by revision.",
             labels=["made_by", "outcome"],
         )
-        # At once: the loop may add a revision while the thread of the metrics reads.
+        # A copy: the event loop may add a revision while the thread of the metrics port reads.
         for made_by, counts in list(self._counts.items()):
             for outcome, count in counts.items():
                 family.add_metric([made_by, outcome], count)

@@ -1,11 +1,11 @@
-"""What a model has answered: for a flower, and for many in the columns that it answers in."""
+"""Predictions: one per instance, or many of them in columns as the model returns them."""
 
 from collections.abc import Iterator, Sequence
 from typing import overload
 
 import msgspec
 
-from iris_inference.matrices import Matrix, matrix
+from iris_inference.model.arrays import Matrix, to_matrix
 
 
 class Prediction(msgspec.Struct, frozen=True, gc=False):
@@ -16,45 +16,45 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
 
 
 class Predictions(Sequence[Prediction]):
-    """Those of many flowers. What goes through all of them takes the columns; a Prediction is made for who asks."""
+    """The predictions of many instances, stored as columns. Prediction objects are created only on access."""
 
     __slots__ = ("classes", "probabilities")
 
     def __init__(self, classes: list[int], probabilities: Matrix) -> None:
-        """The class index of each flower, and its probabilities as a row."""
+        """`classes`: the class index of each instance; `probabilities`: shape (instances, classes)."""
         self.classes = classes
         self.probabilities = probabilities
 
     def __len__(self) -> int:
-        """How many flowers."""
+        """The number of instances."""
         return len(self.classes)
 
     @overload
-    def __getitem__(self, place: int) -> Prediction: ...
+    def __getitem__(self, index: int) -> Prediction: ...
 
     @overload
-    def __getitem__(self, place: slice) -> "Predictions": ...
+    def __getitem__(self, index: slice) -> "Predictions": ...
 
-    def __getitem__(self, place: int | slice) -> "Prediction | Predictions":
-        """That of one flower, or those of some."""
-        if isinstance(place, slice):
-            return Predictions(self.classes[place], self.probabilities[place])
-        return Prediction(self.classes[place], tuple(self.probabilities[place].tolist()))
+    def __getitem__(self, index: int | slice) -> "Prediction | Predictions":
+        """The prediction of one instance, or the predictions of a slice."""
+        if isinstance(index, slice):
+            return Predictions(self.classes[index], self.probabilities[index])
+        return Prediction(self.classes[index], tuple(self.probabilities[index].tolist()))
 
     def __iter__(self) -> Iterator[Prediction]:
-        """Those of all, one by one."""
+        """All predictions in order."""
         return map(Prediction, self.classes, map(tuple, self.probabilities.tolist()))
 
 
 def classes_of(predictions: Sequence[Prediction]) -> list[int]:
-    """The class index of each flower. Not to be changed."""
+    """The class index of each instance. The list must not be modified."""
     if isinstance(predictions, Predictions):
         return predictions.classes
     return [prediction.class_index for prediction in predictions]
 
 
 def probabilities_of(predictions: Sequence[Prediction]) -> Matrix:
-    """The probabilities of each flower as a row."""
+    """The probabilities, shape (instances, classes)."""
     if isinstance(predictions, Predictions):
         return predictions.probabilities
-    return matrix([prediction.probabilities for prediction in predictions])
+    return to_matrix([prediction.probabilities for prediction in predictions])

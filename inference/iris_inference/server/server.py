@@ -1,20 +1,22 @@
-"""uvicorn with a polite end: unready first, then a moment of service, then the last requests, then exit code 0."""
+"""uvicorn with a graceful shutdown: unready, then a drain period, then the last requests, then exit code 0."""
 
 import asyncio
 import logging
 import signal
 import socket
+from collections.abc import Iterable
 from types import FrameType
 from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from iris_inference.admission import Gate
-from iris_inference.connections import BoundedProtocol, bounded
 from iris_inference.lifecycle import Lifecycle
 from iris_inference.logs import fields
+from iris_inference.server.connection import BoundedProtocol, bounded_protocol
+from iris_inference.server.connection_limiter import ConnectionLimiter
+from iris_inference.server.fast_path import FastPath
 from iris_inference.settings import Settings
-from iris_inference.shadow.door import Doors
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +24,17 @@ _TICKS_BETWEEN_SWEEPS: Final = 5
 
 
 class DrainingServer(uvicorn.Server):
-    """Answers the first SIGTERM or SIGINT with a drain and the second with an immediate end."""
+    """Drains on the first SIGTERM or SIGINT and stops at once on the second."""
 
-    def __init__(self, app: Doors, settings: Settings, lifecycle: Lifecycle, model_version: str, gate: Gate) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        fast_paths: Iterable[FastPath],
+        settings: Settings,
+        lifecycle: Lifecycle,
+        model_version: str,
+        limiter: ConnectionLimiter,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -32,7 +42,7 @@ class DrainingServer(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http=bounded(settings, model_version, gate, app.hot),
+                http=bounded_protocol(settings, model_version, limiter, fast_paths),
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -58,11 +68,11 @@ class DrainingServer(uvicorn.Server):
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, BoundedProtocol):
-                    connection.end_if_overdue(now)
+                    connection.close_if_overdue(now)
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Signal handler. uvicorn's own would raise the signal again at the end, and the exit code would not be 0."""
+        """Handle a signal. uvicorn's own handler would raise it again at the end, and the exit code would not be 0."""
         del frame
         if self._lifecycle.draining or self._loop is None:
             self.should_exit = self.force_exit = True

@@ -1,5 +1,5 @@
-"""Shadow traffic: copies of answered requests go to the revision that is tried, whose answers nobody gets.
+"""Shadow traffic: answered requests are mirrored to the canary, whose responses no client receives.
 
-plan.py says whether, how many and where to; mirror.py sends them through link.py, and compares the answers; door.py is
-where they come in, on the other side, with the tickets of ticket.py.
+config.py reads whether, how many and where to; sender.py sends them through http_client.py and compares the responses;
+receiver.py serves them on the other side, with the tokens of shadow_token.py.
 """

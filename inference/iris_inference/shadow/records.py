@@ -1,17 +1,17 @@
-"""What copies leave in the database: rows like those of predictions, in the table `shadow_predictions`."""
+"""The records of mirrored requests: rows like those of predictions, in the table `shadow_predictions`."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from iris_inference.records import Entry, Recorder, Refusal
+from iris_inference.recording.record import Entry, Recorder, Refusal
 
 TABLE: Final = "shadow_predictions"
-# Three megabytes. Copies are not worth a disk: those that find no room are dropped, and are no pair for a label.
-MOST_WAITING: Final = 10_000
+# Three megabytes. These records are not worth a spool: those beyond are dropped, and cannot be compared with labels.
+MAX_PENDING: Final = 10_000
 
 
-class Tables(Protocol):
-    """A database that takes records into any of its tables."""
+class RecordTables(Protocol):
+    """A database that inserts records into any of its tables."""
 
     def prepare(self) -> None:
         """See `RecordStore`."""
@@ -23,9 +23,9 @@ class Tables(Protocol):
 
 
 class ShadowStore:
-    """The table of copies as a `RecordStore`."""
+    """The table of mirrored requests as a `RecordStore`."""
 
-    def __init__(self, database: Tables) -> None:
+    def __init__(self, database: RecordTables) -> None:
         self._database = database
 
     def prepare(self) -> None:
@@ -38,19 +38,19 @@ class ShadowStore:
 
 
 class LazyRecorder:
-    """Makes its recorder with the first copy: most pods never see one, and each would keep a thread for it."""
+    """Creates its recorder with the first mirrored request: most pods never get one, and a recorder has a thread."""
 
-    def __init__(self, make: Callable[[], Recorder]) -> None:
-        self._make = make
-        self._made: Recorder | None = None
+    def __init__(self, create: Callable[[], Recorder]) -> None:
+        self._create = create
+        self._recorder: Recorder | None = None
 
     async def submit(self, entries: Sequence[Entry]) -> Sequence[Refusal]:
         """See `Recorder`."""
-        if self._made is None:
-            self._made = self._make()
-        return await self._made.submit(entries)
+        if self._recorder is None:
+            self._recorder = self._create()
+        return await self._recorder.submit(entries)
 
     def close(self, timeout_seconds: float) -> None:
         """See `Recorder`."""
-        if self._made is not None:
-            self._made.close(timeout_seconds)
+        if self._recorder is not None:
+            self._recorder.close(timeout_seconds)

@@ -1,4 +1,4 @@
-"""What people read: Kubernetes events on the release, and the same words in the log."""
+"""Kubernetes events on the release, with the same messages in the log."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from datetime import datetime
 
 from iris_operator.adapters.kubernetes.api import KubernetesApi
 from iris_operator.api import names
+from iris_operator.engine.kinds import EVENT, RELEASE
 from iris_operator.engine.release import Release
-from iris_operator.rollout.decision import Notice
+from iris_operator.rollout.decision import Event
 
 log = logging.getLogger(__name__)
 
@@ -17,39 +18,37 @@ _MESSAGE_LIMIT = 1024
 
 
 class KubernetesEvents:
-    """Implements `engine.ports.Audience`."""
+    """Implements `engine.ports.EventRecorder`."""
 
     def __init__(self, api: KubernetesApi, clock: Callable[[], datetime]) -> None:
         self._api = api
         self._clock = clock
 
-    async def tell(self, release: Release, notice: Notice) -> None:
-        """See `Audience.tell`."""
-        level = logging.WARNING if notice.warning else logging.INFO
-        where = {"namespace": release.namespace, "release": release.name, "reason": notice.reason}
-        log.log(level, notice.message, extra=where)
+    async def record(self, release: Release, event: Event) -> None:
+        """See `EventRecorder.record`."""
+        level = logging.WARNING if event.warning else logging.INFO
+        log_fields = {"namespace": release.namespace, "release": release.name, "reason": event.reason}
+        log.log(level, event.message, extra=log_fields)
         try:
-            await self._api.create(self._event(release, notice))
+            await self._api.create(self._manifest(release, event))
         except Exception as error:  # noqa: BLE001 - a lost event must not stop a rollback
-            log.warning("event %s was not stored: %s", notice.reason, error, extra=where)
+            log.warning("event %s was not stored: %s", event.reason, error, extra=log_fields)
 
-    def _event(self, release: Release, notice: Notice) -> dict[str, object]:
+    def _manifest(self, release: Release, event: Event) -> dict[str, object]:
         now = self._clock().isoformat(timespec="seconds").replace("+00:00", "Z")
         return {
-            "apiVersion": "v1",
-            "kind": "Event",
+            **EVENT.type_meta,
             "metadata": {"namespace": release.namespace, "generateName": f"{release.name}."},
             "involvedObject": {
-                "apiVersion": names.API_VERSION,
-                "kind": names.KIND,
+                **RELEASE.type_meta,
                 "namespace": release.namespace,
                 "name": release.name,
                 "uid": release.uid,
                 "resourceVersion": release.resource_version,
             },
-            "type": "Warning" if notice.warning else "Normal",
-            "reason": notice.reason,
-            "message": notice.message[:_MESSAGE_LIMIT],
+            "type": "Warning" if event.warning else "Normal",
+            "reason": event.reason,
+            "message": event.message[:_MESSAGE_LIMIT],
             "source": {"component": names.FIELD_MANAGER},
             "reportingComponent": names.FIELD_MANAGER,
             "reportingInstance": names.FIELD_MANAGER,

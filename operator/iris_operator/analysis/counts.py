@@ -1,4 +1,4 @@
-"""What was counted of each revision between two moments: integers, never rates."""
+"""Counts of each revision in an interval: integers, never rates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Bin(NamedTuple):
-    """The values of a feature up to a bound and above the bound of the bin before, and their share in the training."""
+    """A bin of a feature's values, from the previous bin's bound up to this one, and its share in the training data."""
 
     up_to: float
     training_share: float
@@ -16,13 +16,14 @@ class Bin(NamedTuple):
 
 @dataclass(frozen=True)
 class RequestCounts:
-    """What one revision did in an interval. None: not measured at all.
+    """Counts of one revision in an interval. None: not measured at all.
 
-    `by_code` counts requests by HTTP status code. `at_most` counts the requests that took at most so many seconds, by
-    the bound of the histogram's bucket; `timed` is the histogram's total. `failures` are failed inferences, `by_class`
-    predictions by class, `features` the values of each feature by bin of the training data of the revision's own model,
-    `correct` and `incorrect` the answers that a label came for in this interval. `cached` are, as in `at_most` and with
-    the infinite bound, the requests that a tier of the cache answered alone, by tier. `pods` are the counts by pod.
+    `by_code` has the requests by HTTP status code. `at_most` is the cumulative histogram of durations, by the bucket's
+    bound in seconds; `timed` is the histogram's total. `failures` are failed inferences, `by_class` predictions by
+    class, `features` the values of each feature by bin of the training data of the revision's own model, `correct` and
+    `incorrect` the answers whose label arrived in this interval. `cached` has such a histogram, including the infinite
+    bound, of the requests that each tier of the cache answered. `seconds` is the sum of the durations. `at_most`,
+    `timed`, `cached` and `seconds` leave out what a pod answered while it warmed up. `pods` are the counts by pod.
     """
 
     by_code: Mapping[str, int] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class RequestCounts:
     correct: int | None = None
     incorrect: int | None = None
     cached: Mapping[str, Mapping[float, int]] | None = None
+    seconds: float | None = None
     pods: tuple[RequestCounts, ...] = ()
 
     @property
@@ -42,41 +44,63 @@ class RequestCounts:
         return sum(self.by_code.values())
 
     @property
+    def client_errors(self) -> int:
+        """Requests answered with a 4xx code."""
+        return sum([count for code, count in self.by_code.items() if code[:1] == "4"])
+
+    @property
     def server_errors(self) -> int:
         """Requests answered with a 5xx code."""
         return sum([count for code, count in self.by_code.items() if code[:1] == "5"])
 
 
-@dataclass(frozen=True)
-class Copies:
-    """What came of copies of requests: of the canary, and of both versions' answers to the same requests.
+def without_requests(like: RequestCounts) -> RequestCounts:
+    """The counts of a revision that counts the same things as another one, and got no request."""
+    return RequestCounts(
+        by_code=dict.fromkeys(like.by_code, 0),
+        at_most=dict.fromkeys(like.at_most, 0),
+        seconds=None if like.seconds is None else 0.0,
+        failures=None if like.failures is None else 0,
+        by_class=None if like.by_class is None else dict.fromkeys(like.by_class, 0),
+        correct=None if like.correct is None else 0,
+        incorrect=None if like.incorrect is None else 0,
+        cached=None if like.cached is None else {tier: dict.fromkeys(of, 0) for tier, of in like.cached.items()},
+    )
 
-    `counts` are the canary's, counted where they were sent, so that one that never answers is counted, too. `same` of
-    the requests that both answered had the same answers, `different` had not. `labels` are those that came for flowers
-    that both predicted: (both right, only stable, only the canary, neither). `lost` are copies that the canary did not
-    get, by what became of them. `planned`: does a pod of stable know that this canary is to get copies?
+
+@dataclass(frozen=True)
+class ShadowCounts:
+    """Mirrored requests in an interval: the canary's counts, and how both versions' answers compare.
+
+    `counts` are the canary's, counted by the sender, so that a request without an answer is counted, too. Of the
+    requests that both answered `same` had the same answers and `different` had not. `labels` are those that arrived for
+    instances that both predicted: (both right, only stable, only the canary, neither). `undelivered` are mirrored
+    requests that the canary did not get, by result. `configured`: has any pod of stable loaded this canary's config?
     """
 
     counts: RequestCounts
     same: int = 0
     different: int = 0
     labels: tuple[int, int, int, int] = (0, 0, 0, 0)
-    lost: Mapping[str, int] = field(default_factory=dict)
-    planned: bool = False
+    undelivered: Mapping[str, int] = field(default_factory=dict)
+    configured: bool = False
 
 
 @dataclass(frozen=True)
 class Interval:
-    """One look at both revisions over the same time. None: that revision had no series at all.
+    """The counts of both revisions over the same time. None: that revision had no series at all.
 
-    `weight` is the share that the router claims to give the canary, for the check of the split; None when it was not
-    the same all the time. `custom` has the answers to custom queries by name; None is an answer without a number, a
-    text says why there is none. `paired` counts requests that both versions answered and one got right: (only stable,
-    only canary).
+    `stable` are all pods of stable's revision, the control group among them. `control` is that group alone: pods like
+    the canary's, behind the same Service, with which durations are compared. Without one (None) all of stable is it.
+    `weight` is the share that the router claims to give the canary, for the check of the split; None when it changed
+    during the interval. `custom` has the results of custom queries by name; None is a result without a number, a text
+    is the reason why the query failed. `paired` counts requests that both versions answered and only one got right:
+    (only stable, only canary).
     """
 
     canary: RequestCounts | None
     stable: RequestCounts | None
+    control: RequestCounts | None = None
     weight: float | None = None
     custom: Mapping[str, float | str | None] = field(default_factory=dict)
     paired: tuple[int, int] | None = None

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers formatted for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TINY_SHARE = 0.0001
 
 
 def percent(share: float) -> str:
-    """`4.8 %`, `0.12 %`, `33 %`: two digits that matter."""
+    """`4.8 %`, `0.12 %`, `33 %`: two significant digits."""
     value = 100.0 * share
     if share <= 0.0:
         return "0 %"
@@ -20,11 +20,11 @@ def percent(share: float) -> str:
     return f"{value:.{digits}f}".rstrip("0").rstrip(".") + " %" if digits else f"{value:.0f} %"
 
 
-def share_of(events: float, total: float, things: str) -> str:
+def share_of(events: float, total: float, unit: str) -> str:
     """`4.8 % of 1,204 requests`."""
     if total <= 0:
-        return f"no {things} yet"
-    return f"{percent(events / total)} of {total:,.0f} {things}"
+        return f"no {unit} yet"
+    return f"{percent(events / total)} of {total:,.0f} {unit}"
 
 
 def odds(log_value: float) -> str:
@@ -32,7 +32,7 @@ def odds(log_value: float) -> str:
     if log_value > _MANY:
         return "over 1,000,000:1"
     value = math.exp(log_value)
-    return f"{value:,.0f}:1" if value >= 10 else f"{value:.1f}:1"  # noqa: PLR2004 - one digit behind the point below ten
+    return f"{value:,.0f}:1" if value >= 10 else f"{value:.1f}:1"  # noqa: PLR2004 - one decimal below ten
 
 
 def duration(seconds: float) -> str:

@@ -7,52 +7,66 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iris_operator.analysis.arrays import IntervalArrays, RevisionArrays
 from iris_operator.analysis.evidence.logspace import Bools, Floats
-from iris_operator.analysis.look import Look, Side
 
-# Fewer failed requests than this are no incident, whatever their share.
-_FEWEST_ERRORS = 3
-# Slower than so many of stable's own earlier requests is the middle one of an interval, had they taken `SLOWER` times
-# as long: where all requests take about the same, a busy hour is slower than all of them, and no incident. And requests
-# to say so.
-_SLOWER_THAN = 0.8
-SLOWER = 1.5
-_FEWEST_REQUESTS = 30
+# Fewer failed requests than this are not an incident, whatever their share.
+_MIN_ERRORS = 3
+# Latency is high above this mean rank of an interval's durations among stable's earlier ones, a fraction. The earlier
+# ones are multiplied by `SLOWDOWN` first: where all requests take about the same time, a busy hour is slower than all
+# of them without being an incident. Fewer requests than `_MIN_REQUESTS` are not compared.
+_RANK_THRESHOLD = 0.8
+SLOWDOWN = 1.5
+_MIN_REQUESTS = 30
 
 
 class Incident(NamedTuple):
-    """Of stable, and of both at once: then the traffic may go back without blaming the canary."""
+    """An incident of stable, and one of both at once: then traffic may return to stable without blaming the canary."""
 
     stable: Bools
     both: Bools
 
 
-def find_incident(look: Look, past: Floats | None, slowed: Callable[[Floats], Floats], error_limit: float) -> Incident:
-    """Look for trouble of stable in this interval: failed requests, or durations far above its own.
+class Past(NamedTuple):
+    """The bins of earlier requests: production's, and those of the arm that the canary is compared with."""
 
-    `past` has the bins of stable's earlier requests, and `slowed` makes of them what they were had they taken `SLOWER`
-    times as long.
+    production: Floats
+    arm: Floats
+
+
+def find_incident(
+    arrays: IntervalArrays, past: Past | None, scale_durations: Callable[[Floats], Floats], error_limit: Floats
+) -> Incident:
+    """Find incidents of stable in this interval: failed requests, or durations far above its own.
+
+    `scale_durations` gives the bins of the same requests with all durations multiplied by `SLOWDOWN`, and at least
+    lengthened by what counts as slower at all. `error_limit` is the share of failed requests that is an incident.
     """
-    crawls = _crawls(look.stable, past)
-    if past is not None and crawls.any():  # seldom: what follows costs something
-        past = slowed(past)
-        crawls = _crawls(look.stable, past)
-    stable = _fails(look.stable, error_limit) | crawls
+    accepted = np.zeros(len(error_limit), dtype=np.bool_) if arrays.accept_shift is None else arrays.accept_shift
+    slow = _latency_high(arrays.production, past.production if past else None, scale_durations)
+    stable = (_error_rate_high(arrays.stable, error_limit) | slow) & ~accepted
     if not stable.any():
         return Incident(stable, stable)
-    canary = _fails(look.canary, error_limit) | _crawls(look.canary, past)
+    canary = _error_rate_high(arrays.canary, error_limit) | _latency_high(
+        arrays.canary, past.arm if past else None, scale_durations
+    )
     return Incident(stable, stable & canary)
 
 
-def _fails(side: Side, limit: float) -> Bools:
-    return (side.errors >= _FEWEST_ERRORS) & (side.errors >= limit * side.requests)
+def _error_rate_high(revision: RevisionArrays, limit: Floats) -> Bools:
+    return (revision.errors >= _MIN_ERRORS) & (revision.errors >= limit * revision.requests)
 
 
-def _crawls(side: Side, past: Floats | None) -> Bools:
-    if past is None or side.bins is None:
-        return np.zeros(len(side.requests), dtype=np.bool_)
-    total, known = side.bins.sum(axis=1), past.sum(axis=1)
+def _latency_high(revision: RevisionArrays, past: Floats | None, scale: Callable[[Floats], Floats]) -> Bools:
+    if past is None or revision.bins is None:
+        return np.zeros(len(revision.requests), dtype=np.bool_)
+    high = _ranks_high(revision.bins, past)
+    return _ranks_high(revision.bins, scale(past)) if high.any() else high  # rare, and the scaling takes time
+
+
+def _ranks_high(bins: Floats, past: Floats) -> Bools:
+    total, known = bins.sum(axis=1), past.sum(axis=1)
     shares = past / np.maximum(known, 1.0)[:, None]
     rank = shares.cumsum(axis=1) - shares / 2
-    mean = (side.bins * rank).sum(axis=1) / np.maximum(total, 1.0)
-    return np.asarray((total >= _FEWEST_REQUESTS) & (known >= _FEWEST_REQUESTS) & (mean > _SLOWER_THAN))
+    mean = (bins * rank).sum(axis=1) / np.maximum(total, 1.0)
+    return np.asarray((total >= _MIN_REQUESTS) & (known >= _MIN_REQUESTS) & (mean > _RANK_THRESHOLD))

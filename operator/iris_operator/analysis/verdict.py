@@ -1,4 +1,4 @@
-"""The closed set of words that a check may say."""
+"""The closed set of verdicts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """Only FAIL rolls back and only PASS promotes; everything else waits."""
+    """Only FAIL rolls back and only PASS promotes; with any other the release waits."""
 
-    PASS = "Pass"  # noqa: S105 - a word, no password
+    PASS = "Pass"  # noqa: S105 - a verdict, not a password
     FAIL = "Fail"
     HOLD = "Hold"
     NO_DATA = "NoData"
@@ -21,6 +21,6 @@ _PRECEDENCE = (Verdict.FAIL, Verdict.ERROR, Verdict.NO_DATA, Verdict.HOLD, Verdi
 
 
 def combine(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict of all checks together; without any check there is no data."""
-    said = list(verdicts)
-    return next((verdict for verdict in _PRECEDENCE if verdict in said), Verdict.NO_DATA)
+    """The verdict over all checks; NO_DATA without any."""
+    given = list(verdicts)
+    return next((verdict for verdict in _PRECEDENCE if verdict in given), Verdict.NO_DATA)

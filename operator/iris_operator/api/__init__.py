@@ -1,4 +1,4 @@
 """The `IrisModelRelease` resource: names, spec, status, and the CRD generated from them.
 
-Imports nothing else of this package, so that every other room may import it.
+Imports nothing else of `iris_operator`, so that every other package may import it.
 """

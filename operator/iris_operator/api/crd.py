@@ -1,8 +1,8 @@
 """The CustomResourceDefinition, generated from the types.
 
 `python -m iris_operator.api.crd` prints it; `make crds` writes it, and a golden test fails when file and types differ.
-Pydantic speaks JSON Schema; the API server wants a structural schema: no references, no nulls, no titles,
-and a default on every nested object, or the defaults inside it are never applied.
+Pydantic generates JSON Schema; the API server requires a structural schema: no references, no nulls, no titles,
+and a default on every nested object, because defaults inside an absent object are not applied.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str
         (choice,) = [option for option in schema["anyOf"] if option.get("type") != "null"]
         rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
         optional = _structural({**choice, **rest}, definitions)
-        # A default would make it present: what may be left out is off then.
+        # A default would make it present, but an optional object that is absent is off.
         optional.pop("default", None)
         return optional
     node = {key: value for key, value in schema.items() if key in _KEPT or key.startswith("x-kubernetes-")}
@@ -85,14 +85,14 @@ def _write_exclusive_bounds(node: dict[str, Any]) -> None:
 
 
 def _convert_map(node: dict[str, Any], definitions: dict[str, Any]) -> None:
-    """A map keeps the schema of its values; a Kubernetes object that is handed on has none."""
+    """A map keeps the schema of its values; a Kubernetes object that is passed through has none."""
     values = node.pop("additionalProperties", None)
     if isinstance(values, dict) and not node.get("x-kubernetes-preserve-unknown-fields"):
         node["additionalProperties"] = _structural(values, definitions)
 
 
 def _drop_defaults(node: dict[str, Any]) -> dict[str, Any]:
-    """Status is written whole by the operator: defaults there would only invent observations."""
+    """Remove defaults: the operator writes the complete status, and a default would be an observation nobody made."""
     node.pop("default", None)
     node.pop("required", None)
     for child in node.get("properties", {}).values():
@@ -110,7 +110,7 @@ def _schema_of(model: type[ReleaseSpec | ReleaseStatus], mode: str) -> dict[str,
 
 
 def custom_resource_definition() -> dict[str, Any]:
-    """The CRD as the object that `kubectl apply` takes."""
+    """The CRD as an object for `kubectl apply`."""
     spec = _schema_of(ReleaseSpec, "spec")
     status = _drop_defaults(_schema_of(ReleaseStatus, "status"))
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# RE2 (the API server's CEL) and Python read this pattern alike.
+# RE2 (the API server's CEL) and Python interpret this pattern in the same way.
 DURATION_PATTERN = r"^([0-9]+(ms|s|m|h))+$"
 
 _PART = re.compile(r"([0-9]+)(ms|s|m|h)")
@@ -15,7 +15,7 @@ def parse_duration(text: str) -> float:
     """Seconds in a duration such as `1h30m`.
 
     Raises:
-        ValueError: the text is no duration; the message says what one looks like.
+        ValueError: the text is not a duration; the message has examples.
     """
     if not re.match(DURATION_PATTERN, text):
         raise ValueError(f"{text!r} is no duration; write for example 30s, 5m or 1h30m")

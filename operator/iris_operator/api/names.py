@@ -1,4 +1,4 @@
-"""Every name by which other tools know us: group, kind, labels, annotations, field manager."""
+"""Names that other tools use: group, kind, labels, annotations, field managers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ SINGULAR = "irismodelrelease"
 SHORT_NAME = "imr"
 
 FIELD_MANAGER = "iris-operator"
-# Holds the number of pods of a Deployment that an autoscaler scales, from when we let go of it until that changes it.
+# Owns the replicas of an autoscaled Deployment from the time when the operator gives them up until the autoscaler sets
+# them.
 REPLICAS_MANAGER = "iris-operator-replicas"
 FINALIZER = f"{GROUP}/release"
 
@@ -19,21 +20,28 @@ LABEL_RELEASE = f"{GROUP}/release"
 LABEL_REVISION = f"{GROUP}/revision"
 LABEL_VERSION = f"{GROUP}/version"
 LABEL_ROLE = f"{GROUP}/role"
+# On the pods of both arms of a comparison: the canary's revision. The canary Service selects by it.
+LABEL_BACKEND = f"{GROUP}/backend"
+# On the pods of the control group only. A pod keeps its labels, so a canary's cannot say that it is one.
+LABEL_ARM = f"{GROUP}/arm"
+ARM_CONTROL = "control"
 
-# What a revision was made of, kept on its Deployment: the operator can put a revision right
-# (or scale it up again) long after spec.model has moved on.
+# The inputs of a revision, on its Deployment: the operator can repair a revision, or scale it up again, long after
+# spec.model has changed.
 ANNOTATION_INPUTS = f"{GROUP}/inputs"
 ANNOTATION_RETIRED_AT = f"{GROUP}/retired-at"
-# Set by a person on the release: which step may start although it asks for an approval.
+# Set by a user on the release: the step that is approved to start.
 ANNOTATION_APPROVED = f"{GROUP}/approved"
-# Set by a person on the release: any new value tries a rejected or timed-out revision again.
+# Set by a user on the release: a new value tries a rejected or timed-out revision again.
 ANNOTATION_RETRY = f"{GROUP}/retry"
+
+_CONTROL = f"-{ARM_CONTROL}-"
 
 CONTAINER = "inference"
 PORT_HTTP = "http"
 PORT_METRICS = "metrics"
 METRICS_PORT = 9100
-# Where a pod finds the plan of its copies.
+# Where a pod finds its shadow config.
 SHADOW_FOLDER = "/etc/iris/shadow"
 SHADOW_FILE = "plan.json"
 
@@ -41,6 +49,26 @@ SHADOW_FILE = "plan.json"
 def workload_name(release: str, revision: str) -> str:
     """Name of the Deployment that runs one revision of a release."""
     return f"{release}-{revision}"
+
+
+def control_revision(stable: str, canary: str) -> str:
+    """The revision label of the control group of a rollout: stable's inputs, and pods, caches and labels of its own."""
+    return f"{stable}{_CONTROL}{canary}"
+
+
+def is_control_revision(revision: str) -> bool:
+    """Is it the revision label of a control group? Revisions themselves are hexadecimal digits."""
+    return _CONTROL in revision
+
+
+def stable_of_control(revision: str) -> str:
+    """The revision of stable in the revision label of a control group."""
+    return revision.partition(_CONTROL)[0]
+
+
+def canary_of_control(revision: str) -> str:
+    """The revision of the canary in the revision label of a control group."""
+    return revision.partition(_CONTROL)[2]
 
 
 def autoscaler_name(release: str) -> str:
@@ -53,8 +81,8 @@ def stable_service(release: str) -> str:
     return f"{release}-stable"
 
 
-def shadow_plan(release: str) -> str:
-    """Name of the ConfigMap that says to stable's pods of which requests the canary gets copies."""
+def shadow_config(release: str) -> str:
+    """Name of the ConfigMap that tells stable's pods which share of the requests to mirror, and to which canary."""
     return f"{release}-shadow"
 
 

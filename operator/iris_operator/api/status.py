@@ -1,4 +1,4 @@
-"""`status`: what the operator saw and decided. Its only writer is the operator."""
+"""`status`: what the operator observed and decided. Only the operator writes it."""
 
 from __future__ import annotations
 
@@ -48,6 +48,22 @@ class RevisionRef(ApiModel):
     revision: str
     version: str
     image: str
+
+
+class ControlStatus(RevisionRef):
+    """The control group of the rollout: pods of stable's version under a revision of their own."""
+
+    pods: int = Field(default=0, description="Pods in it: what the comparison costs.")
+
+
+class WatchStatus(ApiModel):
+    """After a promotion: the version before stays warm, and what became stable is judged against what that was like."""
+
+    previous: RevisionRef
+    until: datetime
+    judged_at: datetime | None = Field(default=None, description="When the newest judgement was made.")
+    judged_through: datetime | None = Field(default=None, description="Requests up to here have been counted.")
+    memory: str = Field(default="", description="Evidence so far, as JSON by check: for the operator, not for people.")
 
 
 class StepStatus(ApiModel):
@@ -103,6 +119,7 @@ class AnalysisStatus(ApiModel):
     estimated_time_left: str | None = None
     judged_at: datetime | None = Field(default=None, description="When the newest judgement was made.")
     judged_through: datetime | None = Field(default=None, description="Requests up to here have been counted.")
+    resolution: str = Field(default="", description="What cannot be told apart with these pods, and how many would do.")
     memory: str = Field(default="", description="Evidence so far, as JSON by check: for the operator, not for people.")
 
 
@@ -114,6 +131,12 @@ class RolloutStatus(ApiModel):
     message: str = ""
     started_at: datetime | None = None
     step_started_at: datetime | None = Field(default=None, description="When the step's weight was confirmed.")
+    traffic_since: datetime | None = Field(default=None, description="When the canary first got a share.")
+    retreats: int = Field(default=0, description="How often all traffic went back to stable for trouble of both.")
+    clean_baselines: int = Field(default=0, description="Intervals in a row without trouble of stable after a retreat.")
+    route_weight: int | None = Field(
+        default=None, description="Weight that the route was seen to have; none while it is being changed."
+    )
     confirmed_weight: int = Field(default=0, description="Weight that the current step has earned and got.")
     earned_pods: int = Field(default=0, description="Canary pods that were ready when the current step was given.")
     waiting_since: datetime | None = Field(default=None, description="Since when a revision is awaited to be ready.")
@@ -149,11 +172,13 @@ class ReleaseStatus(ApiModel):
 
     observed_generation: int = 0
     phase: Phase = Phase.INITIALIZING
-    weight: int = Field(default=0, description="Confirmed share of the canary, in percent.")
+    weight: int = Field(default=0, description="Share of the requests that gets the canary's version, in percent.")
     step: StepStatus = Field(default_factory=StepStatus)
     step_text: str = Field(default="", description="The step as `2/4`, for the table of kubectl get.")
     stable: RevisionRef | None = None
     canary: RevisionRef | None = None
+    control: ControlStatus | None = None
+    watch: WatchStatus | None = None
     rejected: Rejected | None = None
     conditions: list[ConditionStatus] = Field(
         default_factory=list,

@@ -1,1 +1,1 @@
-"""Commands for people."""
+"""The command line tool `iris-analysis`."""

@@ -1,1 +1,1 @@
-"""One pass over one release: observe -> decide -> execute. Knows its Protocols (`ports`), not who implements them."""
+"""One reconcile of one release: observe, decide, execute. Knows its Protocols (`ports`), not their implementations."""

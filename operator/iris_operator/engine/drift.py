@@ -1,4 +1,4 @@
-"""Does an object still say what we applied? Fields that others added are theirs and do not count."""
+"""Does an object still match what was applied? Fields that others added do not count."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ _FACTOR = {"": Decimal(1), "m": Decimal("0.001")} | {
 }
 
 
-def says(observed: Any, desired: Any, *, quantities: bool = False) -> bool:
-    """True when everything in `desired` stands in `observed`.
+def matches(observed: Any, desired: Any, *, quantities: bool = False) -> bool:
+    """True when `observed` contains everything in `desired`.
 
     Lists of named things (containers, ports, variables) are matched by name, others by position and length.
     Inside `limits` and `requests` 0.5 and "500m" are the same.
     """
-    if observed == desired:  # most of what is compared was not touched by anybody
+    if observed == desired:  # the common case: nobody has changed it
         return True
     if isinstance(desired, Mapping):
         if not desired:
             return observed is None or isinstance(observed, Mapping)
         return isinstance(observed, Mapping) and all(
-            says(observed.get(key), value, quantities=quantities or key in ("limits", "requests"))
+            matches(observed.get(key), value, quantities=quantities or key in ("limits", "requests"))
             for key, value in desired.items()
         )
     if isinstance(desired, Sequence) and not isinstance(desired, str):
-        return isinstance(observed, Sequence) and _list_says(observed, desired)
+        return isinstance(observed, Sequence) and _list_matches(observed, desired)
     return _quantity(observed) == _quantity(desired) if quantities else bool(observed == desired)
 
 
-def _list_says(observed: Sequence[Any], desired: Sequence[Any]) -> bool:
+def _list_matches(observed: Sequence[Any], desired: Sequence[Any]) -> bool:
     if desired and all(isinstance(item, Mapping) and "name" in item for item in desired):
         by_name = {item.get("name"): item for item in observed if isinstance(item, Mapping)}
-        return all(says(by_name.get(item["name"]), item) for item in desired)
-    return len(observed) == len(desired) and all(says(a, b) for a, b in zip(observed, desired, strict=True))
+        return all(matches(by_name.get(item["name"]), item) for item in desired)
+    return len(observed) == len(desired) and all(matches(a, b) for a, b in zip(observed, desired, strict=True))
 
 
 def _quantity(value: Any) -> Any:

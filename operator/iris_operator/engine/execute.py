@@ -1,30 +1,33 @@
-"""Carry out a decision's actions, in order. Each is idempotent; the first failure ends the pass."""
+"""Carry out a decision's actions, in order. Each is idempotent; the first failure ends the reconcile."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from iris_operator.api import names
-from iris_operator.engine.guards import AUTOSCALER, AUTOSCALING, BUDGET, POLICY, autoscaler, budget
-from iris_operator.engine.manifests import deployment, service, shadow_plan
+from iris_operator.api.status import RevisionRef
+from iris_operator.engine.kinds import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, ResourceKind
+from iris_operator.engine.manifests import control_group, deployment, needs_backend_label, service, shadow_config
 from iris_operator.engine.ports import Objects, Router
-from iris_operator.engine.release import Inputs, Release
+from iris_operator.engine.release import Release, RevisionInputs
+from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
 from iris_operator.rollout.decision import (
     Action,
+    ApplyAutoscaler,
+    ApplyControlGroup,
+    ApplyDisruptionBudget,
+    ApplyShadowConfig,
     ApplyWorkload,
-    Autoscale,
+    DeleteAutoscaler,
+    DeleteDisruptionBudget,
     DeleteWorkload,
-    Mirror,
-    PointService,
-    Protect,
+    SelectRevision,
     SetWeight,
-    StopAutoscaling,
-    Unprotect,
 )
 
 
 class UnknownRevision(Exception):
-    """A revision whose inputs nobody remembers: its Deployment was tampered with."""
+    """A revision whose inputs are lost: the annotation of its Deployment was edited."""
 
 
 class Executor:
@@ -34,52 +37,82 @@ class Executor:
         self._objects = objects
         self._router = router
 
-    async def run(self, release: Release, inputs: Mapping[str, Inputs], actions: tuple[Action, ...]) -> None:
-        """Run the actions.
+    async def run(
+        self,
+        release: Release,
+        inputs: Mapping[str, RevisionInputs],
+        actions: tuple[Action, ...],
+        without_backend_label: Collection[str] = (),
+    ) -> None:
+        """Run the actions. `without_backend_label` are revisions whose Deployments lack that label; they do not get it.
 
         Raises:
-            UnknownRevision: what a revision is made of is not known any more.
+            UnknownRevision: the inputs of a revision are lost.
             Conflict, Forbidden, Unavailable, Unverified: see `ports`.
         """
         for action in actions:
-            await self._run(release, inputs, action)
+            await self._run_action(release, inputs, action, without_backend_label)
 
-    async def _run(self, release: Release, inputs: Mapping[str, Inputs], action: Action) -> None:
+    async def _run_action(
+        self,
+        release: Release,
+        inputs: Mapping[str, RevisionInputs],
+        action: Action,
+        without_backend_label: Collection[str],
+    ) -> None:
         match action:
             case ApplyWorkload(ref, role, replicas, retired_at):
-                made_of = inputs.get(ref.revision)
-                if made_of is None:
-                    raise UnknownRevision(
-                        f"what revision {ref.revision} is made of is unknown: the annotation {names.ANNOTATION_INPUTS} "
-                        f"of its Deployment was changed. Apply version {ref.version} again, or delete the Deployment"
-                    )
-                wanted = deployment(release, made_of, role, replicas, retired_at)
+                labelled = ref.revision not in without_backend_label or needs_backend_label(release, role)
+                wanted = deployment(
+                    release, _inputs_of(inputs, ref), role, replicas, retired_at, backend_label=labelled
+                )
                 await (self._objects.apply_unscaled(wanted) if replicas is None else self._objects.apply(wanted))
+            case ApplyControlGroup(stable, canary, replicas):
+                await self._objects.apply(control_group(release, _inputs_of(inputs, stable), canary.revision, replicas))
             case DeleteWorkload(revision):
-                await self._delete(release, "apps/v1", "Deployment", names.workload_name(release.name, revision))
-            case PointService(backend, revision):
+                await self._delete(release, DEPLOYMENT, names.workload_name(release.name, revision))
+            case SelectRevision(backend, revision, with_control):
                 name = names.stable_service if backend == "stable" else names.canary_service
-                await self._objects.apply(service(release, name(release.name), revision))
+                await self._objects.apply(service(release, name(release.name), revision, with_control=with_control))
             case SetWeight(weight):
                 await self._router.set_weight(release, weight)
-            case Mirror(revision, share):
-                await self._objects.apply(shadow_plan(release, revision, share))
+            case ApplyShadowConfig(revision, share):
+                await self._objects.apply(shadow_config(release, revision, share))
             case _:
-                await self._guard(release, action)
+                await self._run_scaling_action(release, action)
 
-    async def _guard(self, release: Release, action: Autoscale | StopAutoscaling | Protect | Unprotect) -> None:
+    async def _run_scaling_action(
+        self,
+        release: Release,
+        action: ApplyAutoscaler | DeleteAutoscaler | ApplyDisruptionBudget | DeleteDisruptionBudget,
+    ) -> None:
         match action:
-            case Autoscale(revision, shrinks):
+            case ApplyAutoscaler(revision, shrinks):
                 scaling = release.spec.serving.autoscaling
-                assert scaling is not None, "asked for only where the spec has it"  # noqa: S101 - an invariant of `decide`
-                await self._objects.apply(autoscaler(release, scaling, revision, shrinks=shrinks))
-            case StopAutoscaling():
-                await self._delete(release, AUTOSCALING, AUTOSCALER, names.autoscaler_name(release.name))
-            case Protect(revision, at_least):
-                await self._objects.apply(budget(release, revision, at_least))
-            case Unprotect(revision):
-                await self._delete(release, POLICY, BUDGET, names.workload_name(release.name, revision))
+                assert scaling is not None, "decided only where the spec has it"  # noqa: S101 - an invariant of `decide`
+                await self._objects.apply(autoscaler(release, scaling, revision, scale_down_allowed=shrinks))
+            case DeleteAutoscaler():
+                await self._delete(release, AUTOSCALER, names.autoscaler_name(release.name))
+            case ApplyDisruptionBudget(revision, at_least):
+                await self._objects.apply(disruption_budget(release, revision, at_least))
+            case DeleteDisruptionBudget(revision):
+                await self._delete(release, DISRUPTION_BUDGET, names.workload_name(release.name, revision))
 
-    async def _delete(self, release: Release, api_version: str, kind: str, name: str) -> None:
+    async def _delete(self, release: Release, kind: ResourceKind, name: str) -> None:
         metadata = {"namespace": release.namespace, "name": name}
-        await self._objects.delete({"apiVersion": api_version, "kind": kind, "metadata": metadata})
+        await self._objects.delete({**kind.type_meta, "metadata": metadata})
+
+
+def _inputs_of(inputs: Mapping[str, RevisionInputs], ref: RevisionRef) -> RevisionInputs:
+    """The inputs of a revision.
+
+    Raises:
+        UnknownRevision: they are lost.
+    """
+    found = inputs.get(ref.revision)
+    if found is None:
+        raise UnknownRevision(
+            f"the inputs of revision {ref.revision} are unknown: the annotation {names.ANNOTATION_INPUTS} "
+            f"of its Deployment was changed. Apply version {ref.version} again, or delete the Deployment"
+        )
+    return found

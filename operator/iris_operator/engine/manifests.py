@@ -1,4 +1,4 @@
-"""The objects of a release as we want them: pure functions from a release to manifests."""
+"""The desired objects of a release: pure functions from a release to manifests."""
 
 from __future__ import annotations
 
@@ -7,53 +7,88 @@ from datetime import datetime
 from typing import Any
 
 from iris_operator.api import names
-from iris_operator.engine.release import Inputs, Release
+from iris_operator.engine.kinds import CONFIG_MAP, DEPLOYMENT, SERVICE
+from iris_operator.engine.release import Release, RevisionInputs
 
 _USER = 10001
-# New requests still arrive while the routers learn that a pod goes: it answers them for this long.
-_LEAVE_SECONDS = 5
+# New requests still arrive until the routers have removed a terminating pod: it serves them for this long.
+_PRE_STOP_SECONDS = 5
 _GRACE_SECONDS = 30
 _SERVICE_PORT = 80
 _ZONE = "topology.kubernetes.io/zone"
+ROLE_CONTROL = "control"
 
 
 def deployment(
-    release: Release, inputs: Inputs, role: str, replicas: int | None, retired_at: datetime | None
+    release: Release,
+    inputs: RevisionInputs,
+    role: str,
+    replicas: int | None,
+    retired_at: datetime | None,
+    *,
+    backend_label: bool = True,
 ) -> dict[str, Any]:
     """The Deployment of one revision. Its role is a label of the Deployment alone: a new role restarts no pod.
 
-    Without `replicas` it says nothing of their number, which is then somebody else's to decide.
+    Without `replicas` the field is left out, and somebody else decides it. `backend_label` False is for a Deployment
+    that was made before there was that label: with it all of its pods would be replaced.
     """
-    ref = inputs.ref
-    selector = {names.LABEL_RELEASE: release.name, names.LABEL_REVISION: ref.revision}
-    identity = {**selector, names.LABEL_VERSION: ref.version, "app.kubernetes.io/name": release.name}
-    annotations = {names.ANNOTATION_INPUTS: inputs.to_text()}
+    revision = inputs.ref.revision
+    labels = {names.LABEL_BACKEND: revision} if backend_label else {}
+    manifest = _deployment(release, inputs, revision, role, labels)
+    if replicas is not None:
+        manifest["spec"]["replicas"] = replicas
     if retired_at is not None:
-        annotations[names.ANNOTATION_RETIRED_AT] = retired_at.isoformat()
+        manifest["metadata"]["annotations"][names.ANNOTATION_RETIRED_AT] = retired_at.isoformat()
+    return manifest
+
+
+def needs_backend_label(release: Release, role: str) -> bool:
+    """Must pods of a Deployment with this role have the label `backend`, even if they are replaced for it?"""
+    return role == "canary" and release.status.control is not None
+
+
+def control_group(release: Release, stable: RevisionInputs, canary: str, replicas: int) -> dict[str, Any]:
+    """The Deployment of the control group: stable's pods under a revision label of their own, beside this canary's.
+
+    No selector of stable meets them, and caches and counters that go by the revision are the control group's own.
+    """
+    revision = names.control_revision(stable.ref.revision, canary)
+    labels = {names.LABEL_BACKEND: canary, names.LABEL_ARM: names.ARM_CONTROL}
+    manifest = _deployment(release, stable, revision, ROLE_CONTROL, labels)
+    manifest["metadata"]["labels"] |= labels
+    manifest["spec"]["replicas"] = replicas
+    return manifest
+
+
+def _deployment(
+    release: Release, inputs: RevisionInputs, revision: str, role: str, pod_labels: dict[str, str]
+) -> dict[str, Any]:
+    """A Deployment of these inputs; `pod_labels` are its pods' labels beside their identity."""
+    selector = {names.LABEL_RELEASE: release.name, names.LABEL_REVISION: revision}
+    identity = {**selector, names.LABEL_VERSION: inputs.ref.version, "app.kubernetes.io/name": release.name}
     return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        **DEPLOYMENT.type_meta,
         "metadata": {
-            "name": names.workload_name(release.name, ref.revision),
+            "name": names.workload_name(release.name, revision),
             "namespace": release.namespace,
             "labels": {**release.labels, **identity, names.LABEL_ROLE: role},
-            "annotations": annotations,
+            "annotations": {names.ANNOTATION_INPUTS: inputs.to_text()},
             "ownerReferences": [release.owner],
         },
         "spec": {
-            **({} if replicas is None else {"replicas": replicas}),
             "revisionHistoryLimit": 1,
             "selector": {"matchLabels": selector},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
-                "metadata": {"labels": {**release.labels, **identity}},
+                "metadata": {"labels": {**release.labels, **identity, **pod_labels}},
                 "spec": _pod_spec(release, inputs, selector),
             },
         },
     }
 
 
-def _pod_spec(release: Release, inputs: Inputs, selector: dict[str, str]) -> dict[str, Any]:
+def _pod_spec(release: Release, inputs: RevisionInputs, selector: dict[str, str]) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -64,13 +99,13 @@ def _pod_spec(release: Release, inputs: Inputs, selector: dict[str, str]) -> dic
             "runAsGroup": _USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        # A node or a zone that goes takes as few pods of a revision with it as can be; full ones are no reason to wait.
+        # A failing node or zone takes as few pods of a revision as possible; a full one delays no pod.
         "topologySpreadConstraints": [_spread("kubernetes.io/hostname", selector), _spread(_ZONE, selector)],
         "containers": [_container(inputs)],
         "volumes": [
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
-            # What it says is no part of the template: the pods read it anew, and none is made anew for it.
-            {"name": "shadow", "configMap": {"name": names.shadow_plan(release.name), "optional": True}},
+            # Its content is no part of the template: a change is mounted into running pods, and restarts none.
+            {"name": "shadow", "configMap": {"name": names.shadow_config(release.name), "optional": True}},
         ],
     }
     if inputs.serving.image_pull_secrets:
@@ -87,7 +122,7 @@ def _spread(topology: str, selector: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _container(inputs: Inputs) -> dict[str, Any]:
+def _container(inputs: RevisionInputs) -> dict[str, Any]:
     serving = inputs.serving
     container: dict[str, Any] = {
         "name": names.CONTAINER,
@@ -115,8 +150,8 @@ def _container(inputs: Inputs) -> dict[str, Any]:
         "startupProbe": _probe("/healthz", period=1, failures=120),
         "readinessProbe": _probe("/readyz", period=2, failures=2),
         "livenessProbe": _probe("/healthz", period=10, failures=3),
-        "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
-        # A crash at start explains itself in status and event: the last log lines come with the exit code.
+        "lifecycle": {"preStop": {"sleep": {"seconds": _PRE_STOP_SECONDS}}},
+        # Status and events explain a crash at start: the last log lines come with the exit code.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path in the pod, its own emptyDir
@@ -139,11 +174,11 @@ def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
     }
 
 
-def service(release: Release, name: str, revision: str) -> dict[str, Any]:
-    """A Service that selects exactly one revision."""
+def service(release: Release, name: str, revision: str, *, with_control: bool = False) -> dict[str, Any]:
+    """A Service that selects exactly one revision; `with_control`: that canary's pods and its control group's."""
+    label = names.LABEL_BACKEND if with_control else names.LABEL_REVISION
     return {
-        "apiVersion": "v1",
-        "kind": "Service",
+        **SERVICE.type_meta,
         "metadata": {
             "name": name,
             "namespace": release.namespace,
@@ -151,7 +186,7 @@ def service(release: Release, name: str, revision: str) -> dict[str, Any]:
             "ownerReferences": [release.owner],
         },
         "spec": {
-            "selector": {names.LABEL_RELEASE: release.name, names.LABEL_REVISION: revision},
+            "selector": {names.LABEL_RELEASE: release.name, label: revision},
             "ports": [
                 {"name": names.PORT_HTTP, "port": _SERVICE_PORT, "targetPort": names.PORT_HTTP, "protocol": "TCP"}
             ],
@@ -159,21 +194,20 @@ def service(release: Release, name: str, revision: str) -> dict[str, Any]:
     }
 
 
-def shadow_plan(release: Release, revision: str | None, share: int) -> dict[str, Any]:
-    """The ConfigMap that says to stable's pods of how many requests, in percent, the revision gets copies.
+def shadow_config(release: Release, revision: str | None, share: int) -> dict[str, Any]:
+    """The ConfigMap that tells stable's pods what share of their requests, in percent, to mirror to the revision.
 
-    It stays when nobody gets any: a pod sees what it says sooner than that it is gone.
+    It stays when nothing is mirrored: pods see its new content sooner than its deletion.
     """
     host = f"{names.canary_service(release.name)}.{release.namespace}.svc"
-    told = {"revision": revision, "url": f"http://{host}:{_SERVICE_PORT}", "share": share / 100}
+    config = {"revision": revision, "url": f"http://{host}:{_SERVICE_PORT}", "share": share / 100}
     return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
+        **CONFIG_MAP.type_meta,
         "metadata": {
-            "name": names.shadow_plan(release.name),
+            "name": names.shadow_config(release.name),
             "namespace": release.namespace,
             "labels": release.labels,
             "ownerReferences": [release.owner],
         },
-        "data": {names.SHADOW_FILE: "" if revision is None else json.dumps(told)},
+        "data": {names.SHADOW_FILE: "" if revision is None else json.dumps(config)},
     }

@@ -1,4 +1,4 @@
-"""From the cluster's objects to the observation that `decide` reads. Pure: all reading has been done."""
+"""From the cluster's objects to the input of `decide`. Pure: the objects have been read before."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any
 
 from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
-from iris_operator.engine.drift import says
-from iris_operator.engine.guards import autoscaler, budget
-from iris_operator.engine.manifests import deployment, service, shadow_plan
-from iris_operator.engine.pods import crash_of, is_ready, waiting_of
-from iris_operator.engine.ports import Children, Json
-from iris_operator.engine.release import Inputs, Release
+from iris_operator.engine.drift import matches
+from iris_operator.engine.manifests import control_group, deployment, needs_backend_label, service, shadow_config
+from iris_operator.engine.pods import crash_message, is_ready, waiting_reason
+from iris_operator.engine.ports import Json, OwnedObjects
+from iris_operator.engine.release import Release, RevisionInputs
+from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
 from iris_operator.rollout.observation import (
+    AnalysisResult,
     Autoscaler,
     Backend,
-    Budget,
-    Judged,
+    DisruptionBudget,
     Observation,
     Route,
-    Shadowing,
+    ShadowConfig,
     Workload,
 )
 
 
-def observe(release: Release, children: Children, route: Route) -> Observation:
-    """Everything but a judgement, which is asked for only when it is due."""
-    target = Inputs.of(release.spec)
-    inputs = {**kept_inputs(children), target.ref.revision: target}
-    revision_of_pod = {pod["metadata"]["name"]: _label(pod, names.LABEL_REVISION) for pod in children.pods}
+def observe(release: Release, owned: OwnedObjects, route: Route) -> Observation:
+    """The observation without a judgement, which is made only when it is due."""
+    target = RevisionInputs.of(release.spec)
+    inputs = {**stored_inputs(owned), target.ref.revision: target}
+    revision_of_pod = {pod["metadata"]["name"]: _label(pod, names.LABEL_REVISION) for pod in owned.pods}
     return Observation(
         spec=release.spec,
         status=release.status,
@@ -40,42 +40,52 @@ def observe(release: Release, children: Children, route: Route) -> Observation:
         target=target.ref,
         workloads={
             workload.ref.revision: workload
-            for item in children.deployments
-            if (workload := _workload(release, item, children.pods, inputs)) is not None
+            for item in owned.deployments
+            if not _is_control_group(item) and (workload := _workload(release, item, owned.pods, inputs)) is not None
         },
-        stable=_backend(release, names.stable_service(release.name), children, revision_of_pod),
-        canary=_backend(release, names.canary_service(release.name), children, revision_of_pod),
+        control_groups={
+            workload.ref.revision: workload
+            for item in owned.deployments
+            if _is_control_group(item) and (workload := _workload(release, item, owned.pods, inputs)) is not None
+        },
+        stable=_backend(release, names.stable_service(release.name), owned, revision_of_pod),
+        canary=_backend(release, names.canary_service(release.name), owned, revision_of_pod),
         route=route,
-        autoscaler=_autoscaler(release, children),
-        budgets=dict(_budgets(release, children)),
-        shadowing=_shadowing(release, children),
+        autoscaler=_autoscaler(release, owned),
+        disruption_budgets=dict(_disruption_budgets(release, owned)),
+        shadow_config=_shadow_config(release, owned),
         deleting=release.deleting,
         approved=release.annotations.get(names.ANNOTATION_APPROVED),
         retry=release.annotations.get(names.ANNOTATION_RETRY),
     )
 
 
-def with_judgement(observation: Observation, judged: Judged) -> Observation:
-    """The same observation with what the checks say."""
-    return replace(_measured(observation, judged), judgement=judged.judgement)
+def with_judgement(observation: Observation, result: AnalysisResult) -> Observation:
+    """The same observation with the judgement of the canary."""
+    return replace(_with_measurements(observation, result), judgement=result.judgement)
 
 
-def with_lesson(observation: Observation, learned: Judged) -> Observation:
-    """The same observation with what stable alone has taught."""
-    return replace(_measured(observation, learned), lesson=learned.judgement)
+def with_baseline(observation: Observation, result: AnalysisResult) -> Observation:
+    """The same observation with stable's baseline."""
+    return replace(_with_measurements(observation, result), baseline=result.judgement)
 
 
-def _measured(observation: Observation, judged: Judged) -> Observation:
-    return replace(observation, judged_through=judged.through, requests_per_second=judged.requests_per_second)
+def with_watch_judgement(observation: Observation, result: AnalysisResult) -> Observation:
+    """The same observation with the judgement of the version that was promoted last."""
+    return replace(_with_measurements(observation, result), watch_judgement=result.judgement)
 
 
-def kept_inputs(children: Children) -> dict[str, Inputs]:
-    """What each revision is made of, as kept on its Deployment; one that was tampered with is left out."""
-    found: dict[str, Inputs] = {}
-    for item in children.deployments:
+def _with_measurements(observation: Observation, result: AnalysisResult) -> Observation:
+    return replace(observation, judged_through=result.judged_through, requests_per_second=result.requests_per_second)
+
+
+def stored_inputs(owned: OwnedObjects) -> dict[str, RevisionInputs]:
+    """The inputs of each revision as stored on its Deployment; edited ones are left out."""
+    found: dict[str, RevisionInputs] = {}
+    for item in owned.deployments:
         text = item["metadata"].get("annotations", {}).get(names.ANNOTATION_INPUTS, "")
         try:
-            inputs = Inputs.from_text(text)
+            inputs = RevisionInputs.from_text(text)
         except (ValueError, KeyError, TypeError):
             continue
         if inputs.ref.revision == _label(item, names.LABEL_REVISION):
@@ -83,63 +93,109 @@ def kept_inputs(children: Children) -> dict[str, Inputs]:
     return found
 
 
-def _workload(release: Release, item: Json, pods: Collection[Json], inputs: Mapping[str, Inputs]) -> Workload | None:
+def revisions_without_backend_label(owned: OwnedObjects) -> frozenset[str]:
+    """Revisions whose pods lack the label `backend`, which an older operator did not set."""
+    return frozenset(
+        _label(item, names.LABEL_REVISION)
+        for item in owned.deployments
+        if names.LABEL_BACKEND not in (item["spec"]["template"]["metadata"].get("labels") or {})
+    )
+
+
+def _is_control_group(item: Json) -> bool:
+    return names.is_control_revision(_label(item, names.LABEL_REVISION))
+
+
+def _workload(
+    release: Release, item: Json, pods: Collection[Json], inputs: Mapping[str, RevisionInputs]
+) -> Workload | None:
     revision = _label(item, names.LABEL_REVISION)
     if not revision:
         return None
     role = _label(item, names.LABEL_ROLE)
     replicas = int(item["spec"].get("replicas", 1))
-    retired_at = _moment(item["metadata"].get("annotations", {}).get(names.ANNOTATION_RETIRED_AT))
-    made_of = inputs.get(revision)
-    intact = made_of is not None and says(item, deployment(release, made_of, role, replicas, retired_at))
+    retired_at = _parse_time(item["metadata"].get("annotations", {}).get(names.ANNOTATION_RETIRED_AT))
+    revision_inputs = inputs.get(revision)
     ref = (
-        made_of.ref if made_of else RevisionRef(revision=revision, version=_label(item, names.LABEL_VERSION), image="")
+        revision_inputs.ref
+        if revision_inputs
+        else RevisionRef(revision=revision, version=_label(item, names.LABEL_VERSION), image="")
     )
-    mine = [pod for pod in pods if _label(pod, names.LABEL_REVISION) == revision and not _leaving(pod)]
+    own_pods = [pod for pod in pods if _label(pod, names.LABEL_REVISION) == revision and not _is_terminating(pod)]
     return Workload(
         ref=ref,
         role=role,
         replicas=replicas,
-        ready=sum(map(is_ready, mine)),
-        intact=intact,
-        crash=next(filter(None, map(crash_of, mine)), ""),
-        waiting=next(filter(None, map(waiting_of, mine)), _progress(item)),
+        ready=sum(map(is_ready, own_pods)),
+        intact=matches(item, wanted) if (wanted := _wanted(release, item, inputs)) else False,
+        crash_message=next(filter(None, map(crash_message, own_pods)), ""),
+        waiting_reason=next(filter(None, map(waiting_reason, own_pods)), _replica_failure(item)),
         retired_at=retired_at,
-        scaled_by_us=_applied_by_us(item, "f:spec", "f:replicas"),
+        replicas_owned=_applied_by_operator(item, "f:spec", "f:replicas"),
     )
 
 
-def _autoscaler(release: Release, children: Children) -> Autoscaler | None:
-    item = next(iter(children.autoscalers), None)
+def _wanted(release: Release, item: Json, inputs: Mapping[str, RevisionInputs]) -> Json | None:
+    """What was applied for this Deployment, with its present role and number of pods; None without its inputs."""
+    revision, role, replicas = (
+        _label(item, names.LABEL_REVISION),
+        _label(item, names.LABEL_ROLE),
+        int(item["spec"].get("replicas", 1)),
+    )
+    if _is_control_group(item):
+        stable = inputs.get(names.stable_of_control(revision))
+        return control_group(release, stable, names.canary_of_control(revision), replicas) if stable else None
+    found = inputs.get(revision)
+    if found is None:
+        return None
+    retired_at = _parse_time(item["metadata"].get("annotations", {}).get(names.ANNOTATION_RETIRED_AT))
+    # The pods of an older operator's Deployment are not replaced for the label; a canary with a control group needs it.
+    backend_label = needs_backend_label(release, role) or names.LABEL_BACKEND in item["spec"]["template"][
+        "metadata"
+    ].get("labels", {})
+    return deployment(release, found, role, replicas, retired_at, backend_label=backend_label)
+
+
+def _autoscaler(release: Release, owned: OwnedObjects) -> Autoscaler | None:
+    item = next(iter(owned.autoscalers), None)
     if item is None:
         return None
     spec, scaling = item["spec"], release.spec.serving.autoscaling
     revision = str(spec["scaleTargetRef"]["name"]).removeprefix(names.workload_name(release.name, ""))
     shrinks = spec.get("behavior", {}).get("scaleDown", {}).get("selectPolicy") != "Disabled"
-    intact = scaling is not None and says(item, autoscaler(release, scaling, revision, shrinks=shrinks))
-    return Autoscaler(revision=revision, shrinks=shrinks, intact=intact)
+    intact = scaling is not None and matches(item, autoscaler(release, scaling, revision, scale_down_allowed=shrinks))
+    return Autoscaler(revision=revision, scale_down_allowed=shrinks, intact=intact)
 
 
-def _budgets(release: Release, children: Children) -> Iterator[tuple[str, Budget]]:
-    for item in children.budgets:
+def _disruption_budgets(release: Release, owned: OwnedObjects) -> Iterator[tuple[str, DisruptionBudget]]:
+    for item in owned.disruption_budgets:
         revision, at_least = _label(item, names.LABEL_REVISION), item["spec"].get("minAvailable")
-        yield revision, Budget(at_least=at_least, intact=says(item, budget(release, revision, at_least)))
+        yield (
+            revision,
+            DisruptionBudget(
+                min_available=at_least, intact=matches(item, disruption_budget(release, revision, at_least))
+            ),
+        )
 
 
-def _shadowing(release: Release, children: Children) -> Shadowing | None:
-    item = next((one for one in children.plans if one["metadata"]["name"] == names.shadow_plan(release.name)), None)
+def _shadow_config(release: Release, owned: OwnedObjects) -> ShadowConfig | None:
+    item = next(
+        (each for each in owned.config_maps if each["metadata"]["name"] == names.shadow_config(release.name)), None
+    )
     if item is None:
         return None
     try:
-        told = json.loads((item.get("data") or {}).get(names.SHADOW_FILE) or "null")
-        revision, share = (None, 0) if told is None else (str(told["revision"]), round(100 * float(told["share"])))
+        config = json.loads((item.get("data") or {}).get(names.SHADOW_FILE) or "null")
+        revision, share = (
+            (None, 0) if config is None else (str(config["revision"]), round(100 * float(config["share"])))
+        )
     except (ValueError, KeyError, TypeError, OverflowError):
-        return Shadowing(None, intact=False)
-    return Shadowing(revision, share, intact=says(item, shadow_plan(release, revision, share)))
+        return ShadowConfig(None, intact=False)
+    return ShadowConfig(revision, share, intact=matches(item, shadow_config(release, revision, share)))
 
 
-def _applied_by_us(item: Json, *path: str) -> bool:
-    """Is the field ours by our last apply?"""
+def _applied_by_operator(item: Json, *path: str) -> bool:
+    """Does the operator's field manager own the field by its last apply?"""
     for entry in item["metadata"].get("managedFields", []):
         if (entry["manager"], entry["operation"]) != (names.FIELD_MANAGER, "Apply") or entry.get("subresource"):
             continue
@@ -151,13 +207,15 @@ def _applied_by_us(item: Json, *path: str) -> bool:
     return False
 
 
-def _backend(release: Release, name: str, children: Children, revision_of_pod: Mapping[str, str]) -> Backend:
-    found = next((item for item in children.services if item["metadata"]["name"] == name), None)
+def _backend(release: Release, name: str, owned: OwnedObjects, revision_of_pod: Mapping[str, str]) -> Backend:
+    found = next((item for item in owned.services if item["metadata"]["name"] == name), None)
     if found is None:
         return Backend(selects=None)
-    revision = found["spec"].get("selector", {}).get(names.LABEL_REVISION, "")
+    selector = found["spec"].get("selector") or {}
+    with_control = names.LABEL_BACKEND in selector
+    revision = selector.get(names.LABEL_BACKEND if with_control else names.LABEL_REVISION, "")
     ready: dict[str, int] = {}
-    for item in children.endpoint_slices:
+    for item in owned.endpoint_slices:
         if item["metadata"].get("labels", {}).get("kubernetes.io/service-name") != name:
             continue
         for endpoint in item.get("endpoints") or []:
@@ -165,18 +223,21 @@ def _backend(release: Release, name: str, children: Children, revision_of_pod: M
                 pod = endpoint.get("targetRef", {}).get("name", "")
                 owner = revision_of_pod.get(pod, "unknown")
                 ready[owner] = ready.get(owner, 0) + 1
-    return Backend(selects=revision, intact=says(found, service(release, name, revision)), ready=ready)
+    wanted = service(release, name, revision, with_control=with_control)
+    # A further label in the selector would select fewer pods.
+    intact = matches(found, wanted) and len(selector) == len(wanted["spec"]["selector"])
+    return Backend(selects=revision, intact=intact, ready=ready, with_control=with_control)
 
 
-def _progress(item: Json) -> str:
-    """Why there are no pods at all: a quota, an admission policy."""
+def _replica_failure(item: Json) -> str:
+    """Why no pods can be created, as a quota or an admission policy; empty when they can."""
     for condition in item.get("status", {}).get("conditions", []):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             return str(condition.get("message", ""))
     return ""
 
 
-def _leaving(pod: Json) -> bool:
+def _is_terminating(pod: Json) -> bool:
     return "deletionTimestamp" in pod["metadata"]
 
 
@@ -185,7 +246,7 @@ def _label(item: Json, name: str) -> str:
     return str(labels.get(name, ""))
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text) if text else None
     except ValueError:

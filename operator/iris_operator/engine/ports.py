@@ -1,30 +1,30 @@
-"""What the engine needs from the world. Adapters implement these; tests give their own."""
+"""What the engine needs from outside. Adapters implement these Protocols; tests bring their own."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from iris_operator.analysis.counts import Copies, RequestCounts
+from iris_operator.analysis.counts import RequestCounts, ShadowCounts
 from iris_operator.engine.release import Release
-from iris_operator.rollout.decision import Notice
+from iris_operator.rollout.decision import Event
 from iris_operator.rollout.observation import Route
 
 Json = Mapping[str, Any]
 
 
 class Conflict(Exception):
-    """Somebody else changed the object since it was read: read again, decide again."""
+    """The object has changed since it was read: read and decide again."""
 
 
 class Forbidden(Exception):
-    """A right is missing; the message names it."""
+    """The operator's Role lacks a right; the message names it."""
 
 
 class Unavailable(Exception):
-    """The API server asks for patience, or does not answer. `retry_after` is in seconds."""
+    """The API server rejects the request for now, or does not answer. `retry_after` is in seconds."""
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
@@ -36,53 +36,65 @@ class Unverified(Exception):
 
 
 class MetricsUnavailable(Exception):
-    """No count can be had or trusted; the message says why."""
+    """There is no count, or none that can be trusted; the message has the reason."""
 
 
 @dataclass(frozen=True)
-class Children:
-    """A release's objects as the watches last told of them."""
+class OwnedObjects:
+    """A release's objects as the watches last reported them."""
 
     deployments: Collection[Json] = field(default_factory=tuple)
     services: Collection[Json] = field(default_factory=tuple)
     pods: Collection[Json] = field(default_factory=tuple)
     endpoint_slices: Collection[Json] = field(default_factory=tuple)
     autoscalers: Collection[Json] = field(default_factory=tuple)
-    budgets: Collection[Json] = field(default_factory=tuple)
-    plans: Collection[Json] = field(default_factory=tuple)
+    disruption_budgets: Collection[Json] = field(default_factory=tuple)
+    config_maps: Collection[Json] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True)
-class Question:
-    """What to count of a release: all that happened in (since, until].
+class MetricsQuery:
+    """What to count of a release: all that happened after `since`, as far as it has been scraped at `until`.
 
-    `pods` has, for each revision, those of its pods that must have been scraped; `again` is the end of the interval
-    that will be asked for next. `queries` are PromQL by name, each for one number at `until`.
+    `expected_pods` has, for each revision, those of its pods that must have been scraped; `next_until` is the end of
+    the interval of the next query. `queries` are PromQL by name, each for one number at `until`. Durations of what a
+    pod answered before its `warm_since` are left out; `others_warm_since` is that moment for pods that are not named,
+    because they are gone. With `split_at`, moments in ascending order, the counts are also returned in parts.
     """
 
     namespace: str
     release: str
-    pods: Mapping[str, Collection[str]]
+    expected_pods: Mapping[str, Collection[str]]
     since: datetime
     until: datetime
-    again: datetime
+    next_until: datetime
     queries: Mapping[str, str] = field(default_factory=dict)
-    copied_to: str = ""
-    """The revision that gets, or got, copies of requests; empty: none."""
+    shadow_revision: str = ""
+    """The revision that requests are, or were, mirrored to; empty: none."""
+    warm_since: Mapping[str, datetime] = field(default_factory=dict)
+    others_warm_since: datetime | None = None
+    split_at: Sequence[datetime] = ()
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Counts by revision, and numbers by query: None for an answer without a number, a text for a query that failed."""
+class MetricsResult:
+    """Counts by revision, and numbers by query: None for an empty result, a text for a query that failed.
+
+    The counts are of (since, `until`]: up to the newest moment to which all expected pods have been scraped, which is
+    `since` when that is no later. None: up to the end that was asked for.
+    """
 
     counts: Mapping[str, RequestCounts]
-    copies: Copies | None = None
-    """Of the requests that were copied; None when it was not asked for."""
+    shadow: ShadowCounts | None = None
+    """Of the mirrored requests; None when the query has no shadow revision."""
     custom: Mapping[str, float | str | None] = field(default_factory=dict)
+    until: datetime | None = None
+    parts: Sequence[Mapping[str, RequestCounts]] = ()
+    """The counts by revision between the moments of `split_at`, in order; empty without such moments."""
 
 
 class Store(Protocol):
-    """The release resources themselves: read live, so that a pass never decides on a stale status."""
+    """The release resources themselves: read live, so that no decision rests on a stale status."""
 
     async def read(self, namespace: str, name: str) -> Json | None:
         """The stored object; None when it is gone."""
@@ -102,16 +114,16 @@ class Objects(Protocol):
         """Server-side apply as the operator's field manager: fields of others stay."""
 
     async def apply_unscaled(self, manifest: Json) -> None:
-        """Apply a manifest without `spec.replicas`, and let go of their number: it stays what it is."""
+        """Apply a manifest without `spec.replicas` and give up that field: its value does not change."""
 
     async def delete(self, manifest: Json) -> None:
         """Delete; one that is gone already is fine."""
 
 
-class Watched(Protocol):
-    """What the watches know."""
+class Lister(Protocol):
+    """The watched objects, from memory."""
 
-    def children(self, namespace: str, release: str) -> Children:
+    def owned_objects(self, namespace: str, release: str) -> OwnedObjects:
         """The objects of one release."""
 
 
@@ -119,7 +131,7 @@ class Router(Protocol):
     """One way to split traffic. To add one: a file in `adapters/routers`, a line in its registry, a value in `api`."""
 
     async def read(self, release: Release) -> Route:
-        """The split as it stands, read live."""
+        """The present split, read live."""
 
     async def set_weight(self, release: Release, weight: int) -> None:
         """Give the canary `weight` percent, creating the route when it is missing, and read it back.
@@ -130,18 +142,20 @@ class Router(Protocol):
 
 
 class Metrics(Protocol):
-    """What revisions did."""
+    """Counts of the requests to revisions."""
 
-    async def count(self, question: Question) -> Answer:
-        """What each revision did in the interval; a revision without series is left out.
+    async def count(self, query: MetricsQuery) -> MetricsResult:
+        """The counts of each revision in the interval; a revision without series is left out.
+
+        Every request is in one interval, when each begins where the previous one ended.
 
         Raises:
             MetricsUnavailable: the query failed, or its answer cannot be trusted.
         """
 
 
-class Audience(Protocol):
-    """Who is told: events on the release, log lines, metrics."""
+class EventRecorder(Protocol):
+    """Where events go: to the release as Kubernetes events, to the log, to the metrics."""
 
-    async def tell(self, release: Release, notice: Notice) -> None:
-        """Publish one notice; never raises, a lost event must not stop a rollback."""
+    async def record(self, release: Release, event: Event) -> None:
+        """Publish one event; never raises, because a lost event must not stop a rollback."""

@@ -1,4 +1,4 @@
-"""The release as a pass sees it: the stored object, parsed."""
+"""A stored release, parsed."""
 
 from __future__ import annotations
 
@@ -14,45 +14,46 @@ from pydantic import ValidationError
 from iris_operator.api import names
 from iris_operator.api.spec import Model, ReleaseSpec, Serving
 from iris_operator.api.status import ReleaseStatus, RevisionRef
+from iris_operator.engine.kinds import RELEASE
 
-# Another number of pods is no other revision.
-_NUMBER_OF_PODS = ("replicas", "autoscaling")
+# Another number of pods makes no other revision.
+_REPLICA_FIELDS = ("replicas", "autoscaling")
 
 
-class BrokenRelease(Exception):
-    """A release that cannot be understood (stored under an older CRD, say); the message names the fields."""
+class InvalidRelease(Exception):
+    """A release that cannot be parsed, as one stored under an older CRD; the message names the fields."""
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What a revision's pods are made of. Its hash is the revision; how many they are is no part of it."""
+class RevisionInputs:
+    """The part of the spec that determines a revision's pods. Its hash is the revision; replicas are no part of it."""
 
     model: Model
     serving: Serving
 
     @classmethod
-    def of(cls, spec: ReleaseSpec) -> Inputs:
-        """The inputs that a spec asks for."""
+    def of(cls, spec: ReleaseSpec) -> RevisionInputs:
+        """The inputs in a spec."""
         return cls(spec.model, spec.serving)
 
     def to_text(self) -> str:
-        """Canonical JSON, the text that is hashed and kept on the Deployment."""
-        serving = {key: value for key, value in self.serving.to_json().items() if key not in _NUMBER_OF_PODS}
+        """Canonical JSON: the text that is hashed and stored on the Deployment."""
+        serving = {key: value for key, value in self.serving.to_json().items() if key not in _REPLICA_FIELDS}
         return json.dumps({"model": self.model.to_json(), "serving": serving}, sort_keys=True, separators=(",", ":"))
 
     @classmethod
-    def from_text(cls, text: str) -> Inputs:
-        """The inputs kept on a Deployment.
+    def from_text(cls, text: str) -> RevisionInputs:
+        """The inputs stored on a Deployment.
 
         Raises:
-            ValueError: the text was edited into something else.
+            ValueError: the text was edited and cannot be parsed.
         """
         data = json.loads(text)
         return cls(Model.model_validate(data["model"]), Serving.model_validate(data["serving"]))
 
     @cached_property
     def ref(self) -> RevisionRef:
-        """The revision's identity: ten hex digits of the hash are a name that a person can still compare."""
+        """The revision's identity: ten hex digits of the hash, which a person can still compare."""
         revision = hashlib.sha256(self.to_text().encode()).hexdigest()[:10]
         return RevisionRef(revision=revision, version=self.model.version, image=self.model.image)
 
@@ -80,8 +81,7 @@ class Release:
     def owner(self) -> dict[str, Any]:
         """The owner reference by which the garbage collector follows the release."""
         return {
-            "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
+            **RELEASE.type_meta,
             "name": self.name,
             "uid": self.uid,
             "controller": True,
@@ -97,20 +97,20 @@ def parse_status(body: Mapping[str, Any]) -> ReleaseStatus:
     try:
         return ReleaseStatus.model_validate(body.get("status") or {})
     except ValidationError as error:
-        raise BrokenRelease(f"status cannot be read: {_fields(error, 'status')}") from error
+        raise InvalidRelease(f"status cannot be read: {_explain(error, 'status')}") from error
 
 
 def parse_release(body: Mapping[str, Any]) -> Release:
     """A stored object as a release.
 
     Raises:
-        BrokenRelease: spec or status cannot be understood.
+        BrokenRelease: spec or status cannot be parsed.
     """
     status = parse_status(body)
     try:
         spec = ReleaseSpec.model_validate(body.get("spec") or {})
     except ValidationError as error:
-        raise BrokenRelease(f"{_fields(error, 'spec')}. Correct the fields and apply again") from error
+        raise InvalidRelease(f"{_explain(error, 'spec')}. Correct the fields and apply again") from error
     metadata = body["metadata"]
     return Release(
         namespace=metadata["namespace"],
@@ -125,5 +125,5 @@ def parse_release(body: Mapping[str, Any]) -> Release:
     )
 
 
-def _fields(error: ValidationError, root: str) -> str:
+def _explain(error: ValidationError, root: str) -> str:
     return "; ".join(f"{'.'.join(map(str, (root, *problem['loc'])))}: {problem['msg']}" for problem in error.errors())

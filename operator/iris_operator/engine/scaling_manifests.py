@@ -1,4 +1,4 @@
-"""What scales a release's pods and what keeps drains from taking too many of them: manifests, by pure functions."""
+"""Manifests of a release's autoscaler and disruption budgets, by pure functions."""
 
 from __future__ import annotations
 
@@ -6,57 +6,50 @@ from typing import Any
 
 from iris_operator.api import names
 from iris_operator.api.spec import Autoscaling
+from iris_operator.engine.kinds import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET
 from iris_operator.engine.release import Release
 
-AUTOSCALING = "autoscaling/v2"
-AUTOSCALER = "HorizontalPodAutoscaler"
-POLICY = "policy/v1"
-BUDGET = "PodDisruptionBudget"
 
-
-def autoscaler(release: Release, scaling: Autoscaling, revision: str, *, shrinks: bool) -> dict[str, Any]:
+def autoscaler(release: Release, scaling: Autoscaling, revision: str, *, scale_down_allowed: bool) -> dict[str, Any]:
     """The autoscaler of a release, scaling the Deployment of one revision.
 
     Args:
-        release: whose it is.
-        scaling: its bounds and its aim.
-        revision: which revision's pods it counts and scales.
-        shrinks: whether it may take pods away.
+        release: the release that it belongs to.
+        scaling: its bounds and its target.
+        revision: the revision whose pods it measures and scales.
+        scale_down_allowed: whether it may remove pods.
     """
-    aim = {"type": "Utilization", "averageUtilization": scaling.target_cpu_utilization}
+    target = {"type": "Utilization", "averageUtilization": scaling.target_cpu_utilization}
     return {
-        "apiVersion": AUTOSCALING,
-        "kind": AUTOSCALER,
+        **AUTOSCALER.type_meta,
         "metadata": _metadata(release, names.autoscaler_name(release.name)),
         "spec": {
             "scaleTargetRef": {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
+                **DEPLOYMENT.type_meta,
                 "name": names.workload_name(release.name, revision),
             },
             "minReplicas": scaling.min_replicas,
             "maxReplicas": scaling.max_replicas,
-            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": aim}}],
-            "behavior": {"scaleDown": {"selectPolicy": "Max" if shrinks else "Disabled"}},
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+            "behavior": {"scaleDown": {"selectPolicy": "Max" if scale_down_allowed else "Disabled"}},
         },
     }
 
 
-def budget(release: Release, revision: str, at_least: int | None) -> dict[str, Any]:
-    """The disruption budget of one revision: how many of its pods a drain must leave; None is all but one.
+def disruption_budget(release: Release, revision: str, min_available: int | None) -> dict[str, Any]:
+    """The disruption budget of one revision: how many of its pods evictions must leave; None is all but one.
 
-    One for each revision, because the eviction of a pod with two budgets is refused whatever they say.
+    One for each revision, because the API server refuses to evict a pod with two budgets.
     """
-    limit = {"maxUnavailable": 1} if at_least is None else {"minAvailable": at_least}
+    limit = {"maxUnavailable": 1} if min_available is None else {"minAvailable": min_available}
     return {
-        "apiVersion": POLICY,
-        "kind": BUDGET,
+        **DISRUPTION_BUDGET.type_meta,
         "metadata": _metadata(release, names.workload_name(release.name, revision))
         | {"labels": {**release.labels, names.LABEL_REVISION: revision}},
         "spec": {
             **limit,
             "selector": {"matchLabels": {names.LABEL_RELEASE: release.name, names.LABEL_REVISION: revision}},
-            # Pods that never get ready are no loss, and a drain must not wait for them.
+            # Pods that never become ready serve nothing, and must not block a drain.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }

@@ -1,4 +1,4 @@
-"""The one entrance: from an observation to a decision."""
+"""The entry point: from an observation to a decision."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from iris_operator.analysis.check import CheckResult
+from iris_operator.analysis.checkpoint import serialize
 from iris_operator.analysis.judge import Judgement
-from iris_operator.analysis.memory import written
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.durations import parse_duration
 from iris_operator.api.status import AnalysisStatus, CheckStatus, Evidence, ReleaseStatus, Stage
+from iris_operator.rollout.builder import DecisionBuilder
 from iris_operator.rollout.decision import Decision
-from iris_operator.rollout.deleting import deleting
+from iris_operator.rollout.disruption_budget import ensure_disruption_budgets
+from iris_operator.rollout.drift_repair import scale_down_retired
+from iris_operator.rollout.estimate import time_left
+from iris_operator.rollout.finalizing import finalizing
 from iris_operator.rollout.idle import idle
 from iris_operator.rollout.initializing import initializing
-from iris_operator.rollout.mirroring import mirror
 from iris_operator.rollout.observation import Observation
-from iris_operator.rollout.outlook import time_left
-from iris_operator.rollout.plan import Plan, steps_of
 from iris_operator.rollout.progressing import progressing
 from iris_operator.rollout.promoting import promoting
-from iris_operator.rollout.protecting import protect
 from iris_operator.rollout.report import report
 from iris_operator.rollout.rolling_back import rolling_back
-from iris_operator.rollout.scaling import autoscale
-from iris_operator.rollout.timing import tick_before
-from iris_operator.rollout.upkeep import retire
+from iris_operator.rollout.scaling import ensure_autoscaler
+from iris_operator.rollout.shadow import ensure_shadow_config
+from iris_operator.rollout.timing import judgement_interval, tick_before
 
-_STAGES: Mapping[Stage, Callable[[Plan], Decision]] = {
+_STAGES: Mapping[Stage, Callable[[DecisionBuilder], Decision]] = {
     Stage.INITIALIZING: initializing,
     Stage.IDLE: idle,
     Stage.PROGRESSING: progressing,
@@ -39,32 +39,34 @@ _WITH_CANARY = {Stage.PROGRESSING, Stage.PROMOTING, Stage.ROLLING_BACK}
 
 
 def decide(observation: Observation, now: datetime) -> Decision:
-    """What to do about a release, seen like this, at this moment.
+    """The decision about a release that was observed like this, at this moment.
 
     Pure: the same observation and moment give the same decision. Total: every stage answers, and every answer has a
     reason. `now` is timezone-aware.
     """
-    plan = Plan(observation, now)
-    judgement = observation.judgement or observation.lesson
+    builder = DecisionBuilder(observation, now)
+    judgement = observation.judgement or observation.baseline
     if judgement is not None:
-        plan.update(analysis=_analysis_status(observation, judgement, now))
+        builder.update_status(analysis=_analysis_status(observation, judgement, now))
     if observation.deleting:
-        return report(plan, deleting(plan))
-    stage = plan.status.rollout.stage
-    missing = _missing(observation.status)
+        return report(builder, finalizing(builder))
+    stage = builder.status.rollout.stage
+    missing = _missing_revision(observation.status)
     if missing:
-        message = f"the status says stage {stage} and names no {missing} revision; nothing moves until it is mended"
-        return report(plan, plan.done("InconsistentStatus", message))
+        message = (
+            f"the status says stage {stage} and names no {missing} revision; nothing is changed until it is corrected"
+        )
+        return report(builder, builder.build("InconsistentStatus", message))
     if stage is not Stage.INITIALIZING:
-        autoscale(plan)
-        protect(plan)
-        mirror(plan)
-        retire(plan)
-    return report(plan, _STAGES[stage](plan))
+        ensure_autoscaler(builder)
+        ensure_disruption_budgets(builder)
+        ensure_shadow_config(builder)
+        scale_down_retired(builder)
+    return report(builder, _STAGES[stage](builder))
 
 
-def _missing(status: ReleaseStatus) -> str:
-    """Which revision the stage needs and the status lacks: somebody has edited it."""
+def _missing_revision(status: ReleaseStatus) -> str:
+    """The revision that the stage needs and the status lacks (somebody has edited it); empty when there is none."""
     stage = status.rollout.stage
     if stage is not Stage.INITIALIZING and status.stable is None:
         return "stable"
@@ -72,56 +74,69 @@ def _missing(status: ReleaseStatus) -> str:
 
 
 def judgement_due(observation: Observation, now: datetime) -> bool:
-    """Is it time to look at the metrics? Only while the canary has a confirmed share and a next step to earn."""
+    """Must the metrics be judged now? Only while the canary has a confirmed share, in the last step and paused, too."""
     rollout = observation.status.rollout
     if observation.deleting or rollout.stage is not Stage.PROGRESSING or rollout.step_started_at is None:
         return False
-    if observation.status.step.index >= len(steps_of(observation.spec)):
-        return False
     analysis = observation.status.analysis
     judged_at = analysis.judged_at if analysis else None
-    return _ticked(observation, max(judged_at, rollout.step_started_at) if judged_at else rollout.step_started_at, now)
+    return _tick_passed(
+        observation, max(judged_at, rollout.step_started_at) if judged_at else rollout.step_started_at, now
+    )
 
 
-def lesson_due(observation: Observation, now: datetime) -> bool:
-    """Is it time to learn from stable alone? Only in a release whose canary has no share yet; then at once."""
+def baseline_due(observation: Observation, now: datetime) -> bool:
+    """Must stable's baseline be measured now? Only in a release whose canary has no share yet; then at once."""
     rollout, analysis = observation.status.rollout, observation.status.analysis
     if observation.deleting or rollout.stage is not Stage.PROGRESSING or observation.status.step.index:
         return False
     if observation.status.stable is None or rollout.step_started_at is not None:
         return False
     judged_at = analysis.judged_at if analysis else None
-    return judged_at is None or _ticked(observation, judged_at, now)
+    return judged_at is None or _tick_passed(observation, judged_at, now)
 
 
-def _ticked(observation: Observation, last: datetime, now: datetime) -> bool:
-    """Has a tick passed since? Also when the clock was set back."""
-    interval = parse_duration(observation.spec.rollout.interval)
+def watch_due(observation: Observation, now: datetime) -> bool:
+    """Must the promoted version be judged now, against what the one before was like?"""
+    status = observation.status
+    watched = status.watch
+    if observation.deleting or status.rollout.stage is not Stage.IDLE or watched is None or now >= watched.until:
+        return False
+    if status.stable is None or status.stable.revision != observation.target.revision:
+        return False
+    last = watched.judged_at or watched.judged_through
+    return last is None or _tick_passed(observation, last, now)
+
+
+def _tick_passed(observation: Observation, last: datetime, now: datetime) -> bool:
+    """Has a tick passed since then? True also when the clock was set back."""
+    interval = judgement_interval(parse_duration(observation.spec.rollout.interval))
     return now < last or tick_before(now, interval) > tick_before(last, interval)
 
 
 def _analysis_status(observation: Observation, judgement: Judgement, now: datetime) -> AnalysisStatus:
     before = observation.status.analysis or AnalysisStatus()
-    # A lesson that went well has nothing to say of the canary.
-    silent = observation.lesson is not None and judgement.counted
+    # A baseline that was measured says nothing about the canary.
+    baseline_only = observation.baseline is not None and judgement.counted
     return AnalysisStatus(
-        verdict=Verdict.HOLD.value if silent else judgement.verdict.value,
-        checks=[] if silent else [_check_status(result) for result in judgement.results],
+        verdict=Verdict.HOLD.value if baseline_only else judgement.verdict.value,
+        checks=[] if baseline_only else [_check_status(result) for result in judgement.results],
         estimated_time_left=time_left(observation, now),
         judged_at=now,
+        resolution=judgement.resolution or before.resolution,
         judged_through=observation.judged_through or before.judged_through,
-        memory=written(judgement.memory),
+        memory=serialize(judgement.checkpoint),
     )
 
 
 def _check_status(result: CheckResult) -> CheckStatus:
     evidence = None
-    if result.bounds is not None and result.worse is not None:
+    if result.thresholds is not None and result.regression_e_value is not None:
         evidence = Evidence(
-            worse=result.worse,
-            rollback_at=result.bounds.rollback_at,
-            good=result.good if result.good is not None else 1.0,
-            promote_at=result.bounds.promote_at,
+            worse=result.regression_e_value,
+            rollback_at=result.thresholds.rollback_at,
+            good=result.noninferiority_e_value if result.noninferiority_e_value is not None else 1.0,
+            promote_at=result.thresholds.promote_at,
         )
     return CheckStatus(
         name=result.name,

@@ -1,4 +1,4 @@
-"""What `decide` answers: the next status, the actions that bring the world there, and when to look again."""
+"""The result of `decide`: the next status, the actions that bring it about, and when to reconcile again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from iris_operator.api.status import ReleaseStatus, RevisionRef
 
 @dataclass(frozen=True)
 class ApplyWorkload:
-    """Make the revision's Deployment say this; a revision's pods are only replaced when they differ."""
+    """Apply the revision's Deployment; its pods are only replaced when their template differs."""
 
     ref: RevisionRef
     role: Literal["stable", "canary", "retired"]
@@ -21,60 +21,71 @@ class ApplyWorkload:
 
 
 @dataclass(frozen=True)
+class ApplyControlGroup:
+    """Apply the Deployment of the control group: pods of stable's inputs, for the comparison with this canary."""
+
+    stable: RevisionRef
+    canary: RevisionRef
+    replicas: int
+
+
+@dataclass(frozen=True)
 class DeleteWorkload:
-    """Remove a revision that is out of the history, or of no use to anybody."""
+    """Delete the Deployment of a revision that is beyond the history, or no longer of use, or of a control group."""
 
     revision: str
 
 
 @dataclass(frozen=True)
-class PointService:
+class SelectRevision:
     """Make the stable or the canary Service select a revision."""
 
     backend: Literal["stable", "canary"]
     revision: str
+    with_control: bool = False
+    """Select the control group of this canary, too: by the label `backend` of both arms."""
 
 
 @dataclass(frozen=True)
 class SetWeight:
-    """Give the canary this share of the requests, in percent, and read it back. Creates the route when missing."""
+    """Route this share of the requests to the canary, in percent, and read it back. Creates a missing route."""
 
     weight: int
 
 
 @dataclass(frozen=True)
-class Autoscale:
-    """Make the release's autoscaler scale this revision, and let it take pods away or only add some."""
+class ApplyAutoscaler:
+    """Apply the release's autoscaler: it scales this revision, up and, where allowed, down."""
 
     revision: str
-    shrinks: bool
+    scale_down_allowed: bool
 
 
 @dataclass(frozen=True)
-class StopAutoscaling:
-    """Remove the release's autoscaler."""
+class DeleteAutoscaler:
+    """Delete the release's autoscaler."""
 
 
 @dataclass(frozen=True)
-class Protect:
-    """Let a drain take pods of the revision only while so many stay; None is all but one."""
+class ApplyDisruptionBudget:
+    """Apply the revision's disruption budget: evictions leave so many pods; None is all but one."""
 
     revision: str
-    at_least: int | None
+    min_available: int | None
 
 
 @dataclass(frozen=True)
-class Unprotect:
-    """Remove the revision's budget."""
+class DeleteDisruptionBudget:
+    """Delete the revision's disruption budget."""
 
     revision: str
 
 
 @dataclass(frozen=True)
-class Mirror:
-    """Have stable's pods send copies of this share of the requests, in percent, to the revision; None: to nobody.
+class ApplyShadowConfig:
+    """Let stable's pods mirror this share of the requests, in percent, to the revision; None: to no revision.
 
-    At 0 nothing is copied, and what was copied before still counts when a label comes.
+    At 0 nothing is mirrored, and labels of requests that were mirrored before still count.
     """
 
     revision: str | None
@@ -83,20 +94,21 @@ class Mirror:
 
 Action = (
     ApplyWorkload
+    | ApplyControlGroup
     | DeleteWorkload
-    | PointService
+    | SelectRevision
     | SetWeight
-    | Autoscale
-    | StopAutoscaling
-    | Protect
-    | Unprotect
-    | Mirror
+    | ApplyAutoscaler
+    | DeleteAutoscaler
+    | ApplyDisruptionBudget
+    | DeleteDisruptionBudget
+    | ApplyShadowConfig
 )
 
 
 @dataclass(frozen=True)
-class Notice:
-    """A line for a person: an event on the release and a log line."""
+class Event:
+    """A message for people: a Kubernetes event on the release and a log line."""
 
     reason: str
     message: str
@@ -105,15 +117,15 @@ class Notice:
 
 @dataclass(frozen=True)
 class Decision:
-    """One pass's outcome.
+    """The result of one reconcile.
 
-    The status is the intent: it is stored before the actions run, so that an operator killed in between finds
-    what was meant. `wake_after` is in seconds; 0 means at once. `deleted` releases the finalizer.
+    The status is the intent: it is stored before the actions run, so that an operator that was killed in between
+    finds it. `requeue_after` is in seconds; 0 means at once. `deleted` releases the finalizer.
     """
 
     status: ReleaseStatus
     reason: str
     actions: tuple[Action, ...] = ()
-    notices: tuple[Notice, ...] = ()
-    wake_after: float = 300.0
+    events: tuple[Event, ...] = ()
+    requeue_after: float = 300.0
     deleted: bool = False

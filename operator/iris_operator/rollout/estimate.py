@@ -1,23 +1,23 @@
-"""How long it will take: a guess for people, and a warning when the margins ask for more than the traffic has."""
+"""How long a rollout takes: an estimate for people, and a warning when the traffic is too little for the margins."""
 
 from __future__ import annotations
 
 import math
 from datetime import datetime
 
-from iris_operator.analysis.forecast import Forecast, expect
-from iris_operator.analysis.words import FAR_AWAY
+from iris_operator.analysis.explain import MAX_REQUESTS_MISSING
+from iris_operator.analysis.forecast import Forecast, forecast_rollout
 from iris_operator.api.durations import format_duration, parse_duration
+from iris_operator.rollout.builder import load_percent, seconds_since, steps_of
 from iris_operator.rollout.observation import Observation
-from iris_operator.rollout.plan import load_of, seconds_since, steps_of
 
-_LONG = 3600.0
+_SLOW_SECONDS = 3600.0
 
 
 def time_left(observation: Observation, now: datetime) -> str | None:
-    """This step's missing requests at the rate just seen, and what the steps still to come take a healthy canary.
+    """The time for this step's missing requests at the measured rate, and for the steps to come with a healthy canary.
 
-    None while there is nothing to guess from, and when it would not end at this rate.
+    None while there is nothing to estimate from, and when it would not end at this rate.
     """
     forecast, rate = _forecast(observation), observation.requests_per_second
     if forecast is None or rate is None:
@@ -27,11 +27,11 @@ def time_left(observation: Observation, now: datetime) -> str | None:
     return format_duration(seconds) if math.isfinite(seconds) else None
 
 
-def slowness(observation: Observation) -> str:
-    """What to tell before the canary gets its first request, when evidence takes an hour longer than was asked for."""
+def slow_rollout_warning(observation: Observation) -> str:
+    """A warning before the first canary request, if evidence takes an hour longer than the dwell times; else empty."""
     forecast = _forecast(observation)
     dwell = sum(parse_duration(step.min_duration) for step in observation.spec.rollout.steps)
-    if forecast is None or forecast.total - dwell < _LONG:
+    if forecast is None or forecast.total - dwell < _SLOW_SECONDS:
         return ""
     limit = parse_duration(observation.spec.rollout.hold_timeout)
     if max(forecast.seconds) <= limit:
@@ -44,16 +44,16 @@ def slowness(observation: Observation) -> str:
 
 def _forecast(observation: Observation) -> Forecast | None:
     rate = observation.requests_per_second
-    return None if rate is None else expect(observation.spec.analysis, observation.spec.rollout, rate)
+    return None if rate is None else forecast_rollout(observation.spec.analysis, observation.spec.rollout, rate)
 
 
 def _step_left(observation: Observation, forecast: Forecast, rate: float, now: datetime) -> float:
     judgement, rollout = observation.judgement, observation.status.rollout
     step = steps_of(observation.spec)[observation.status.step.index - 1]
     dwell = parse_duration(step.min_duration) - seconds_since(rollout.step_started_at, now)
-    per_second = rate * load_of(step) / 100
+    per_second = rate * load_percent(step) / 100
     missing = max((result.requests_missing for result in judgement.results), default=0) if judgement else 0
-    if missing >= FAR_AWAY:
-        # Nothing like what is missing was seen yet: as long as a healthy step takes.
-        return max(dwell, forecast.seconds[observation.status.step.index - 1])
+    if missing >= MAX_REQUESTS_MISSING:
+        # Too little was measured to extrapolate: as long as a healthy step takes.
+        return max(dwell, *forecast.seconds[observation.status.step.index - 1 :][:1])
     return max(dwell, missing / per_second if per_second else (math.inf if missing else 0.0), 0.0)

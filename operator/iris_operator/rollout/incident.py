@@ -1,60 +1,99 @@
-"""Trouble of both versions at once: hold, and when it lasts retreat and see whether stable recovers.
+"""An incident of both versions at once: hold, and when it lasts move all traffic to stable until that recovers.
 
-A retreat is no failure of the canary: its evidence is kept, and it starts again at the first step.
+This is no failure of the canary: its evidence is kept, and it starts again at the first step. It has an end: trouble
+that comes back with the canary ends the release, and trouble that stays without it becomes what is normal.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from iris_operator.api.durations import format_duration
-from iris_operator.api.status import Outcome, StepStatus
+from iris_operator.api.status import Outcome, ReleaseStatus, StepStatus
+from iris_operator.rollout.builder import DecisionBuilder, seconds_of, seconds_since
 from iris_operator.rollout.decision import Decision, SetWeight
-from iris_operator.rollout.plan import Plan, limit_of, seconds_since
 from iris_operator.rollout.rolling_back import begin_rollback
 
-# So many judgements in a row before the traffic goes back: a short one is sat out.
-_PATIENCE = 3
+# So many judgements in a row before the traffic moves to stable: a short incident is only held.
+_INCIDENT_JUDGEMENTS = 3
+# So many intervals in a row without trouble of stable alone before the canary gets a share again.
+_CLEAN_BASELINES = 3
+# So often the traffic moves to stable. The next time the release ends: what happens only with the canary may be its.
+MAX_RETREATS = 3
+# The same trouble for so many seconds is how the service is now, and both versions are judged by it.
+SHIFT_ACCEPTED_SECONDS = 600.0
 
 
-def share_incident(plan: Plan) -> Decision | None:
-    """While the canary has a share: remember since when both are in trouble, and retreat to 0 % when they stay in it.
+def shift_accepted(status: ReleaseStatus, now: datetime) -> bool:
+    """Has the trouble of both versions lasted so long that it is the new normal?"""
+    return seconds_since(status.rollout.incident_since, now) >= SHIFT_ACCEPTED_SECONDS
 
-    Until then nothing is to be done: no verdict is a Pass while stable is in trouble.
+
+def handle_shared_incident(builder: DecisionBuilder) -> Decision | None:
+    """While the canary has a share: store since when an incident lasts, and set weight 0 when it persists.
+
+    Until then nothing is to be done: nothing is promoted during an incident. None without a decision.
     """
-    judgement, since = plan.o.judgement, plan.status.rollout.incident_since
+    judgement, since = builder.observation.judgement, builder.status.rollout.incident_since
     if judgement is None or not judgement.counted:
         return None
     if not judgement.incident:
-        plan.rollout(incident_since=None)
+        builder.update_rollout(incident_since=None)
         return None
     if since is None:
-        plan.rollout(incident_since=plan.now)
-        plan.tell("SharedIncident", f"{judgement.incident}; nothing is concluded about the canary", warning=True)
+        builder.update_rollout(incident_since=builder.now)
+        builder.add_event(
+            "SharedIncident", f"{judgement.incident}; nothing is concluded about the canary", warning=True
+        )
         return None
-    lasts = seconds_since(since, plan.now) > (_PATIENCE - 1.5) * limit_of(plan.o.spec.rollout.interval)
-    return _retreat(plan, judgement.incident) if lasts else None
+    persists = seconds_since(since, builder.now) > (_INCIDENT_JUDGEMENTS - 1.5) * seconds_of(
+        builder.spec.rollout.interval
+    )
+    if not persists:
+        return None
+    if builder.status.rollout.retreats >= MAX_RETREATS:
+        message = (
+            f"{judgement.incident}, again after all traffic had gone to stable {MAX_RETREATS} times and stable had "
+            "recovered: it happens when the canary gets traffic"
+        )
+        return begin_rollback(builder, Outcome.ROLLED_BACK, "SharedIncident", message)
+    return _move_traffic_to_stable(builder, judgement.incident)
 
 
-def recover(plan: Plan) -> Decision | None:
-    """After a retreat: no step before stable alone is out of trouble. None when there is nothing to wait for."""
-    rollout, lesson = plan.status.rollout, plan.o.lesson
+def await_recovery(builder: DecisionBuilder) -> Decision | None:
+    """After a lasting incident: no step before stable alone was well for some intervals in a row.
+
+    None when there is nothing to wait for.
+    """
+    rollout, baseline = builder.status.rollout, builder.observation.baseline
     if rollout.incident_since is None or rollout.step_started_at is not None:
         return None
-    if lesson is not None and lesson.counted and not lesson.trouble:
-        plan.rollout(incident_since=None, hold_since=None)
-        plan.tell("Recovered", "stable is out of trouble; the release goes on with its first step")
+    if baseline is not None and baseline.counted:
+        builder.update_rollout(clean_baselines=0 if baseline.stable_incident else rollout.clean_baselines + 1)
+    if builder.status.rollout.clean_baselines >= _CLEAN_BASELINES:
+        builder.update_rollout(incident_since=None, hold_since=None, clean_baselines=0)
+        builder.add_event("Recovered", "stable has recovered; the release continues with its first step")
         return None
-    held = seconds_since(rollout.hold_since, plan.now)
-    if held > limit_of(plan.o.spec.rollout.hold_timeout):
-        message = f"stable has not recovered for {format_duration(held)} from trouble that both versions had"
-        return begin_rollback(plan, Outcome.ROLLED_BACK, "HoldTimeout", message)
-    return plan.done("SharedIncident", "all traffic is on stable until it is out of trouble")
+    held = seconds_since(rollout.hold_since, builder.now)
+    if held > seconds_of(builder.spec.rollout.hold_timeout):
+        message = f"stable has not recovered for {format_duration(held)} from an incident that both versions had"
+        return begin_rollback(builder, Outcome.ROLLED_BACK, "HoldTimeout", message)
+    return builder.build("SharedIncident", "all traffic is on stable until it has recovered")
 
 
-def _retreat(plan: Plan, words: str) -> Decision:
-    plan.update(step=StepStatus(index=0, count=plan.status.step.count))
-    plan.rollout(step_started_at=None, confirmed_weight=0, earned_pods=0, hold_since=plan.now)
-    plan.act(SetWeight(0))
-    plan.wake(0)
-    message = f"{words}; all traffic goes to stable until it recovers, and the canary is not blamed"
-    plan.tell("SharedIncident", message, warning=True)
-    return plan.done("SharedIncident", message)
+def _move_traffic_to_stable(builder: DecisionBuilder, incident: str) -> Decision:
+    builder.update_status(step=StepStatus(index=0, count=builder.status.step.count))
+    builder.update_rollout(
+        step_started_at=None,
+        confirmed_weight=0,
+        earned_pods=0,
+        route_weight=None,
+        hold_since=builder.now,
+        retreats=builder.status.rollout.retreats + 1,
+        clean_baselines=0,
+    )
+    builder.add_action(SetWeight(0))
+    builder.requeue_after(0)
+    message = f"{incident}; all traffic goes to stable until it recovers, and nothing is concluded about the canary"
+    builder.add_event("SharedIncident", message, warning=True)
+    return builder.build("SharedIncident", message)

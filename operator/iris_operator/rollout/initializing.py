@@ -1,54 +1,67 @@
-"""Stage Initializing: the first version ever. Nobody is served yet, so there are no steps to take."""
+"""Stage Initializing: the first version. There is no traffic yet, so there are no steps."""
 
 from __future__ import annotations
 
 from iris_operator.api.durations import format_duration
 from iris_operator.api.status import Outcome, Stage
+from iris_operator.rollout.builder import (
+    POLL_SECONDS,
+    DecisionBuilder,
+    add_to_history,
+    enter_stage,
+    seconds_of,
+    seconds_since,
+)
+from iris_operator.rollout.comparison import delete_control_groups
 from iris_operator.rollout.decision import ApplyWorkload, Decision, SetWeight
-from iris_operator.rollout.plan import POLL_SECONDS, Plan, enter, limit_of, remember, seconds_since
-from iris_operator.rollout.scaling import pods_for_all
-from iris_operator.rollout.upkeep import keep_service, keep_workload
+from iris_operator.rollout.drift_repair import ensure_service, ensure_workload
+from iris_operator.rollout.scaling import full_capacity
 
 
-def initializing(plan: Plan) -> Decision:
-    """Bring the target up, then its Service, then the route: nobody is routed to a pod that is not ready."""
-    target, replicas = plan.o.target, pods_for_all(plan)
-    for revision, workload in plan.o.workloads.items():
+def initializing(builder: DecisionBuilder) -> Decision:
+    """Start the target, then its Service, then the route: no request is routed to a pod that is not ready."""
+    target, replicas = builder.observation.target, full_capacity(builder)
+    for revision, workload in builder.observation.workloads.items():
         if revision != target.revision and workload.replicas > 0:
-            plan.act(ApplyWorkload(workload.ref, "retired", 0, plan.now))
-    if plan.status.rollout.started_at is None:
-        plan.rollout(started_at=plan.now, waiting_since=plan.now)
-        plan.tell("Deploying", f"first deployment: version {target.version} (revision {target.revision})")
-    plan.wake(POLL_SECONDS)
-    keep_workload(plan, target, "stable", replicas)
-    seen = plan.o.workloads.get(target.revision)
-    if seen is None or seen.ready < replicas:
-        return _wait_for_pods(plan)
-    if not keep_service(plan, "stable", target.revision):
-        return plan.done("ServicePointed", f"the stable Service now selects revision {target.revision}")
-    if plan.o.stable.serves(target.revision) < replicas:
-        return plan.done("WaitingForEndpoints", "the pods are ready, their endpoints are not listed yet")
-    if not plan.o.route.exists or not plan.o.route.intact or plan.o.route.weight != 0:
-        plan.act(SetWeight(0))
-        plan.wake(0)
-        return plan.done("RouteCreated", f"routing {plan.o.spec.traffic.host} to version {target.version}")
-    plan.update(stable=target)
-    remember(plan, target, Outcome.PROMOTED, "first deployment")
-    enter(plan, Stage.IDLE)
-    plan.tell("Deployed", f"version {target.version} serves {plan.o.spec.traffic.host}")
-    return plan.done("Deployed", f"version {target.version} serves all traffic")
+            builder.add_action(ApplyWorkload(workload.ref, "retired", 0, builder.now))
+    delete_control_groups(builder)
+    if builder.status.rollout.started_at is None:
+        builder.update_rollout(started_at=builder.now, waiting_since=builder.now)
+        builder.add_event("Deploying", f"first deployment: version {target.version} (revision {target.revision})")
+    builder.requeue_after(POLL_SECONDS)
+    ensure_workload(builder, target, "stable", replicas)
+    observed = builder.observation.workloads.get(target.revision)
+    if observed is None or observed.ready < replicas:
+        return _wait_for_pods(builder)
+    if not ensure_service(builder, "stable", target.revision):
+        return builder.build("ServicePointed", f"the stable Service now selects revision {target.revision}")
+    if builder.observation.stable.serves(target.revision) < replicas:
+        return builder.build("WaitingForEndpoints", "the pods are ready, their endpoints are not listed yet")
+    if (
+        not builder.observation.route.exists
+        or not builder.observation.route.intact
+        or builder.observation.route.weight != 0
+    ):
+        builder.add_action(SetWeight(0))
+        builder.requeue_after(0)
+        return builder.build("RouteCreated", f"routing {builder.spec.traffic.host} to version {target.version}")
+    builder.update_status(stable=target)
+    add_to_history(builder, target, Outcome.PROMOTED, "first deployment")
+    enter_stage(builder, Stage.IDLE)
+    builder.add_event("Deployed", f"version {target.version} serves {builder.spec.traffic.host}")
+    return builder.build("Deployed", f"version {target.version} serves all traffic")
 
 
-def _wait_for_pods(plan: Plan) -> Decision:
-    target, replicas = plan.o.target, pods_for_all(plan)
-    seen = plan.o.workloads.get(target.revision)
-    ready, why = (seen.ready, seen.crash or seen.waiting) if seen else (0, "")
-    waited = seconds_since(plan.status.rollout.waiting_since, plan.now)
+def _wait_for_pods(builder: DecisionBuilder) -> Decision:
+    target, replicas = builder.observation.target, full_capacity(builder)
+    observed = builder.observation.workloads.get(target.revision)
+    ready, why = (observed.ready, observed.crash_message or observed.waiting_reason) if observed else (0, "")
+    waited = seconds_since(builder.status.rollout.waiting_since, builder.now)
     text = f"{ready} of {replicas} pods of version {target.version} are ready" + (f": {why}" if why else "")
-    if waited > limit_of(plan.o.spec.rollout.ready_timeout):
-        return plan.done(
+    if waited > seconds_of(builder.spec.rollout.ready_timeout):
+        return builder.build(
             "ReadyTimeout", f"{text}; waited {format_duration(waited)}. Fix the version and apply it again"
         )
-    if seen and seen.crash:
-        return plan.done("Crashing", text)
-    return plan.done("WaitingForPods", text)
+    if observed and observed.crash_message:
+        return builder.build("Crashing", text)
+    return builder.build("WaitingForPods", text)

@@ -1,4 +1,4 @@
-"""What `decide` is told: the release, its objects in the cluster, and the newest judgement."""
+"""The input of `decide`: the release, its objects in the cluster, and the newest judgement."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Workload:
     ready: int = 0
     """Ready pods of the Deployment's newest template."""
     intact: bool = True
-    """Does it still say what we applied? False after an edit by somebody else."""
-    crash: str = ""
-    """Why a container of it died, in words; empty when none did."""
-    waiting: str = ""
-    """Why its pods are not ready, in words."""
+    """Does it still match what was applied? False after an edit by somebody else."""
+    crash_message: str = ""
+    """Why a container terminated, for people; empty when none did."""
+    waiting_reason: str = ""
+    """Why its pods are not ready, for people."""
     retired_at: datetime | None = None
-    scaled_by_us: bool = True
-    """Is the number of its pods the operator's field, or did it let go of it?"""
+    replicas_owned: bool = True
+    """Does the operator's field manager own `spec.replicas`?"""
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,27 @@ class Autoscaler:
 
     revision: str
     """Whose pods it scales."""
-    shrinks: bool = True
+    scale_down_allowed: bool = True
     intact: bool = True
 
 
 @dataclass(frozen=True)
-class Budget:
+class DisruptionBudget:
     """The disruption budget of one revision."""
 
-    at_least: int | None
-    """Pods that a drain must leave; None is all but one."""
+    min_available: int | None
+    """Pods that evictions must leave; None is all but one."""
     intact: bool = True
 
 
 @dataclass(frozen=True)
-class Shadowing:
-    """What the plan of the copies says."""
+class ShadowConfig:
+    """The ConfigMap that tells stable's pods which requests to mirror."""
 
     revision: str | None
-    """Who gets copies; None: nobody."""
+    """The revision that requests are mirrored to; None: none."""
     share: int = 0
-    """Of how many requests, in percent."""
+    """The share of the requests, in percent."""
     intact: bool = True
 
 
@@ -69,7 +69,10 @@ class Backend:
     """Revision in its selector; None when there is no Service."""
     intact: bool = True
     ready: Mapping[str, int] = field(default_factory=dict)
-    """Ready endpoints by revision; during a change of the selector the old ones are still listed."""
+    """Ready endpoints by the pods' revision label; while a changed selector takes effect the old ones are still
+    listed."""
+    with_control: bool = False
+    """Does it select by the label `backend`, and so both arms of a comparison?"""
 
     def serves(self, revision: str) -> int:
         """Ready endpoints of a revision; 0 while the selector names another one."""
@@ -82,7 +85,7 @@ class Backend:
 
 @dataclass(frozen=True)
 class Route:
-    """The traffic split as it stands in the router's objects."""
+    """The traffic split as the router's objects have it."""
 
     exists: bool
     weight: int = 0
@@ -91,38 +94,42 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A judgement or a lesson, the moment up to which requests are now counted, and how many a second there were."""
+class AnalysisResult:
+    """A judgement or a baseline, the moment up to which requests are now counted, and their rate per second."""
 
     judgement: Judgement
-    through: datetime | None
+    judged_through: datetime | None
     requests_per_second: float | None = None
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Everything that a decision rests on."""
+    """Everything that a decision depends on."""
 
     spec: ReleaseSpec
     status: ReleaseStatus
     generation: int
     target: RevisionRef
-    """The revision that the spec asks for."""
+    """The revision of the present spec."""
     workloads: Mapping[str, Workload] = field(default_factory=dict)
+    control_groups: Mapping[str, Workload] = field(default_factory=dict)
+    """By their revision label: this rollout's, and what earlier ones left behind."""
     stable: Backend = field(default_factory=lambda: Backend(selects=None))
     canary: Backend = field(default_factory=lambda: Backend(selects=None))
     route: Route = field(default_factory=lambda: Route(exists=False))
     autoscaler: Autoscaler | None = None
-    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    disruption_budgets: Mapping[str, DisruptionBudget] = field(default_factory=dict)
     """By revision."""
-    shadowing: Shadowing | None = None
-    """None when there is no plan, and never was one."""
+    shadow_config: ShadowConfig | None = None
+    """None when there is no such ConfigMap, and never was one."""
     judgement: Judgement | None = None
-    """A judgement made in this very pass; None when it was not time for one."""
-    lesson: Judgement | None = None
-    """What stable alone has taught in this very pass, while the canary has no share yet."""
+    """A judgement made in this reconcile; None when none was due."""
+    baseline: Judgement | None = None
+    """Stable's baseline measured in this reconcile, while the canary has no share yet."""
+    watch_judgement: Judgement | None = None
+    """Of the promoted version, against what the one before was like; made in this reconcile."""
     judged_through: datetime | None = None
-    """Up to when the requests of that judgement or lesson are counted."""
+    """Up to when the requests of that judgement or baseline are counted."""
     requests_per_second: float | None = None
     """Of both versions together, in that interval; None when it was not counted."""
     deleting: bool = False

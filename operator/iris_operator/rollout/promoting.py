@@ -1,72 +1,102 @@
-"""Stage Promoting: stable's Service moves to the canary's pods while the canary route carries everything.
+"""Stage Promoting: stable's Service switches to the canary's pods while the canary route has all traffic.
 
-No pod restarts and no model is loaded again; the old revision stays warm for `scaleDownDelay`.
+No pod restarts and no model is loaded again; the old revision keeps running for `scaleDownDelay`.
 """
 
 from __future__ import annotations
 
 from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
+from iris_operator.rollout.builder import (
+    ALL_TRAFFIC,
+    DRAIN_SECONDS,
+    POLL_SECONDS,
+    DecisionBuilder,
+    add_to_history,
+    enter_stage,
+    seconds_since,
+)
+from iris_operator.rollout.comparison import delete_control_groups
 from iris_operator.rollout.decision import ApplyWorkload, Decision, SetWeight
-from iris_operator.rollout.plan import ALL_TRAFFIC, DRAIN_SECONDS, POLL_SECONDS, Plan, enter, remember, seconds_since
+from iris_operator.rollout.drift_repair import ensure_service, ensure_workload
 from iris_operator.rollout.rolling_back import begin_rollback
-from iris_operator.rollout.scaling import pods_for_all
-from iris_operator.rollout.upkeep import keep_service, keep_workload
+from iris_operator.rollout.scaling import full_capacity
+from iris_operator.rollout.watch import watch_after_promotion
 
 
-def promoting(plan: Plan) -> Decision:
-    """Switch the selector, verify, let the router catch up, give the weight back, swap the roles."""
-    canary, pods = plan.status.canary, pods_for_all(plan)
+def promoting(builder: DecisionBuilder) -> Decision:
+    """Switch the selector, verify it, wait for the router, reset the weight, swap the roles."""
+    canary = builder.status.canary
     assert canary is not None, "stage Promoting is entered with a canary"  # noqa: S101 - an invariant of the state machine
-    plan.wake(POLL_SECONDS)
-    seen = plan.o.workloads.get(canary.revision)
-    if seen is None or seen.crash or seen.ready == 0:
-        why = seen.crash or seen.waiting if seen else "its Deployment is gone"
-        return begin_rollback(plan, Outcome.ROLLED_BACK, "Crash", f"version {canary.version} during promotion: {why}")
-    switched = plan.o.stable.selects == canary.revision
-    if not switched:
-        keep_workload(plan, canary, "canary", pods)
-    if not switched and plan.o.route.weight != ALL_TRAFFIC:
-        plan.act(SetWeight(ALL_TRAFFIC))
-        plan.wake(0)
-        return plan.done("Promoting", "weight 100 again before the switch")
-    if not keep_service(plan, "stable", canary.revision):
-        plan.rollout(settled_at=None)
-        return plan.done("Promoting", f"the stable Service now selects revision {canary.revision}")
-    if not plan.o.stable.serves_only(canary.revision):
-        return plan.done("Promoting", "waiting for the stable Service's endpoints to change")
-    if plan.o.route.weight != 0:
-        return _give_weight_back(plan)
-    return _swap_roles(plan, canary)
+    builder.requeue_after(POLL_SECONDS)
+    observed = builder.observation.workloads.get(canary.revision)
+    if observed is None or observed.crash_message or observed.ready == 0:
+        why = observed.crash_message or observed.waiting_reason if observed else "its Deployment is gone"
+        return begin_rollback(
+            builder, Outcome.ROLLED_BACK, "Crash", f"version {canary.version} during promotion: {why}"
+        )
+    switched = builder.observation.stable.selects == canary.revision
+    if not switched and (waiting := _await_all_traffic(builder, canary)):
+        return waiting
+    if not ensure_service(builder, "stable", canary.revision):
+        builder.update_rollout(settled_at=None)
+        return builder.build("Promoting", f"the stable Service now selects revision {canary.revision}")
+    if not builder.observation.stable.serves_only(canary.revision):
+        return builder.build("Promoting", "waiting for the stable Service's endpoints to change")
+    if builder.observation.route.weight != 0:
+        return _reset_weight(builder)
+    return _swap_roles(builder, canary)
 
 
-def _give_weight_back(plan: Plan) -> Decision:
-    settled = plan.status.rollout.settled_at
+def _await_all_traffic(builder: DecisionBuilder, canary: RevisionRef) -> Decision | None:
+    """Before the switch: all requests go to the canary, and none to its control group. None when it is so."""
+    ensure_workload(builder, canary, "canary", full_capacity(builder))
+    if builder.observation.route.weight != ALL_TRAFFIC:
+        builder.add_action(SetWeight(ALL_TRAFFIC))
+        builder.requeue_after(0)
+        return builder.build("Promoting", "weight 100 again before the switch")
+    leftovers, backend = delete_control_groups(builder), builder.observation.canary
+    with_control = builder.status.control is not None
+    ensure_service(builder, "canary", canary.revision, with_control=with_control)
+    if with_control and (leftovers or not backend.serves_only(canary.revision)):
+        return builder.build("Promoting", "the control group is removed; then the canary has all traffic")
+    return None
+
+
+def _reset_weight(builder: DecisionBuilder) -> Decision:
+    settled = builder.status.rollout.settled_at
     if settled is None:
-        plan.rollout(settled_at=plan.now)
-        return plan.done("Promoting", "letting the router see the new endpoints")
-    left = DRAIN_SECONDS - seconds_since(settled, plan.now)
+        builder.update_rollout(settled_at=builder.now)
+        return builder.build("Promoting", "waiting for the router to see the new endpoints")
+    left = DRAIN_SECONDS - seconds_since(settled, builder.now)
     if left > 0:
-        plan.wake(left)
-        return plan.done("Promoting", "letting the router see the new endpoints")
-    plan.act(SetWeight(0))
-    plan.wake(0)
-    return plan.done("Promoting", "both Services lead to the new version; weight back to 0")
+        builder.requeue_after(left)
+        return builder.build("Promoting", "waiting for the router to see the new endpoints")
+    builder.add_action(SetWeight(0))
+    builder.requeue_after(0)
+    return builder.build("Promoting", "both Services lead to the new version; weight back to 0")
 
 
-def _swap_roles(plan: Plan, canary: RevisionRef) -> Decision:
-    """The labels first, the status when they are seen: an operator killed in between finds the promotion unfinished."""
-    before = plan.status.stable
-    swapped = keep_workload(plan, canary, "stable", pods_for_all(plan))
-    old = plan.o.workloads.get(before.revision) if before else None
+def _swap_roles(builder: DecisionBuilder, canary: RevisionRef) -> Decision:
+    """The labels first, the status when they are observed: an operator killed in between continues the promotion."""
+    before = builder.status.stable
+    swapped = ensure_workload(builder, canary, "stable", full_capacity(builder))
+    old = builder.observation.workloads.get(before.revision) if before else None
     if old and old.role != "retired":
-        plan.act(ApplyWorkload(old.ref, "retired", old.replicas, plan.now))
+        builder.add_action(ApplyWorkload(old.ref, "retired", old.replicas, builder.now))
         swapped = False
     if not swapped:
-        return plan.done("Promoting", "swapping the roles of the two revisions")
-    remember(plan, canary, Outcome.PROMOTED, "all checks passed")
-    count = plan.status.step.count
-    plan.update(stable=canary, canary=None, rejected=None, step=StepStatus(index=count, count=count))
-    enter(plan, Stage.IDLE)
+        return builder.build("Promoting", "swapping the roles of the two revisions")
+    add_to_history(builder, canary, Outcome.PROMOTED, "all checks passed")
+    count = builder.status.step.count
+    builder.update_status(
+        stable=canary,
+        canary=None,
+        control=None,
+        watch=watch_after_promotion(builder, before),
+        rejected=None,
+        step=StepStatus(index=count, count=count),
+    )
+    enter_stage(builder, Stage.IDLE)
     after = f", after {before.version}" if before else ""
-    plan.tell("Promoted", f"version {canary.version} serves all traffic{after}")
-    return plan.done("Promoted", f"version {canary.version} serves all traffic")
+    builder.add_event("Promoted", f"version {canary.version} serves all traffic{after}")
+    return builder.build("Promoted", f"version {canary.version} serves all traffic")

@@ -1,4 +1,4 @@
-"""What people and `kubectl wait` read: phase, weight and conditions, derived from the state and from what is seen."""
+"""What people and `kubectl wait` read: phase, weight and conditions, derived from the state and the observation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Literal
 
 from iris_operator.api.status import ConditionStatus, Outcome, Phase, ReleaseStatus, Stage
+from iris_operator.rollout.builder import DecisionBuilder
+from iris_operator.rollout.control_group import ArmPods, canary_share
 from iris_operator.rollout.decision import Decision
-from iris_operator.rollout.plan import Plan
 
 _PAUSED_REASONS = {"Paused", "AwaitingApproval"}
 _FAILED_STARTS = {"ReadyTimeout", "Crashing"}
@@ -20,32 +21,40 @@ ConditionType = Literal["Ready", "Progressing", "Promoted", "Degraded"]
 @dataclass(frozen=True)
 class _Condition:
     type: ConditionType
-    true: bool
+    is_true: bool
     reason: str
     message: str
 
 
-def report(plan: Plan, decision: Decision) -> Decision:
+def report(builder: DecisionBuilder, decision: Decision) -> Decision:
     """Complete a decision's status."""
     rollout = decision.status.rollout
-    phase = _phase(plan, decision.status)
+    phase = _phase(builder, decision.status)
     step = decision.status.step
     status = decision.status.model_copy(
         update={
-            "observed_generation": plan.o.generation,
+            "observed_generation": builder.observation.generation,
             "phase": phase,
-            "weight": plan.o.route.weight,
+            "weight": _share(builder, decision.status),
             "step_text": f"{step.index}/{step.count}" if step.count else "",
         }
     )
-    conditions = _conditions(plan, status, phase, rollout.message or rollout.reason)
-    return replace(decision, status=_with_conditions(status, conditions, plan.o.generation, plan.now))
+    conditions = _conditions(builder, status, phase, rollout.message or rollout.reason)
+    return replace(decision, status=_with_conditions(status, conditions, builder.observation.generation, builder.now))
+
+
+def _share(builder: DecisionBuilder, status: ReleaseStatus) -> int:
+    """The share of the new version, in percent: of what the route gives the canary Service, what its own pods get."""
+    backend, control = builder.observation.canary, status.control
+    canary = backend.ready.get(backend.selects or "", 0)
+    pods = ArmPods(canary, backend.ready.get(control.revision, 0) if control else 0)
+    return round(canary_share(builder.observation.route.weight, pods))
 
 
 def degraded(status: ReleaseStatus, generation: int, reason: str, message: str, now: datetime) -> ReleaseStatus:
-    """The status of a release whose pass could not be made: nothing moves, and it says why.
+    """The status of a release that could not be reconciled: nothing is changed, and it says why.
 
-    The durable state stays as it was, so that the next pass that succeeds goes on from there.
+    The durable state stays as it was, so that the next reconcile that succeeds continues from there.
     """
     changed = status.model_copy(update={"phase": Phase.DEGRADED, "observed_generation": generation})
     promoted = next((c for c in status.conditions if c.type == "Promoted"), None)
@@ -56,7 +65,7 @@ def degraded(status: ReleaseStatus, generation: int, reason: str, message: str, 
     return _with_conditions(changed, conditions, generation, now)
 
 
-def _phase(plan: Plan, status: ReleaseStatus) -> Phase:
+def _phase(builder: DecisionBuilder, status: ReleaseStatus) -> Phase:
     stage, reason = status.rollout.stage, status.rollout.reason
     if stage is Stage.INITIALIZING:
         return Phase.DEGRADED if reason in _FAILED_STARTS else Phase.INITIALIZING
@@ -66,31 +75,31 @@ def _phase(plan: Plan, status: ReleaseStatus) -> Phase:
         return _BY_STAGE[stage]
     if reason in _PAUSED_REASONS:
         return Phase.PAUSED
-    return Phase.PROGRESSING if stage is Stage.PROGRESSING else _idle_phase(plan, status)
+    return Phase.PROGRESSING if stage is Stage.PROGRESSING else _idle_phase(builder, status)
 
 
-def _idle_phase(plan: Plan, status: ReleaseStatus) -> Phase:
-    if not _stable_ready(plan, status):
+def _idle_phase(builder: DecisionBuilder, status: ReleaseStatus) -> Phase:
+    if not _stable_ready(builder, status):
         return Phase.DEGRADED
     if status.rejected is None:
         return Phase.STABLE
     return Phase.PAUSED if status.rejected.keeps_pods else Phase.ROLLED_BACK
 
 
-def _stable_ready(plan: Plan, status: ReleaseStatus) -> bool:
+def _stable_ready(builder: DecisionBuilder, status: ReleaseStatus) -> bool:
     if status.stable is None:
         return False
-    workload = plan.o.workloads.get(status.stable.revision)
+    workload = builder.observation.workloads.get(status.stable.revision)
     return workload is not None and workload.ready > 0
 
 
-def _conditions(plan: Plan, status: ReleaseStatus, phase: Phase, message: str) -> list[_Condition]:
-    ready = _stable_ready(plan, status)
+def _conditions(builder: DecisionBuilder, status: ReleaseStatus, phase: Phase, message: str) -> list[_Condition]:
+    ready = _stable_ready(builder, status)
     stable = f"version {status.stable.version}" if status.stable else "no version yet"
     promoted = (
         status.rollout.stage is Stage.IDLE
         and status.stable is not None
-        and status.stable.revision == plan.o.target.revision
+        and status.stable.revision == builder.observation.target.revision
     )
     progressing = status.rollout.stage is not Stage.IDLE
     return [
@@ -101,7 +110,7 @@ def _conditions(plan: Plan, status: ReleaseStatus, phase: Phase, message: str) -
             f"{stable} serves" if ready else f"{stable}: no pod is ready",
         ),
         _Condition("Progressing", progressing, status.rollout.stage.value, message),
-        _Condition("Promoted", promoted, "Promoted" if promoted else _why_not(status, phase), message),
+        _Condition("Promoted", promoted, "Promoted" if promoted else _not_promoted_reason(status, phase), message),
         _Condition(
             "Degraded",
             phase is Phase.DEGRADED,
@@ -111,12 +120,12 @@ def _conditions(plan: Plan, status: ReleaseStatus, phase: Phase, message: str) -
     ]
 
 
-def _why_not(status: ReleaseStatus, phase: Phase) -> str:
+def _not_promoted_reason(status: ReleaseStatus, phase: Phase) -> str:
     """The contract's three reasons for Promoted=False."""
-    leaving = status.rollout.stage is Stage.ROLLING_BACK and status.rollout.outcome is Outcome.ROLLED_BACK
+    rolling_back = status.rollout.stage is Stage.ROLLING_BACK and status.rollout.outcome is Outcome.ROLLED_BACK
     if phase is Phase.PAUSED:
         return "Paused"
-    if leaving or (status.rollout.stage is Stage.IDLE and status.rejected is not None):
+    if rolling_back or (status.rollout.stage is Stage.IDLE and status.rejected is not None):
         return "RolledBack"
     return "Progressing"
 
@@ -126,7 +135,7 @@ def _with_conditions(status: ReleaseStatus, wanted: list[_Condition], generation
     after = dict(before)
     for condition in wanted:
         old = before.get(condition.type)
-        value: Literal["True", "False"] = "True" if condition.true else "False"
+        value: Literal["True", "False"] = "True" if condition.is_true else "False"
         after[condition.type] = ConditionStatus(
             type=condition.type,
             status=value,

@@ -1,111 +1,141 @@
-"""Stage RollingBack: traffic leaves the canary before anything else happens to it."""
+"""Stage RollingBack: traffic is withdrawn from the canary before anything else happens to it."""
 
 from __future__ import annotations
 
+from iris_operator.analysis.judge import Judgement
+from iris_operator.analysis.registry import rollback_cause
+from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.status import Outcome, Rejected, RevisionRef, Stage, StepStatus
-from iris_operator.rollout.decision import ApplyWorkload, Decision, PointService, SetWeight
-from iris_operator.rollout.plan import DRAIN_SECONDS, POLL_SECONDS, Plan, enter, remember, seconds_since
-from iris_operator.rollout.scaling import pods_for_all
-from iris_operator.rollout.upkeep import keep_workload
+from iris_operator.rollout.builder import (
+    DRAIN_SECONDS,
+    POLL_SECONDS,
+    DecisionBuilder,
+    add_to_history,
+    enter_stage,
+    seconds_since,
+)
+from iris_operator.rollout.comparison import delete_control_groups
+from iris_operator.rollout.decision import ApplyWorkload, Decision, SelectRevision, SetWeight
+from iris_operator.rollout.drift_repair import ensure_workload
+from iris_operator.rollout.scaling import full_capacity
+
+# Reasons of a rollback that no check has found.
+_FAILURES_OF_PODS = {"Crash", "NotReady", "ReadyTimeout"}
 
 
-def begin_rollback(plan: Plan, outcome: Outcome, reason: str, message: str) -> Decision:
-    """Decide to take the canary away, and take its traffic in the same pass."""
-    plan.actions.clear()
-    enter(plan, Stage.ROLLING_BACK)
-    plan.rollout(outcome=outcome)
-    plan.tell(
+def begin_rollback(builder: DecisionBuilder, outcome: Outcome, reason: str, message: str) -> Decision:
+    """Enter the stage, and withdraw the canary's traffic in the same reconcile."""
+    builder.actions.clear()
+    enter_stage(builder, Stage.ROLLING_BACK)
+    builder.update_rollout(outcome=outcome)
+    if reason in _FAILURES_OF_PODS and builder.status.analysis:
+        # The table of kubectl get must not show the hopeful verdict of the checks beside a rollback for a crash.
+        failed = builder.status.analysis.model_copy(update={"verdict": Verdict.FAIL.value})
+        builder.update_status(analysis=failed)
+    builder.add_event(
         "RollingBack" if outcome is Outcome.ROLLED_BACK else reason, message, warning=outcome is Outcome.ROLLED_BACK
     )
-    if _may_withdraw(plan):
-        _withdraw(plan)
-    return plan.done(reason, message)
+    if _may_withdraw(builder):
+        _withdraw_traffic(builder)
+    return builder.build(reason, message)
 
 
-def rolling_back(plan: Plan) -> Decision:
-    """Weight 0, verified, drained; then the canary's pods may go."""
-    canary, kept = plan.status.canary, plan.status.rollout
+def explain_failure(builder: DecisionBuilder, judgement: Judgement) -> tuple[str, str]:
+    """The reason of a rollback for a judgement that is a Fail, as one word, and the failed check's explanation."""
+    failed = next(result for result in judgement.results if result.verdict is Verdict.FAIL)
+    is_custom = failed.name in (check.name for check in builder.spec.analysis.checks.custom)
+    return rollback_cause(failed.name), f"{failed.name}: {failed.reason}" if is_custom else failed.reason
+
+
+def rolling_back(builder: DecisionBuilder) -> Decision:
+    """Weight 0, verified, drained; then the canary's pods are scaled down."""
+    canary, rollout = builder.status.canary, builder.status.rollout
     assert canary is not None, "stage RollingBack is entered with a canary"  # noqa: S101 - an invariant of the state machine
-    if plan.status.stable:
-        keep_workload(plan, plan.status.stable, "stable", pods_for_all(plan))
-    plan.wake(POLL_SECONDS)
-    if not _withdrawn(plan):
-        if _may_withdraw(plan):
-            _withdraw(plan)
-            plan.wake(0)
+    if builder.status.stable:
+        ensure_workload(builder, builder.status.stable, "stable", full_capacity(builder))
+    builder.requeue_after(POLL_SECONDS)
+    if not _traffic_withdrawn(builder):
+        if _may_withdraw(builder):
+            _withdraw_traffic(builder)
+            builder.requeue_after(0)
         else:
-            plan.tell(
+            builder.add_event(
                 "StableUnavailable", "stable has no ready pod; the canary keeps the traffic until it has", warning=True
             )
-        return _still(plan)
-    if kept.settled_at is None:
-        plan.rollout(settled_at=plan.now)
-        plan.wake(DRAIN_SECONDS)
-        return _still(plan)
-    left = DRAIN_SECONDS - seconds_since(kept.settled_at, plan.now)
+        return _still_rolling_back(builder)
+    if rollout.settled_at is None:
+        builder.update_rollout(settled_at=builder.now)
+        builder.requeue_after(DRAIN_SECONDS)
+        return _still_rolling_back(builder)
+    left = DRAIN_SECONDS - seconds_since(rollout.settled_at, builder.now)
     if left > 0:
-        plan.wake(left)
-        return _still(plan)
-    return _finish(plan, canary)
+        builder.requeue_after(left)
+        return _still_rolling_back(builder)
+    return _finish(builder, canary)
 
 
-def _still(plan: Plan) -> Decision:
-    """Not done yet, and still for the reason that began it."""
-    kept = plan.status.rollout
-    return plan.done(kept.reason or "RollingBack", kept.message)
+def _still_rolling_back(builder: DecisionBuilder) -> Decision:
+    """Not done yet; the reason stays the one that started it."""
+    rollout = builder.status.rollout
+    return builder.build(rollout.reason or "RollingBack", rollout.message)
 
 
-def _finish(plan: Plan, canary: RevisionRef) -> Decision:
-    kept = plan.status.rollout
-    outcome = kept.outcome or Outcome.ROLLED_BACK
-    keeps_pods = outcome is Outcome.ROLLED_BACK and _pauses(plan)
-    seen = plan.o.workloads.get(canary.revision)
-    if seen and not keeps_pods and (seen.role != "retired" or seen.replicas > 0):
-        # The status follows when this is seen: an operator killed in between finds the rollback unfinished.
-        plan.act(ApplyWorkload(canary, "retired", 0, plan.now))
-        return _still(plan)
-    remember(plan, canary, outcome, f"{kept.reason}: {kept.message}")
+def _finish(builder: DecisionBuilder, canary: RevisionRef) -> Decision:
+    rollout = builder.status.rollout
+    outcome = rollout.outcome or Outcome.ROLLED_BACK
+    keeps_pods = outcome is Outcome.ROLLED_BACK and _keeps_pods(builder)
+    observed = builder.observation.workloads.get(canary.revision)
+    leftovers = delete_control_groups(builder)
+    if observed and not keeps_pods and (observed.role != "retired" or observed.replicas > 0):
+        # The status follows when this is observed: an operator killed in between continues the rollback.
+        builder.add_action(ApplyWorkload(canary, "retired", 0, builder.now))
+        return _still_rolling_back(builder)
+    if leftovers:
+        return _still_rolling_back(builder)
+    add_to_history(builder, canary, outcome, f"{rollout.reason}: {rollout.message}")
     if outcome is Outcome.ROLLED_BACK:
         rejected = Rejected(
             revision=canary.revision,
             version=canary.version,
             image=canary.image,
-            reason=kept.reason,
-            message=kept.message,
-            at=plan.now,
+            reason=rollout.reason,
+            message=rollout.message,
+            at=builder.now,
             keeps_pods=keeps_pods,
         )
-        plan.update(rejected=rejected)
-        plan.tell("RolledBack", f"{kept.reason}: {kept.message}", warning=True)
-    plan.update(canary=None, step=StepStatus(index=0, count=plan.status.step.count))
-    enter(plan, Stage.IDLE)
-    return plan.done(kept.reason or "RolledBack", kept.message)
+        builder.update_status(rejected=rejected)
+        builder.add_event("RolledBack", f"{rollout.reason}: {rollout.message}", warning=True)
+    builder.update_status(canary=None, control=None, step=StepStatus(index=0, count=builder.status.step.count))
+    enter_stage(builder, Stage.IDLE)
+    return builder.build(rollout.reason or "RolledBack", rollout.message)
 
 
-def _pauses(plan: Plan) -> bool:
-    return plan.o.spec.rollout.on_failure == "Pause" or plan.status.rollout.reason == "HoldTimeout"
+def _keeps_pods(builder: DecisionBuilder) -> bool:
+    return builder.spec.rollout.on_failure == "Pause" or builder.status.rollout.reason == "HoldTimeout"
 
 
-def _withdrawn(plan: Plan) -> bool:
-    stable = plan.status.stable
-    return plan.o.route.weight == 0 and (stable is None or plan.o.stable.selects in (None, stable.revision))
+def _traffic_withdrawn(builder: DecisionBuilder) -> bool:
+    stable = builder.status.stable
+    return builder.observation.route.weight == 0 and (
+        stable is None or builder.observation.stable.selects in (None, stable.revision)
+    )
 
 
-def _may_withdraw(plan: Plan) -> bool:
-    """Not onto a stable that has nobody ready while the canary still answers."""
-    stable, canary = plan.status.stable, plan.status.canary
-    stable_ready = sum(plan.o.stable.ready.values())
-    if stable and stable.revision in plan.o.workloads:
-        stable_ready = max(stable_ready, plan.o.workloads[stable.revision].ready)
-    canary_ready = plan.o.canary.serves(canary.revision) if canary else 0
+def _may_withdraw(builder: DecisionBuilder) -> bool:
+    """Not while stable has no ready pod and the canary still serves."""
+    stable, canary = builder.status.stable, builder.status.canary
+    stable_ready = sum(builder.observation.stable.ready.values())
+    if stable and stable.revision in builder.observation.workloads:
+        stable_ready = max(stable_ready, builder.observation.workloads[stable.revision].ready)
+    canary_ready = builder.observation.canary.serves(canary.revision) if canary else 0
     return stable_ready > 0 or canary_ready == 0
 
 
-def _withdraw(plan: Plan) -> None:
-    stable = plan.status.stable
-    if stable and plan.o.stable.selects not in (None, stable.revision):
-        # A promotion had begun to switch: without this, weight 0 would lead to the canary again.
-        plan.act(PointService("stable", stable.revision))
-    if plan.o.route.weight != 0:
-        plan.act(SetWeight(0))
-        plan.wake(0)
+def _withdraw_traffic(builder: DecisionBuilder) -> None:
+    stable = builder.status.stable
+    if stable and builder.observation.stable.selects not in (None, stable.revision):
+        # A promotion had switched the selector: without this, weight 0 would still lead to the canary.
+        builder.add_action(SelectRevision("stable", stable.revision))
+    if builder.observation.route.weight != 0:
+        builder.add_action(SetWeight(0))
+        builder.requeue_after(0)

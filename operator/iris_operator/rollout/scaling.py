@@ -1,57 +1,60 @@
-"""How many pods, and who says so.
+"""How many pods a revision has, and who decides it.
 
-With `serving.autoscaling` the number of stable's pods is the autoscaler's: the operator reads it and never writes it.
-The canary's is the operator's, a share of stable's, until the canary carries everything and gets the autoscaler.
+With `serving.autoscaling` the autoscaler decides the number of stable's pods: the operator reads and never writes it.
+The operator decides the canary's, a share of stable's, until the canary has all traffic and gets the autoscaler.
 """
 
 from __future__ import annotations
 
 from iris_operator.api.status import RevisionRef, Stage
-from iris_operator.rollout.decision import Autoscale, StopAutoscaling
-from iris_operator.rollout.plan import ALL_TRAFFIC, Plan
+from iris_operator.rollout.builder import ALL_TRAFFIC, DecisionBuilder
+from iris_operator.rollout.decision import ApplyAutoscaler, DeleteAutoscaler
 
 
-def pods_for_all(plan: Plan) -> int:
-    """Pods that carry all of the traffic: what the spec says, or what the autoscaler made of stable."""
-    serving = plan.o.spec.serving
+def full_capacity(builder: DecisionBuilder) -> int:
+    """The number of pods for all of the traffic: the spec's, or stable's present one under an autoscaler."""
+    serving = builder.spec.serving
     if serving.autoscaling is None:
         return serving.replicas
-    stable = plan.o.workloads.get(plan.status.stable.revision) if plan.status.stable else None
+    stable = builder.observation.workloads.get(builder.status.stable.revision) if builder.status.stable else None
     pods = stable.replicas if stable and stable.replicas else serving.replicas
     return min(max(pods, serving.autoscaling.min_replicas), serving.autoscaling.max_replicas)
 
 
-def replicas_of(plan: Plan, ref: RevisionRef, wanted: int) -> int | None:
-    """What to write of a revision's number of pods: `wanted`, or None where the autoscaler decides.
+def replicas_of(builder: DecisionBuilder, ref: RevisionRef, wanted: int) -> int | None:
+    """The replicas to write for a revision: `wanted`, or None where the autoscaler decides.
 
-    One that is missing, or at 0 where no autoscaler works, begins with `wanted`.
+    A revision that is missing, or at 0 where no autoscaler works, starts with `wanted`.
     """
-    seen = plan.o.workloads.get(ref.revision)
-    theirs = plan.o.spec.serving.autoscaling is not None and ref in (plan.status.stable, _carrier(plan))
-    return None if theirs and seen and seen.replicas else wanted
+    observed = builder.observation.workloads.get(ref.revision)
+    autoscaled = builder.spec.serving.autoscaling is not None and ref in (
+        builder.status.stable,
+        _autoscaled_revision(builder),
+    )
+    return None if autoscaled and observed and observed.replicas else wanted
 
 
-def autoscale(plan: Plan) -> None:
-    """Keep the release's autoscaler on the revision that carries the traffic, or remove it when none is asked for.
+def ensure_autoscaler(builder: DecisionBuilder) -> None:
+    """Apply the release's autoscaler to the revision that has the traffic, or delete it when the spec has none.
 
-    During a release it only adds pods: while the canary takes its share stable has less to do, and must all the same be
-    able to take everything back at once.
+    During a release it only adds pods: while the canary has a share stable has less load, and must still be able to
+    serve all traffic again at once.
     """
-    seen, carrier = plan.o.autoscaler, _carrier(plan)
-    if plan.o.spec.serving.autoscaling is None or carrier is None:
-        if seen:
-            plan.act(StopAutoscaling())
+    observed, target = builder.observation.autoscaler, _autoscaled_revision(builder)
+    if builder.spec.serving.autoscaling is None or target is None:
+        if observed:
+            builder.add_action(DeleteAutoscaler())
         return
-    shrinks = plan.status.canary is None
-    if seen and seen.intact and (seen.revision, seen.shrinks) == (carrier.revision, shrinks):
+    shrinks = builder.status.canary is None
+    if observed and observed.intact and (observed.revision, observed.scale_down_allowed) == (target.revision, shrinks):
         return
-    if seen and not seen.intact:
-        plan.tell("AutoscalerRepaired", "the autoscaler did not say what the release asks for; applied again")
-    plan.act(Autoscale(carrier.revision, shrinks))
+    if observed and not observed.intact:
+        builder.add_event("AutoscalerRepaired", "the autoscaler did not match the release; applied again")
+    builder.add_action(ApplyAutoscaler(target.revision, shrinks))
 
 
-def _carrier(plan: Plan) -> RevisionRef | None:
-    """Whose pods are as busy as the traffic makes them."""
-    rollout, canary = plan.status.rollout, plan.status.canary
+def _autoscaled_revision(builder: DecisionBuilder) -> RevisionRef | None:
+    """The revision whose load follows the traffic."""
+    rollout, canary = builder.status.rollout, builder.status.canary
     all_on_canary = rollout.stage is Stage.PROGRESSING and rollout.confirmed_weight == ALL_TRAFFIC
-    return canary if canary and (all_on_canary or rollout.stage is Stage.PROMOTING) else plan.status.stable
+    return canary if canary and (all_on_canary or rollout.stage is Stage.PROMOTING) else builder.status.stable

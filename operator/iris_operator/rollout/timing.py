@@ -1,6 +1,6 @@
-"""Moments at which releases are judged: the same for all that have the same interval, whenever they began.
+"""Ticks at which releases are judged: the same for all with the same interval, whenever they began.
 
-So that one set of queries serves a whole fleet.
+So one set of queries serves all releases.
 """
 
 from __future__ import annotations
@@ -8,13 +8,20 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-# A timer that fires a little early must not miss its tick.
-_EARLY = 0.05
+# In seconds: a timer that fires a little early must not miss its tick.
+_TIMER_TOLERANCE = 0.05
+# While the canary has a share it is judged at least this often: a bad version must not wait for the end of an interval.
+_MAX_JUDGEMENT_INTERVAL = 5.0
+
+
+def judgement_interval(interval: float) -> float:
+    """Seconds between judgements of a release with this interval: a whole part of it, so that every tick is one."""
+    return interval / math.ceil(interval / _MAX_JUDGEMENT_INTERVAL)
 
 
 def tick_before(now: datetime, interval: float) -> float:
-    """The newest tick of so many seconds, in seconds since 1970."""
-    return math.floor((now.timestamp() + _EARLY) / interval) * interval
+    """The newest tick of that interval, in seconds since 1970."""
+    return math.floor((now.timestamp() + _TIMER_TOLERANCE) / interval) * interval
 
 
 def seconds_to_tick(now: datetime, interval: float) -> float:

@@ -1,8 +1,8 @@
-"""What the others would have decided: their rules, re-implemented from their documentation, for many rollouts at once.
+"""The rules of other tools, re-implemented from their documentation, for many rollouts at once.
 
 Flagger (docs.flagger.app, "How it works", "Metrics analysis"), Argo Rollouts ("Analysis & progressive delivery") and a
-judge like Kayenta's (spinnaker.io, "How canary judgment works"). All look at one minute at a time, as in their
-examples.
+judge like Kayenta's (spinnaker.io, "How canary judgment works"). All judge one minute at a time, as in
+their examples.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from bench.analysis.traffic import BOUNDS, INTERVAL
+from iris_operator.analysis.arrays import IntervalArrays, RevisionArrays
 from iris_operator.analysis.evidence.logspace import Bools, Floats
-from iris_operator.analysis.look import Look, Side
 
 MINUTE = 60.0
 # Success rate at least 99 %, 99th percentile at most 500 ms: Flagger's own example, and Argo's usual template.
@@ -23,61 +23,64 @@ MAX_P99 = 0.5
 
 
 @dataclass(frozen=True)
-class Answer:
-    """By rollout: takes the traffic away, and lets the next step begin."""
+class PolicyDecision:
+    """By rollout: roll back, and promote to the next step."""
 
     fails: Bools
     passes: Bools
 
 
 class Policy(Protocol):
-    """A rule that is told of every interval and answers after it."""
+    """A rule that decides after every interval."""
 
     name: str
+    judges_the_end: bool
+    """Does the last step, with all of the traffic, end by a decision of its own?"""
 
-    def learn(self, look: Look) -> None:
-        """Stable alone, before the rollout."""
+    def observe_baseline(self, arrays: IntervalArrays) -> None:
+        """Take an interval of stable alone, before the rollout."""
 
-    def answer(self, look: Look, second: float) -> Answer:
+    def decide(self, arrays: IntervalArrays, second: float) -> PolicyDecision:
         """The decision at the end of an interval, at `second`."""
         ...
 
 
 class PerMinute:
-    """Adds intervals up to minutes and judges each of these once."""
+    """Adds up the intervals of a minute and judges each minute once."""
 
     name = ""
+    judges_the_end = False
 
     def __init__(self, rollouts: int) -> None:
         self._rollouts = rollouts
         self._sums: dict[str, Floats] = {}
 
-    def learn(self, look: Look) -> None:
-        """They do not look at what was before."""
+    def observe_baseline(self, arrays: IntervalArrays) -> None:
+        """They do not use anything from before the rollout."""
 
-    def answer(self, look: Look, second: float) -> Answer:
-        """See `Policy.answer`: between two minutes nothing is decided."""
-        for name, side in (("canary", look.canary), ("stable", look.stable)):
-            for kind, value in (("requests", side.requests), ("errors", side.errors), ("bins", side.bins)):
+    def decide(self, arrays: IntervalArrays, second: float) -> PolicyDecision:
+        """See `Policy.decide`. Nothing is decided within a minute."""
+        for name, counts in (("canary", arrays.canary), ("stable", arrays.stable)):
+            for kind, value in (("requests", counts.requests), ("errors", counts.errors), ("bins", counts.bins)):
                 if value is not None:
                     self._sums[name + kind] = value + self._sums.get(name + kind, np.zeros(value.shape))
         if second <= 0 or round(second / INTERVAL) % round(MINUTE / INTERVAL):
             nothing = np.zeros(self._rollouts, dtype=np.bool_)
-            return Answer(nothing, nothing)
+            return PolicyDecision(nothing, nothing)
         canary, stable = (
-            Side(self._sums[who + "requests"], self._sums[who + "errors"], bins=self._sums[who + "bins"])
-            for who in ("canary", "stable")
+            RevisionArrays(self._sums[name + "requests"], self._sums[name + "errors"], bins=self._sums[name + "bins"])
+            for name in ("canary", "stable")
         )
         self._sums = {}
         return self.judge(canary, stable)
 
-    def judge(self, canary: Side, stable: Side) -> Answer:
-        """One minute's counts."""
+    def judge(self, canary: RevisionArrays, stable: RevisionArrays) -> PolicyDecision:
+        """Judge the counts of one minute."""
         raise NotImplementedError
 
 
 class Flagger(PerMinute):
-    """Counts failed checks over the whole rollout; the count is looked at before a run's own checks."""
+    """Counts failed checks over the whole rollout; the count is compared with the threshold before the next checks."""
 
     name = "Flagger"
 
@@ -86,12 +89,12 @@ class Flagger(PerMinute):
         self._threshold = threshold
         self._failed = np.zeros(rollouts)
 
-    def judge(self, canary: Side, stable: Side) -> Answer:  # noqa: ARG002 - stable is never looked at
+    def judge(self, canary: RevisionArrays, stable: RevisionArrays) -> PolicyDecision:  # noqa: ARG002 - stable is not used
         """A minute without requests is a failed check, like one outside the range."""
         fails = self._failed >= self._threshold
         good = within_range(canary) & (canary.requests > 0)
         self._failed = self._failed + ~good
-        return Answer(fails, good & ~fails)
+        return PolicyDecision(fails, good & ~fails)
 
 
 class Argo(PerMinute):
@@ -105,17 +108,17 @@ class Argo(PerMinute):
         self._failed = np.zeros(rollouts)
         self._errors = np.zeros(rollouts)
 
-    def judge(self, canary: Side, stable: Side) -> Answer:  # noqa: ARG002 - stable is not asked for
-        """The steps of a rollout go on by time while its analysis has not failed."""
+    def judge(self, canary: RevisionArrays, stable: RevisionArrays) -> PolicyDecision:  # noqa: ARG002 - stable is not used
+        """The steps of a rollout follow each other by time unless its analysis fails."""
         measured = canary.requests > 0
         self._failed = self._failed + (measured & ~within_range(canary))
         self._errors = np.where(measured, 0.0, self._errors + 1)
         fails = (self._failed > self._limits[0]) | (self._errors > self._limits[1])
-        return Answer(fails, ~fails)
+        return PolicyDecision(fails, ~fails)
 
 
 class Kayenta(PerMinute):
-    """Mann-Whitney on the minutes so far, 98 %, tolerance a quarter of the estimated shift; looked at every minute."""
+    """Mann-Whitney on the minutes so far, 98 %, tolerance a quarter of the estimated shift; tested every minute."""
 
     name = "like Kayenta"
     _Z = 2.326
@@ -127,7 +130,7 @@ class Kayenta(PerMinute):
         self._series: dict[str, list[Floats]] = {"errors": [], "p99": []}
         self._other: dict[str, list[Floats]] = {"errors": [], "p99": []}
 
-    def judge(self, canary: Side, stable: Side) -> Answer:
+    def judge(self, canary: RevisionArrays, stable: RevisionArrays) -> PolicyDecision:
         """High in any metric fails: both are critical."""
         fails = np.zeros(self._rollouts, dtype=np.bool_)
         decided = False
@@ -139,32 +142,33 @@ class Kayenta(PerMinute):
                 decided = True
                 lower, estimate = shift
                 fails |= lower > self._TOLERANCE * np.abs(estimate)
-        return Answer(fails, ~fails & decided)
+        return PolicyDecision(fails, ~fails & decided)
 
 
-def within_range(canary: Side) -> Bools:
+def within_range(canary: RevisionArrays) -> Bools:
     """Success rate and 99th percentile of a minute."""
     return np.asarray((1 - error_share(canary) >= MIN_SUCCESS) & (p99(canary) <= MAX_P99))
 
 
-def error_share(side: Side) -> Floats:
+def error_share(revision: RevisionArrays) -> Floats:
     """Failed requests over all; 0 without any."""
-    return np.asarray(side.errors / np.maximum(side.requests, 1.0))
+    return np.asarray(revision.errors / np.maximum(revision.requests, 1.0))
 
 
-def p99(side: Side) -> Floats:
+def p99(revision: RevisionArrays) -> Floats:
     """Prometheus' histogram_quantile(0.99): linear within the bucket, the last bound beyond it."""
-    if side.bins is None:
-        return np.zeros(len(side.requests))
+    if revision.bins is None:
+        return np.zeros(len(revision.requests))
     edges = np.array([0.0, *BOUNDS])
-    cumulative = np.concatenate([np.zeros((len(side.bins), 1)), side.bins.cumsum(axis=1)], axis=1)
-    wanted = 0.99 * cumulative[:, -1:]
-    at = np.minimum((cumulative[:, 1:] < wanted).sum(axis=1), len(BOUNDS))
+    cumulative = np.concatenate([np.zeros((len(revision.bins), 1)), revision.bins.cumsum(axis=1)], axis=1)
+    target = 0.99 * cumulative[:, -1:]
+    at = np.minimum((cumulative[:, 1:] < target).sum(axis=1), len(BOUNDS))
     row = np.arange(len(at))
     inside = np.minimum(at, len(BOUNDS) - 1)
     width = np.maximum(cumulative[row, inside + 1] - cumulative[row, inside], 1.0)
-    value = edges[inside] + (edges[inside + 1] - edges[inside]) * (wanted[:, 0] - cumulative[row, inside]) / width
-    return np.where(at >= len(BOUNDS), BOUNDS[-1], value)
+    value = edges[inside] + (edges[inside + 1] - edges[inside]) * (target[:, 0] - cumulative[row, inside]) / width
+    # Rounded: of equal histograms with other totals the quantile is the same.
+    return np.where(at >= len(BOUNDS), BOUNDS[-1], value).round(9)
 
 
 def shift_above(canary: Floats, stable: Floats, z: float) -> tuple[Floats, Floats] | None:

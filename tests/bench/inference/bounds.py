@@ -1,4 +1,4 @@
-"""What is promised of the service, held against the medians of one benchmark."""
+"""The service's performance promises, compared with the medians of one benchmark."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from statistics import median
 from typing import Final
 
 from bench.inference.cases import BARE, BATCH, BATCHES, FOREST_MISSES, MISSES, MLSERVER, MLSERVER_FOREST
-from bench.inference.contestants import OURS
 from bench.inference.image import ImageSize
 from bench.inference.run import Run
+from bench.inference.servers import OURS
 
 MEGABYTE: Final = 1_000_000
 
@@ -40,13 +40,13 @@ class Bound:
 
     @property
     def met(self) -> bool | None:
-        """Whether it is kept; None when nobody knows."""
+        """Whether it is met; None when it was not measured."""
         if self.value is None:
             return None
         return self.value < self.limit if self.below else self.value >= self.limit
 
 
-def medians(runs: Sequence[Run]) -> dict[str, Median]:
+def medians_by_case(runs: Sequence[Run]) -> dict[str, Median]:
     """One for each case that has a run which is not void."""
     good: dict[str, list[Run]] = {}
     for run in runs:
@@ -74,7 +74,7 @@ def bounds(of: Mapping[str, Median], ready_seconds: float | None, image: ImageSi
     megabytes = None if image.size is None else image.size / MEGABYTE
     return [
         _at_least(0.40, "x", "requests: ours / bare ASGI", _ratio(of, MISSES, BARE)),
-        _below(3, "x", "p99: ours / bare ASGI", _slower(of, MISSES, BARE)),
+        _below(3, "x", "p99: ours / bare ASGI", _p99_ratio(of, MISSES, BARE)),
         _at_least(10, "x", "requests: ours / MLServer, logistic regression", _ratio(of, MISSES, MLSERVER)),
         _at_least(60, "x", "requests: ours / MLServer, forest", _ratio(of, FOREST_MISSES, MLSERVER_FOREST)),
         _at_least(150_000, "/s", f"predictions in batches of {BATCH}", _predictions(of, BATCHES)),
@@ -96,7 +96,7 @@ def _ratio(of: Mapping[str, Median], case: str, to: str) -> float | None:
     return of[case].rate / of[to].rate if case in of and to in of else None
 
 
-def _slower(of: Mapping[str, Median], case: str, to: str) -> float | None:
+def _p99_ratio(of: Mapping[str, Median], case: str, to: str) -> float | None:
     return of[case].p99_ms / of[to].p99_ms if case in of and to in of else None
 
 

@@ -13,12 +13,12 @@ HERE: Final = Path(__file__).resolve().parent
 DEVELOPMENT: Final = "development"
 MLSERVER: Final = "mlserver"
 BENTOML: Final = "bentoml"
-# What the servers need to see of the checkout: the models' recipes, and their own files.
+# What the servers import from the checkout: the models' recipes, and their own modules.
 PYTHONPATH: Final = f"{CHECKOUT / 'inference'}:{HERE.parents[1]}"
 
 
 def python(environment: str) -> Path:
-    """The interpreter of an environment, which `ensure` must have made."""
+    """The interpreter of an environment that `ensure` has created."""
     if environment == DEVELOPMENT:
         return Path(sys.executable)
     return _folder(environment) / "bin" / "python"
@@ -30,7 +30,7 @@ def scripts(environment: str) -> Path:
 
 
 def ensure(environment: str) -> None:
-    """Install what the lock file names, by hash, unless that was done before. Raises CalledProcessError."""
+    """Install the lock file's packages, by hash, unless that was done before. Raises CalledProcessError."""
     folder = _folder(environment)
     done = folder / "complete"
     if done.exists():

@@ -1,6 +1,6 @@
 """Fits the models of the benchmark and saves them for the servers that want joblib.
 
-Runs once in each environment, since such a file is only good for the versions that wrote it:
+Runs once in each environment, because such a file is only valid for the versions that wrote it:
 python -m bench.inference.estimators FOLDER
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 import joblib
 from sklearn.ensemble import RandomForestClassifier
 
-from iris_training.dataset import Dataset, iris
+from iris_training.dataset import Dataset, load_dataset
 from iris_training.recipes import RECIPES, SEED, Classifier, Recipe
 
 LOGISTIC: Final = "logistic"
@@ -32,11 +32,11 @@ MODELS: Final = {
 
 def fitted(model: str) -> Classifier:
     """The model, fitted to the whole data set."""
-    return MODELS[model].fit(iris())
+    return MODELS[model].fit(load_dataset())
 
 
-def saved(folder: Path, model: str) -> Path:
-    """Where `save` puts a model."""
+def saved_model(folder: Path, model: str) -> Path:
+    """The file in which `save` stores a model."""
     return folder / f"{model}.joblib"
 
 
@@ -44,7 +44,7 @@ def save(folder: Path) -> None:
     """Fit and save every model."""
     folder.mkdir(parents=True, exist_ok=True)
     for model in MODELS:
-        joblib.dump(fitted(model), saved(folder, model))
+        joblib.dump(fitted(model), saved_model(folder, model))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Percentiles of wrk's latencies, without the latencies that wrk invents.
+"""Percentiles of wrk's latencies, without the synthetic latencies that wrk adds.
 
-wrk takes the average time between two answers on a connection for an intended rate, and adds to each latency of twice
-that time and more the shorter ones that a generator of that rate would have seen. At a fixed concurrency there is no
-such rate. The addition can be reversed exactly: it took nothing away, and every invented latency follows from a
-longer one.
+wrk treats the average time between two responses on a connection as an intended rate, and adds to each latency of at
+least twice that time the shorter ones that a generator of that rate would have measured. At a fixed concurrency there
+is no such rate. The correction can be reversed exactly: it removed nothing, and every synthetic latency follows from
+a longer one.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ Histogram = Mapping[int, int]
 _HIGHEST: Final = 100
 
 
-def without_invented(corrected: Histogram, interval: int) -> dict[int, int]:
-    """What was measured, from what wrk reports: how often each latency in microseconds came.
+def without_synthetic(corrected: Histogram, interval: int) -> dict[int, int]:
+    """The measured histogram, from the one that wrk reports: counts by latency in microseconds.
 
-    `interval` is the time in microseconds that wrk took for the intended one. Raises ValueError for a histogram that
-    wrk's addition cannot have made.
+    `interval` is the time in microseconds that wrk assumes between requests. Raises ValueError for a histogram that
+    wrk's correction cannot have produced.
     """
     counts = dict(corrected)
-    # From the longest down: when a latency's turn comes, what longer ones added to it is gone already.
+    # From the longest down, so that what longer latencies added has been subtracted before a latency is processed.
     for latency in sorted(corrected, reverse=True):
         count = counts[latency]
         if count < 0:
@@ -39,10 +39,10 @@ def percentile(histogram: Histogram, share: float) -> int:
     """The smallest latency that `share` per cent of all do not exceed. Raises ValueError when there is none."""
     if not 0 < share <= _HIGHEST:
         raise ValueError(f"a share is above 0 and at most {_HIGHEST} per cent, not {share}")
-    wanted = sum(histogram.values()) * share / _HIGHEST
-    seen = 0
+    target = sum(histogram.values()) * share / _HIGHEST
+    cumulative = 0
     for latency, count in sorted(histogram.items()):
-        seen += count
-        if seen >= wanted:
+        cumulative += count
+        if cumulative >= target:
             return latency
     raise ValueError("there are no latencies")

@@ -1,4 +1,4 @@
-"""The size of our image, when the local cluster has built one from the sources as they are now."""
+"""The size of our image, when the local cluster has built it from the current sources."""
 
 import io
 import json
@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from bench.inference.contestants import MODEL_VERSION
+from bench.inference.servers import MODEL_VERSION
 from iris_local import catalog
 from iris_local.errors import LocalClusterError
-from iris_local.images import Image, Store
+from iris_local.images import Image, ImageStore
 from iris_local.paths import Paths, cache_root
 from iris_local.progress import Progress
 
@@ -20,17 +20,17 @@ _SIZE: Final = re.compile(r"([0-9.]+) ?([kMG]?B)")
 
 @dataclass(frozen=True, slots=True)
 class ImageSize:
-    """The image's bytes, unpacked, or why they are not known."""
+    """The image's unpacked size in bytes, or why it is unknown."""
 
     size: float | None
     note: str
 
 
 def image_size() -> ImageSize:
-    """Ask the storage that `make images` builds into. Builds nothing."""
+    """Look up the size in the storage that `make images` builds into. Builds nothing."""
     image = next(image for image in catalog.inference_images() if image.name.endswith(f":{MODEL_VERSION}"))
     try:
-        store = Store(Paths(cache_root()), Progress(io.StringIO()))
+        store = ImageStore(Paths(cache_root()), Progress(io.StringIO()))
         listed = store.buildah("images", "--json", "--no-trunc")
     except LocalClusterError:
         return ImageSize(None, "not built; make images")
@@ -38,7 +38,7 @@ def image_size() -> ImageSize:
 
 
 def find(listed: str, image: Image) -> ImageSize:
-    """The size of an image in what buildah lists, under the name that says from which inputs it was built."""
+    """The size of an image in buildah's list, by the name that includes the hash of its inputs."""
     for row in json.loads(listed or "[]") or []:
         if image.keyed_name in (row.get("names") or []):
             return ImageSize(in_bytes(row["size"]), image.name)
@@ -49,5 +49,5 @@ def in_bytes(size: str) -> float:
     """Read a size such as `312 MB`. Raises ValueError."""
     match = _SIZE.fullmatch(size)
     if match is None:
-        raise ValueError(f"{size!r} is no size")
+        raise ValueError(f"{size!r} is not a size")
     return float(match[1]) * _UNITS[match[2]]

@@ -1,4 +1,4 @@
-"""Closed-loop load by wrk: each of a fixed number of connections asks again as soon as it has its answer."""
+"""Closed-loop load by wrk: each of a fixed number of connections sends its next request after each response."""
 
 import json
 import shutil
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.inference.histogram import percentile, without_invented
+from bench.inference.histogram import percentile, without_synthetic
 
 _SCRIPT: Final = Path(__file__).with_name("load.lua")
 _REPORT: Final = "REPORT "
-# Longer than any answer takes; what exceeds it counts as an error.
+# Longer than any response takes; what exceeds it counts as an error.
 TIMEOUT_SECONDS: Final = 20
 _GRACE_SECONDS: Final = 60
 
 
 class LoadError(Exception):
-    """The load generator failed, or what it reports cannot be."""
+    """The load generator failed, or its report is inconsistent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of wrk saw. Latencies in microseconds, without those that wrk adds of its own accord."""
+    """The result of one run of wrk. Latencies in microseconds, without the synthetic ones that wrk adds."""
 
     requests: int
     seconds: float
@@ -43,7 +43,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Responses a second."""
         return self.requests / self.seconds
 
     @property
@@ -57,7 +57,7 @@ class Load:
         return self.made <= self.bodies
 
     def milliseconds(self, share: float) -> float:
-        """The latency that `share` per cent of the answers did not exceed."""
+        """The latency that `share` per cent of the responses did not exceed."""
         return percentile(self.latencies, share) / 1_000
 
 
@@ -78,7 +78,7 @@ def send(target: Target, bodies: Path, *, connections: int, seconds: int) -> Loa
 
 
 def parse(output: str, connections: int) -> Load:
-    """Read the report that load.lua wrote, whatever wrk wrote around it. Raises LoadError."""
+    """Parse the report that load.lua wrote among wrk's own output. Raises LoadError."""
     lines = [line.removeprefix(_REPORT) for line in output.splitlines() if line.startswith(_REPORT)]
     if len(lines) != 1:
         raise LoadError(f"wrk wrote no report: {output.strip()!r}")
@@ -91,7 +91,7 @@ def parse(output: str, connections: int) -> Load:
     interval = microseconds // (requests // connections)
     reported = {int(latency): int(count) for latency, count in report["latencies"].items()}
     try:
-        latencies = without_invented(reported, interval)
+        latencies = without_synthetic(reported, interval)
     except ValueError as error:
         raise LoadError(f"wrk's latencies contradict each other: {error}") from error
     if (measured := sum(latencies.values())) != requests - errors.get("timeout", 0):

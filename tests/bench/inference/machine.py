@@ -1,4 +1,4 @@
-"""Where and with what it was measured: without that, the numbers mean nothing to others."""
+"""The machine and the software versions, without which the numbers cannot be interpreted."""
 
 import platform
 import subprocess
@@ -44,7 +44,7 @@ def machine() -> Machine:
 
 
 def versions(environments: set[str]) -> dict[str, dict[str, str]]:
-    """What each environment runs, and the version of the load generator and of the stores."""
+    """The packages of each environment, and the versions of the load generator and of the stores."""
     return {environment: _packages(environment) for environment in sorted(environments)} | {"programs": _programs()}
 
 
@@ -68,7 +68,7 @@ def _packages(environment: str) -> dict[str, str]:
 
 
 def _programs() -> dict[str, str]:
-    # wrk tells its version only together with its usage, and exits with 1.
+    # wrk prints its version only together with its usage, and exits with 1.
     asked = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)
     redis = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True)
     return {"wrk": asked.stdout.split("[")[0].strip(), "redis": redis.stdout.split(" sha")[0].strip()}

@@ -1,4 +1,4 @@
-"""One measurement: start a server, see that it is right, warm it up, load it, see that it still is, and end it."""
+"""One measurement: start a server, check its labels, warm it up, load it, check the labels again, and stop it."""
 
 import contextlib
 import itertools
@@ -10,20 +10,20 @@ from typing import Final
 
 from bench.inference import load, procfs
 from bench.inference.cases import REPEATED, Case
-from bench.inference.contestant import LOAD_CPU, SERVER_CPU, Place
-from bench.inference.flowers import flowers
+from bench.inference.expected import ExpectedLabels
+from bench.inference.instances import instances
 from bench.inference.load import Load
-from bench.inference.run import Behind, Run, objections
-from bench.inference.serving import Server, ServingError, serving
-from bench.inference.stores import WAITING, Database, Scraper, Stores, scrape
-from bench.inference.truth import Truth
-from integration.harness.process import free_port
+from bench.inference.run import RecordingResult, Run, void_reasons
+from bench.inference.server import LOAD_CPU, SERVER_CPU, Sandbox
+from bench.inference.serving import RunningServer, ServingError, run_server
+from bench.inference.stores import BACKLOG, Database, Scraper, Stores, scrape
+from support.servers.process import free_port
 
 PROBES: Final = 20
-# More than any server here answers on one core: how many different bodies must be ready for a second.
-_MOST_REQUESTS: Final = 40_000
-_MOST_FLOWERS: Final = 500_000
-_SPARE: Final = 1.6
+# More than any server here answers on one core: how many distinct bodies must be prepared for a second.
+_MOST_REQUESTS: Final = 100_000
+_MOST_INSTANCES: Final = 1_500_000
+_HEADROOM: Final = 1.6
 _DRAIN_SECONDS: Final = 600
 _POLL_SECONDS: Final = 0.1
 
@@ -37,27 +37,29 @@ class Duration:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """What the kernel has counted until now: of both cores, and of what runs on them in seconds."""
+class _CpuReading:
+    """The kernel's counters: ticks of both cores, and CPU seconds of the programs on them."""
 
     server: procfs.Ticks
     load: procfs.Ticks
     spent: Mapping[str, float]
 
     @classmethod
-    def now(cls, server: Server, database: Database | None) -> "_Reading":
+    def now(cls, server: RunningServer, database: Database | None) -> "_CpuReading":
         """Read them."""
         programs = {"server": server.process.pid, **(database.processes if database else {})}
-        spent = {name: procfs.spent(pid) for name, pid in programs.items()}
-        return cls(procfs.ticks(SERVER_CPU), procfs.ticks(LOAD_CPU), {**spent, "wrk": procfs.spent_by_the_ended()})
+        spent = {name: procfs.cpu_seconds(pid) for name, pid in programs.items()}
+        return cls(
+            procfs.ticks(SERVER_CPU), procfs.ticks(LOAD_CPU), {**spent, "wrk": procfs.cpu_seconds_of_ended_children()}
+        )
 
-    def shares(self, since: "_Reading", seconds: float) -> dict[str, float]:
+    def shares(self, since: "_CpuReading", seconds: float) -> dict[str, float]:
         """How much of a core each program had."""
         return {name: (spent - since.spent[name]) / seconds for name, spent in self.spent.items()}
 
 
-class Bench:
-    """The place of all measurements: a folder, the stores, and the flowers that were not asked about yet."""
+class Measurement:
+    """Measures cases: holds a folder, the stores, and the sequence of unused instances."""
 
     def __init__(self, folder: Path, models: Path, stores: Stores, connections: int, seed: int) -> None:
         self._connections = connections
@@ -65,27 +67,27 @@ class Bench:
         self._models = models
         self._stores = stores
         self._numbers = itertools.count(1)
-        self._flowers = flowers(seed)
-        self._repeated = list(itertools.islice(self._flowers, REPEATED))
-        self._truth = Truth()
+        self._instances = instances(seed)
+        self._repeated = list(itertools.islice(self._instances, REPEATED))
+        self._expected = ExpectedLabels()
 
     def measure(self, case: Case, repetition: int, duration: Duration) -> Run:
         """Raises ServingError or LoadError when nothing could be measured; a run with errors is returned as void."""
-        with self.started(case) as (server, database):
-            probes = list(itertools.islice(self._flowers, PROBES))
-            answer = server.await_ready(probes[0])
-            self._truth.check(server, probes)
-            warm = self._send(server, self._bodies(case, _most(case) * duration.warm), duration.warm)
-            bodies = self._bodies(case, int(warm.rate * _SPARE * duration.measured) + _most(case))
-            before = _Reading.now(server, database)
+        with self.start_server(case) as (server, database):
+            probes = list(itertools.islice(self._instances, PROBES))
+            answer = server.wait_until_ready(probes[0])
+            self._expected.check(server, probes)
+            warm = self._send_load(server, self._bodies(case, _max_requests(case) * duration.warm), duration.warm)
+            bodies = self._bodies(case, int(warm.rate * _HEADROOM * duration.measured) + _max_requests(case))
+            before = _CpuReading.now(server, database)
             with _scraped(server, database) as scraper:
-                seen = self._send(server, bodies, duration.measured)
-            after = _Reading.now(server, database)
-            self._truth.check(server, probes)
+                seen = self._send_load(server, bodies, duration.measured)
+            after = _CpuReading.now(server, database)
+            self._expected.check(server, probes)
             memory = procfs.memory(server.process.pid)
             asked = 1 + 2 * PROBES
             acknowledged = (warm.requests + seen.requests) * case.instances + asked
-            behind = _behind(scraper, database, acknowledged) if scraper and database else None
+            behind = _wait_for_records(scraper, database, acknowledged) if scraper and database else None
         return Run(
             case=case.name,
             repetition=repetition,
@@ -104,21 +106,21 @@ class Bench:
             load_core=procfs.usage(before.load, after.load),
             memory=memory,
             behind=behind,
-            void=objections(case, [warm, seen], behind, self._connections),
+            void=void_reasons(case, [warm, seen], behind, self._connections),
         )
 
     @contextlib.contextmanager
-    def started(self, case: Case) -> Iterator[tuple[Server, Database | None]]:
+    def start_server(self, case: Case) -> Iterator[tuple[RunningServer, Database | None]]:
         """The case's server, just started, and the database behind it when it has one."""
         with contextlib.ExitStack() as around:
-            database = around.enter_context(self._stores.running()) if case.contestant.has_stores else None
+            database = around.enter_context(self._stores.running()) if case.server.has_stores else None
             variables: Mapping[str, str] = database.variables if database else {}
-            headers = {"Authorization": f"Bearer {database.new_key()}"} if database else {}
+            headers = {"Authorization": f"Bearer {database.create_key()}"} if database else {}
             folder = self._folder / f"{next(self._numbers):03}-{case.name}"
-            place = Place((free_port(), free_port(), free_port()), folder, self._models)
-            yield around.enter_context(serving(case.contestant, place, variables, headers)), database
+            place = Sandbox((free_port(), free_port(), free_port()), folder, self._models)
+            yield around.enter_context(run_server(case.server, place, variables, headers)), database
 
-    def _send(self, server: Server, bodies: Path, seconds: int) -> Load:
+    def _send_load(self, server: RunningServer, bodies: Path, seconds: int) -> Load:
         try:
             return load.send(server.target, bodies, connections=self._connections, seconds=seconds)
         finally:
@@ -128,38 +130,38 @@ class Bench:
     def _bodies(self, case: Case, requests: int) -> Path:
         """A file with a body for each request, or with a few that are sent again and again."""
         path = self._folder / "bodies"
-        asked = itertools.islice(self._flowers, requests * case.instances) if case.distinct else iter(self._repeated)
+        asked = itertools.islice(self._instances, requests * case.instances) if case.distinct else iter(self._repeated)
         with path.open("wb") as file:
             while batch := list(itertools.islice(asked, case.instances)):
-                file.write(case.contestant.form.body(batch) + b"\n")
+                file.write(case.server.request_format.encode(batch) + b"\n")
         return path
 
 
-def _most(case: Case) -> int:
-    return min(_MOST_REQUESTS, _MOST_FLOWERS // case.instances)
+def _max_requests(case: Case) -> int:
+    return min(_MOST_REQUESTS, _MOST_INSTANCES // case.instances)
 
 
 @contextlib.contextmanager
-def _scraped(server: Server, database: Database | None) -> Iterator[Scraper | None]:
-    """Our service's metrics are asked for while it works, as they are in a cluster."""
+def _scraped(server: RunningServer, database: Database | None) -> Iterator[Scraper | None]:
+    """Our service is scraped while it works, as in a cluster."""
     if database is None:
         yield None
         return
-    scraper = Scraper(server.place.ports[1])
+    scraper = Scraper(server.sandbox.ports[1])
     with scraper.running():
         yield scraper
 
 
-def _behind(scraper: Scraper, database: Database, acknowledged: int) -> Behind:
+def _wait_for_records(scraper: Scraper, database: Database, acknowledged: int) -> RecordingResult:
     """Wait until every record is in the database. Raises ServingError when that takes too long."""
     started = time.monotonic()
     metrics = scrape(scraper.port)
-    largest = max(scraper.largest_backlog, metrics[WAITING])
-    while metrics[WAITING]:
+    largest = max(scraper.largest_backlog, metrics[BACKLOG])
+    while metrics[BACKLOG]:
         if time.monotonic() > started + _DRAIN_SECONDS:
-            raise ServingError(f"{metrics['prediction_backlog_records']:.0f} records still wait for the database")
+            raise ServingError(f"{metrics[BACKLOG]:.0f} records still wait for the database")
         time.sleep(_POLL_SECONDS)
         metrics = scrape(scraper.port)
     drained = time.monotonic() - started
-    recorded, different = database.recorded()
-    return Behind(scraper.hit_share, int(largest), drained, recorded, different, acknowledged)
+    recorded, different = database.count_records()
+    return RecordingResult(scraper.hit_share, int(largest), drained, recorded, different, acknowledged)

@@ -1,4 +1,4 @@
-"""What the kernel counts: how busy a core was, and how much memory a program with its children holds."""
+"""Reads the kernel's counters: CPU usage of a core, and memory of a process tree."""
 
 import os
 import resource
@@ -42,7 +42,7 @@ class Usage:
 
 
 def usage(before: Ticks, after: Ticks) -> Usage:
-    """What happened in between."""
+    """The usage between two readings."""
     total = max(after.total - before.total, 1)
     return Usage((after.busy - before.busy) / total, (after.stolen - before.stolen) / total)
 
@@ -56,7 +56,7 @@ class Memory:
 
 
 def memory(pid: int) -> Memory:
-    """What a program and all of its descendants hold."""
+    """The memory of a process and all of its descendants."""
     family = [pid, *descendants(pid)]
     return Memory(
         sum(_kibibytes(member, "status", "VmRSS:") for member in family) * _KIBIBYTE,
@@ -64,14 +64,14 @@ def memory(pid: int) -> Memory:
     )
 
 
-def spent(pid: int) -> float:
-    """Seconds that a program and all of its descendants have calculated, since each was started."""
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds of a process and all of its descendants, since each was started."""
     ticks_a_second = os.sysconf("SC_CLK_TCK")
     return sum(sum(_times(member)) for member in (pid, *descendants(pid))) / ticks_a_second
 
 
-def spent_by_the_ended() -> float:
-    """Seconds that our own children have calculated which have ended, each of them for as long as it lived."""
+def cpu_seconds_of_ended_children() -> float:
+    """CPU seconds of our own children that have ended."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return ended.ru_utime + ended.ru_stime
 
@@ -103,7 +103,7 @@ def _times(pid: int) -> tuple[int, int]:
 
 
 def _stat(folder: Path) -> list[str]:
-    # The name in parentheses may hold anything, so what follows it is counted from its end.
+    # The name in parentheses may contain anything, so fields are counted from its end.
     return (folder / "stat").read_text().rpartition(")")[2].split()
 
 

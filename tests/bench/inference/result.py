@@ -1,4 +1,4 @@
-"""The result of a benchmark: all that was seen, and what follows from it."""
+"""The result of a benchmark: all measurements, and the bounds."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ class Result:
 
     @property
     def void(self) -> list[Run]:
-        """The runs that count for nothing."""
+        """The runs that must not be used."""
         return [run for run in self.runs if run.void]
 
     @property

@@ -1,4 +1,4 @@
-"""What one measurement saw, and what speaks against using it."""
+"""The result of one measurement, and the reasons why it must not be used."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from bench.inference.procfs import Memory, Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
-    """What our service left to do when the load ended, and what became of it.
+class RecordingResult:
+    """How our service recorded the predictions.
 
-    `hit_share` is the share of flowers that the nearer cache knew, `largest_backlog` the most records that were seen to
-    wait, `drain_seconds` how long after the load the last of them was in the database.
+    `hit_share` is the hit rate of the local cache, `largest_backlog` the most records that waited for the database,
+    `drain_seconds` how long after the load the last of them was stored.
     """
 
     hit_share: float
@@ -27,8 +27,8 @@ class Behind:
 class Run:
     """Latencies in ms, memory in bytes, usage of cores in shares of 1. A void run counts for nothing.
 
-    `shares` are what each program had of its core. Less than nearly all of it for `server` means that the load did not
-    keep it busy, or that somebody else was there.
+    `shares` are the CPU shares of each program on its core. When `server` is well below 1, the load did not saturate
+    it, or another process was running there.
     """
 
     case: str
@@ -47,23 +47,23 @@ class Run:
     server_core: Usage
     load_core: Usage
     memory: Memory
-    behind: Behind | None
+    behind: RecordingResult | None
     void: list[str]
 
 
-def objections(case: Case, loads: list[Load], behind: Behind | None, connections: int) -> list[str]:
-    """Why a measurement must not be used: nothing, normally."""
+def void_reasons(case: Case, loads: list[Load], behind: RecordingResult | None, connections: int) -> list[str]:
+    """The reasons why a measurement must not be used; normally none."""
     found = [f"{load.failed} of {load.requests} requests failed: {load.errors}" for load in loads if load.failed]
     if case.distinct:
         found += [f"only {load.bodies} bodies for {load.made} requests" for load in loads if not load.all_distinct]
     if behind:
-        found += _objections_to_records(behind, len(loads) * connections * case.instances)
-        found += _objections_to_hits(case, behind.hit_share)
+        found += _record_mismatches(behind, len(loads) * connections * case.instances)
+        found += _cache_mismatches(case, behind.hit_share)
     return found
 
 
-def _objections_to_records(behind: Behind, unanswered: int) -> list[str]:
-    """wrk ends with a request on each connection, which may be recorded and is not counted as answered."""
+def _record_mismatches(behind: RecordingResult, unanswered: int) -> list[str]:
+    """wrk ends with a pending request on each connection, which may be recorded but is not counted as answered."""
     if behind.recorded != behind.different:
         return [f"{behind.recorded - behind.different} predictions were recorded twice"]
     if not behind.acknowledged <= behind.recorded <= behind.acknowledged + unanswered:
@@ -71,10 +71,10 @@ def _objections_to_records(behind: Behind, unanswered: int) -> list[str]:
     return []
 
 
-def _objections_to_hits(case: Case, hit_share: float) -> list[str]:
-    # The probes are asked twice, and the repeated flowers are new once.
+def _cache_mismatches(case: Case, hit_share: float) -> list[str]:
+    # The probes are sent twice, and the repeated instances are new once.
     if case.distinct and hit_share > 0.01:
-        return [f"{hit_share:.1%} of the flowers were known to the cache"]
+        return [f"{hit_share:.1%} of the instances were in the cache"]
     if not case.distinct and hit_share < 0.9:
-        return [f"only {hit_share:.1%} of the flowers were known to the cache"]
+        return [f"only {hit_share:.1%} of the instances were in the cache"]
     return []

@@ -1,4 +1,4 @@
-"""A contestant as a running process, and single questions to it."""
+"""A server as a running process, and single requests to it."""
 
 import contextlib
 import http.client
@@ -13,10 +13,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from bench.inference.contestant import Contestant, Place, pinned, surroundings
-from bench.inference.flowers import Flower
 from bench.inference.forms import CONTENT_TYPE
+from bench.inference.instances import Instance
 from bench.inference.load import Target
+from bench.inference.server import Sandbox, ServerSpec, environment_variables, pinned
 
 HOST: Final = "127.0.0.1"
 _READY_SECONDS: Final = 90
@@ -25,62 +25,66 @@ _POLL_SECONDS: Final = 0.005
 
 
 class ServingError(Exception):
-    """A server ended early, did not become ready, or answered wrongly; the message says which and how."""
+    """A server ended early, did not become ready, or sent a wrong response; the message has the details."""
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A running server: its process, where it is asked, and the headers that it wants."""
+class RunningServer:
+    """A running server: its process, its ports, and the headers that it requires."""
 
-    contestant: Contestant
-    place: Place
+    spec: ServerSpec
+    sandbox: Sandbox
     process: subprocess.Popen[bytes]
     log: Path
     headers: Mapping[str, str]
-    born: float
+    started_at: float
     """By the monotonic clock, just before it was started."""
 
     @property
     def age(self) -> float:
         """Seconds since it was started."""
-        return time.monotonic() - self.born
+        return time.monotonic() - self.started_at
 
     @property
     def target(self) -> Target:
-        """Where load goes."""
-        url = f"http://{HOST}:{self.place.ports[0]}{self.contestant.form.path}"
+        """The target of the load."""
+        url = f"http://{HOST}:{self.sandbox.ports[0]}{self.spec.request_format.path}"
         return Target(url, CONTENT_TYPE, tuple(self.headers.items()))
 
-    def ask(self, flowers: Sequence[Flower]) -> bytes:
-        """One question. Raises ServingError unless the answer is 200, and OSError."""
-        body = self.contestant.form.body(flowers)
+    def predict(self, instances: Sequence[Instance]) -> bytes:
+        """Send one request. Raises ServingError unless the status is 200, and OSError."""
+        body = self.spec.request_format.encode(instances)
         headers = {"Content-Type": CONTENT_TYPE, **self.headers}
-        status, answer = request(self.place.ports[0], "POST", self.contestant.form.path, body, headers)
+        status, answer = request(self.sandbox.ports[0], "POST", self.spec.request_format.path, body, headers)
         if status != HTTPStatus.OK:
-            raise ServingError(f"{self.contestant.name} answered {status}: {answer[:500]!r}")
+            raise ServingError(f"{self.spec.name} answered {status}: {answer[:500]!r}")
         return answer
 
-    def labels(self, flowers: Sequence[Flower]) -> list[int]:
-        """The class indices that it answers for some flowers, asked one by one. Raises as `ask` does."""
-        return [label for flower in flowers for label in self.contestant.form.labels(json.loads(self.ask([flower])))]
+    def predict_labels(self, instances: Sequence[Instance]) -> list[int]:
+        """The predicted class indices of some instances, one request each. Raises as `predict` does."""
+        return [
+            label
+            for instance in instances
+            for label in self.spec.request_format.decode_labels(json.loads(self.predict([instance])))
+        ]
 
-    def await_ready(self, flower: Flower) -> bytes:
-        """The first answer that it gives. Raises ServingError when it ends or takes too long."""
+    def wait_until_ready(self, instance: Instance) -> bytes:
+        """The body of its first response. Raises ServingError when it ends or takes too long."""
         deadline = time.monotonic() + _READY_SECONDS
         while True:
             try:
-                return self.ask([flower])
+                return self.predict([instance])
             except (ServingError, OSError, http.client.HTTPException) as error:
                 self.check_alive()
                 if time.monotonic() > deadline:
-                    raise ServingError(f"{self.contestant.name} is not ready after {_READY_SECONDS} s") from error
+                    raise ServingError(f"{self.spec.name} is not ready after {_READY_SECONDS} s") from error
                 time.sleep(_POLL_SECONDS)
 
     def check_alive(self) -> None:
-        """Raises ServingError, with the end of its log, when the process is gone."""
+        """Raises ServingError, with the end of its log, when the process has ended."""
         if (code := self.process.poll()) is not None:
             end = self.log.read_text(errors="replace")[-2_000:]
-            raise ServingError(f"{self.contestant.name} exited with {code}:\n{end}")
+            raise ServingError(f"{self.spec.name} exited with {code}:\n{end}")
 
 
 def request(
@@ -97,33 +101,33 @@ def request(
 
 
 @contextlib.contextmanager
-def serving(
-    contestant: Contestant, place: Place, variables: Mapping[str, str], headers: Mapping[str, str]
-) -> Iterator[Server]:
-    """Start a contestant on the servers' core and end it afterwards, with its children. Not awaited: `await_ready`."""
-    start = contestant.start(place)
-    place.folder.mkdir(parents=True, exist_ok=True)
-    log = place.folder / "log"
-    own = {**start.variables, **variables}
+def run_server(
+    spec: ServerSpec, sandbox: Sandbox, variables: Mapping[str, str], headers: Mapping[str, str]
+) -> Iterator[RunningServer]:
+    """Start a server on the servers' core and stop it afterwards, with its children; see `wait_until_ready`."""
+    start = spec.launch_command(sandbox)
+    sandbox.folder.mkdir(parents=True, exist_ok=True)
+    log = sandbox.folder / "log"
+    extra = {**start.variables, **variables}
     born = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
             pinned(start.command),
-            cwd=place.folder,
+            cwd=sandbox.folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=surroundings(contestant.environment, place.folder, own),
+            env=environment_variables(spec.environment, sandbox.folder, extra),
             # A group of its own, so that what it starts ends with it.
             process_group=0,
         )
     try:
-        yield Server(contestant, place, process, log, headers, born)
+        yield RunningServer(spec, sandbox, process, log, headers, born)
     finally:
-        _end(process)
+        _stop(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis as our service has them, beside the load: what is behind the service is not its core's work."""
+"""PostgreSQL and Redis for our service, on the load's core: their work is not counted as the service's."""
 
 import contextlib
 import os
@@ -15,15 +15,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.inference.environments import PYTHONPATH
 from bench.inference.serving import request
-from integration.harness.postgres import Postgres
-from integration.harness.redis import Redis
+from iris_inference.metric_names import BACKLOG_RECORDS, CACHE_REQUESTS
+from support.servers.postgres import Postgres
+from support.servers.redis import Redis
 
-# As often as the installed Prometheus asks.
+# The scrape interval of the installed Prometheus.
 SCRAPE_SECONDS: Final = 5
 _ANY_RATE: Final = "1000000"
-WAITING: Final = "prediction_backlog_records"
-_HITS: Final = "cache_requests_total|hit|local"
-_MISSES: Final = "cache_requests_total|miss|local"
+BACKLOG: Final = BACKLOG_RECORDS
+_HITS: Final = f"{CACHE_REQUESTS}|hit|local"
+_MISSES: Final = f"{CACHE_REQUESTS}|miss|local"
 Samples = Mapping[str, float]
 
 
@@ -59,15 +60,15 @@ class Database:
     url: str
     redis_url: str
     processes: Mapping[str, int]
-    """The process ids of what stands behind our service."""
+    """The process ids of the stores."""
 
     @property
     def variables(self) -> dict[str, str]:
-        """What tells our service."""
+        """The environment variables for our service."""
         return {"DATABASE_URL": self.url, "REDIS_URL": self.redis_url}
 
-    def new_key(self) -> str:
-        """An API key whose rate is never reached, made as a person would. Raises CalledProcessError."""
+    def create_key(self) -> str:
+        """An API key with a rate that is never reached, created with the command line. Raises CalledProcessError."""
         command = [
             sys.executable, "-m", "iris_inference.cli", "keys", "create", "--quiet",
             "--client", "bench", "--create-client", "--scope", "predict",
@@ -76,8 +77,8 @@ class Database:
         variables = {**os.environ, **self.variables, "PYTHONPATH": PYTHONPATH}
         return subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
-    def recorded(self) -> tuple[int, int]:
-        """How many flowers are recorded, and how many different ones of them: the same number, or one came twice."""
+    def count_records(self) -> tuple[int, int]:
+        """The number of recorded predictions, and of distinct ones: equal unless one was recorded twice."""
         connection = psycopg2.connect(self.url.replace("+psycopg2", ""))
         try:
             with connection.cursor() as cursor:
@@ -99,14 +100,14 @@ def scrape(port: int) -> Samples:
 
 
 class Scraper:
-    """Asks for the metrics as Prometheus does, which costs the service time."""
+    """Scrapes the metrics as Prometheus does, which costs the service time."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.largest_backlog = 0.0
-        """The most records that were seen to wait for the database."""
+        """The most records that waited for the database in any scrape."""
         self.hit_share = 0.0
-        """The share of the flowers asked about in the block of `running` that the nearer cache knew."""
+        """The hit rate of the local cache in the block of `running`."""
         self._stop = threading.Event()
 
     @contextlib.contextmanager
@@ -126,4 +127,4 @@ class Scraper:
 
     def _scrape(self) -> None:
         while not self._stop.wait(SCRAPE_SECONDS):
-            self.largest_backlog = max(self.largest_backlog, scrape(self.port)[WAITING])
+            self.largest_backlog = max(self.largest_backlog, scrape(self.port)[BACKLOG])

@@ -8,7 +8,7 @@ from bench.inference.bounds import MEGABYTE, Bound, Median
 from bench.inference.cases import BARE, CASES
 from bench.inference.result import Result
 
-# Below it either the load did not keep the server busy, or the machine had other work.
+# Below this, either the load did not saturate the server, or the machine had other work.
 _UNDISTURBED = 0.85
 _MARKS = {True: "[green]met[/]", False: "[red]MISSED[/]", None: "[yellow]not measured[/]"}
 
@@ -45,7 +45,7 @@ def _measured(result: Result) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for name, case in CASES.items():
         if median := result.medians.get(name):
-            model = case.contestant.model or ""
+            model = case.server.model or ""
             table.add_row(case.title, model, *_row(median, None if case.instances > 1 else result.medians.get(BARE)))
     return table
 

@@ -1,4 +1,4 @@
-"""What both programs need of the terminal and of the machine that they run on."""
+"""Terminal output and CPU pinning for both programs."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ from typing import Final
 
 from rich.console import Console
 
-from bench.inference.contestant import LOAD_CPU, SERVER_CPU
+from bench.inference.server import LOAD_CPU, SERVER_CPU
 from iris_local.paths import CHECKOUT
 
 PASSED: Final = 0
 MISSED: Final = 1
-BROKEN: Final = 2
+FAILED: Final = 2
 ARTIFACTS: Final[Path] = CHECKOUT / "artifacts"
-# The tables need so many columns; a file has as many as one likes.
+# The tables need this many columns; the width of a file is not limited.
 _COLUMNS: Final = 110
 
 
@@ -24,28 +24,28 @@ class CoresError(Exception):
 
 
 def console() -> Console:
-    """Where everything is told."""
+    """The console for all output."""
     plain = Console(highlight=False)
     return plain if plain.is_terminal else Console(highlight=False, width=_COLUMNS)
 
 
-def keep_to_load_core() -> None:
-    """Move this process to the core of the load, and what it starts with it; let SIGTERM end it as Ctrl-C does.
+def pin_to_load_core() -> None:
+    """Pin this process and its children to the core of the load; let SIGTERM end it as Ctrl-C does.
 
     Raises CoresError.
     """
-    # Otherwise it would leave its files behind, of which the database's may be large.
+    # Otherwise it would leave its files behind, and the database may be large.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not {SERVER_CPU, LOAD_CPU} <= os.sched_getaffinity(0):
         raise CoresError(f"cores {SERVER_CPU} and {LOAD_CPU} are needed, one for the server and one for the load")
     os.sched_setaffinity(0, {LOAD_CPU})
 
 
-class Teller:
+class TimedLog:
     """Prints a line with the time since the start before it."""
 
-    def __init__(self, to: Console) -> None:
-        self._console = to
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._start = time.monotonic()
 
     def __call__(self, text: str) -> None:

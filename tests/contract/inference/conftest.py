@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from contract.inference.api import Api
-from contract.inference.models import Exported, exported
-from contract.inference.serving import serve, serving
+from support.inference.api import Api
+from support.inference.models import Exported, exported
+from support.inference.serving import serve, serving
 
 __all__ = ["exported", "good_service", "serve"]
 

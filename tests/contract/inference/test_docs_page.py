@@ -6,7 +6,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from contract.inference.api import Api, assert_problem
+from support.inference.api import Api, assert_problem
 
 BUNDLE = "/docs/swagger-ui-bundle.js"
 
@@ -32,7 +32,7 @@ def page_of(service: Api) -> Page:
     return Page(service.client.get("/docs").text)
 
 
-def test_nothing_on_the_page_leaves_the_host(good_service: Api) -> None:
+def test_the_page_references_only_this_host(good_service: Api) -> None:
     """Seen to fail with FastAPI's own page."""
     references = page_of(good_service).references
     assert len(references) == 4
@@ -50,7 +50,7 @@ def test_nothing_on_the_page_leaves_the_host(good_service: Api) -> None:
         ("/docs/swagger-ui.css", "text/css", ".swagger-ui"),
     ],
 )
-def test_the_page_and_its_files_are_served_as_what_they_are(
+def test_the_page_and_its_files_have_the_right_media_types(
     good_service: Api, path: str, media_type: str, holds: str
 ) -> None:
     answer = good_service.client.get(path)
@@ -60,24 +60,24 @@ def test_the_page_and_its_files_are_served_as_what_they_are(
     assert holds in answer.text[:5_000]
 
 
-def test_every_file_that_the_page_names_is_there(good_service: Api) -> None:
+def test_every_file_that_the_page_references_exists(good_service: Api) -> None:
     files = [urljoin("/docs", name) for name in page_of(good_service).references if not name.startswith("data:")]
     assert len(files) == 3
     assert [good_service.client.get(file).status_code for file in files] == [200] * 3
 
 
-def test_what_the_files_load_by_themselves_is_on_this_host(good_service: Api) -> None:
+def test_the_files_load_resources_only_from_this_host(good_service: Api) -> None:
     start = good_service.client.get("/docs/start.js").text
     (document,) = re.findall(r'url: "([^"]+)"', start)
     assert "paths" in good_service.client.get(urljoin("/docs", document)).json()
-    # By default the page shows a badge of a server of Swagger's makers, which is told where the document is.
+    # By default the page shows a badge of Swagger's online validator, which gets the URL of the document.
     assert "validatorUrl: null" in start
     style = good_service.client.get("/docs/swagger-ui.css").text
     assert {url.strip("\"'")[:5] for url in re.findall(r"url\(([^)]*)\)", style)} <= {"data:"}
     assert "@import" not in style
 
 
-def test_the_policy_lets_nothing_in_but_what_this_service_sends(good_service: Api) -> None:
+def test_the_content_security_policy_allows_only_this_service(good_service: Api) -> None:
     """Seen to fail with `'unsafe-inline'` and with a CDN among the sources."""
     header = good_service.client.get("/docs").headers["Content-Security-Policy"]
     policy = {name: set(sources) for name, *sources in (directive.split() for directive in header.split(";"))}

@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from tritonclient.http import InferenceServerClient, InferenceServerException, InferInput, InferRequestedOutput
 
-from contract.inference.api import FLOWER, Api, assert_problem
-from contract.inference.models import Exported
-from contract.inference.serving import Serve
+from iris_inference import metric_names
+from support.inference.api import FLOWER, Api, assert_problem
+from support.inference.models import Exported
+from support.inference.serving import Serve
 
 VIRGINICA = [6.3, 3.3, 6.0, 2.5]
 INFER = "/v2/models/iris/infer"
@@ -74,7 +75,7 @@ def test_both_protocols_give_the_same_answer(
     np.testing.assert_array_equal(result.as_numpy("probabilities"), probabilities)
 
 
-def test_only_the_wanted_outputs_are_sent_each_in_its_own_form(client: InferenceServerClient) -> None:
+def test_only_requested_outputs_are_returned_each_in_its_own_form(client: InferenceServerClient) -> None:
     wanted = [InferRequestedOutput("label", binary_data=False), InferRequestedOutput("class", binary_data=True)]
     outputs = client.infer("iris", flowers(FLOWER), "1.0.0", outputs=wanted).get_response()["outputs"]
     assert outputs == [
@@ -95,12 +96,12 @@ def test_many_requests_at_once_are_answered(good_service: Api) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_a_compressed_request_is_unpacked(client: InferenceServerClient, algorithm: str) -> None:
+def test_a_compressed_request_is_decompressed(client: InferenceServerClient, algorithm: str) -> None:
     result = client.infer("iris", flowers(VIRGINICA), request_compression_algorithm=algorithm)
     assert result.as_numpy("class").tolist() == [2]
 
 
-def test_the_clients_id_comes_back_and_ours_is_told(client: InferenceServerClient) -> None:
+def test_the_clients_id_and_the_request_id_are_returned(client: InferenceServerClient) -> None:
     answer = client.infer(
         "iris", flowers(FLOWER), request_id="mine/1", headers={"X-Request-ID": "order-7"}, parameters={"lane": "fast"}
     ).get_response()
@@ -119,7 +120,7 @@ def test_another_model_is_an_error_that_the_client_understands(
         client.get_model_metadata(model, version)
 
 
-def test_what_is_not_there_is_an_error_that_the_client_understands(client: InferenceServerClient) -> None:
+def test_an_unknown_path_is_an_error_that_the_client_understands(client: InferenceServerClient) -> None:
     with pytest.raises(InferenceServerException, match="Not Found"):
         client.get_model_config("iris")
 
@@ -148,7 +149,7 @@ def test_another_datatype_is_refused(client: InferenceServerClient) -> None:
         client.infer("iris", [doubles])
 
 
-def test_what_we_cannot_do_is_refused_and_not_forgotten(client: InferenceServerClient) -> None:
+def test_unsupported_parameters_are_refused_and_not_ignored(client: InferenceServerClient) -> None:
     with pytest.raises(InferenceServerException, match="classification"):
         client.infer("iris", flowers(FLOWER), outputs=[InferRequestedOutput("class", class_count=2)])
     shared = InferInput("features", [1, 4], "FP32").set_shared_memory("region", 16)
@@ -181,7 +182,7 @@ def test_a_tensor_in_json_is_flat_or_in_rows(good_service: Api, data: list[Any])
         ([tensor(FLOWER, colour="blue")], "inputs.0.colour"),
     ],
 )
-def test_a_wrong_request_is_refused_with_the_place(good_service: Api, inputs: list[Any], complaint: str) -> None:
+def test_an_invalid_request_is_refused_with_the_location(good_service: Api, inputs: list[Any], complaint: str) -> None:
     problem = assert_problem(good_service.client.post(INFER, json={"inputs": inputs}), 422)
     assert complaint in problem["detail"]
     assert problem["error"] == problem["detail"]
@@ -198,7 +199,7 @@ def test_a_wrong_length_of_the_json_is_refused(good_service: Api, length: str) -
 
 
 @pytest.mark.parametrize("behind", [b"", b"\0" * 15, b"\0" * 17, b"\0" * 32])
-def test_bytes_that_do_not_fit_the_promise_are_refused(good_service: Api, behind: bytes) -> None:
+def test_binary_data_of_another_size_than_declared_is_refused(good_service: Api, behind: bytes) -> None:
     head = b'{"inputs":[{"name":"features","shape":[1,4],"datatype":"FP32","parameters":{"binary_data_size":16}}]}'
     headers = {"Inference-Header-Content-Length": str(len(head))}
     answer = good_service.client.post(INFER, content=head + behind, headers=headers)
@@ -206,15 +207,15 @@ def test_bytes_that_do_not_fit_the_promise_are_refused(good_service: Api, behind
     assert good_service.client.post(INFER, content=head + b"\0" * 16, headers=headers).status_code == 200
 
 
-def test_a_model_that_fails_answers_as_in_the_first_protocol(exported: Exported, serve: Serve) -> None:
+def test_a_failing_model_has_the_same_errors_as_under_v1(exported: Exported, serve: Serve) -> None:
     service = serve(exported("3.0.0"))
     with InferenceServerClient(f"127.0.0.1:{service.port}") as client:
         assert client.is_model_ready("iris")
         with pytest.raises(InferenceServerException, match="feature_mismatch") as failure:
             client.infer("iris", flowers(FLOWER))
     assert failure.value.status() == "500"
-    assert service.metric("model_inference_failures_total", reason="feature_mismatch") == 1
-    assert service.metric("inference_requests_total", code="500") == 1
+    assert service.metric(metric_names.INFERENCE_FAILURES, reason="feature_mismatch") == 1
+    assert service.metric(metric_names.REQUESTS, code="500") == 1
 
 
 def test_inferences_are_counted_as_requests_and_nothing_else_is(exported: Exported, serve: Serve) -> None:
@@ -226,11 +227,11 @@ def test_inferences_are_counted_as_requests_and_nothing_else_is(exported: Export
             client.infer("iris", flowers(FLOWER), "9.9.9")
         assert client.is_model_ready("iris")
         client.get_model_metadata("iris")
-    assert service.metric("inference_requests_total", code="200") == 2
-    assert service.metric("inference_requests_total", code="404") == 1
+    assert service.metric(metric_names.REQUESTS, code="200") == 2
+    assert service.metric(metric_names.REQUESTS, code="404") == 1
     assert sum(service.timed().values()) == 3
-    assert service.metric("model_predictions_total", **{"class": "setosa"}) == 2
-    assert service.metric("model_feature_bucket", feature="sepal_length", le="+Inf") == 3
+    assert service.metric(metric_names.PREDICTIONS, **{"class": "setosa"}) == 2
+    assert service.metric(f"{metric_names.FEATURE}_bucket", feature="sepal_length", le="+Inf") == 3
 
 
 def _text(label: Any) -> str:

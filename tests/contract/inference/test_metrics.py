@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.inference.api import FLOWER, REVISION, Api
-from contract.inference.models import Exported
-from contract.inference.serving import Serve
-from iris_inference import tensors
-from iris_inference.render import Renderer
-from iris_inference.shadow import ticket
+from iris_inference.api.predict_response import ResponseRenderer
+from iris_inference.api.v2 import tensors
+from iris_inference.shadow import shadow_token
+from support.inference.api import FLOWER, REVISION, Api
+from support.inference.models import Exported
+from support.inference.serving import Serve
 
 VIRGINICA = [6.3, 3.3, 6.0, 2.5]
 INFER = "/v2/models/iris/infer"
@@ -20,7 +20,10 @@ TENSOR = {"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP32", "
 # With this a prediction goes the application's way, however its bytes arrive; without, perhaps the short one.
 UNUSUAL = {"Content-Type": "application/json; charset=utf-8"}
 
-LATENCIES = ["0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "+Inf"]
+LATENCIES = [
+    *("0.001", "0.0025", "0.005", "0.0075", "0.01", "0.015", "0.025", "0.035", "0.05", "0.075"),
+    *("0.1", "0.15", "0.25", "0.35", "0.5", "0.75", "1.0", "2.5", "5.0", "+Inf"),
+]
 
 
 def test_every_series_is_there_before_the_first_request(exported: Exported, serve: Serve) -> None:
@@ -32,7 +35,7 @@ def test_every_series_is_there_before_the_first_request(exported: Exported, serv
             for reason in ("feature_mismatch", "runtime_error", "non_finite")
         ),
         *(("model_predictions_total", (("class", name),)) for name in ("setosa", "versicolor", "virginica")),
-        # Of copies, as the operator reads them from a pod that is tried.
+        # Of mirrored requests, as the operator reads them from a canary.
         *(
             ("shadow_inference_failures_total", (("reason", reason),))
             for reason in ("feature_mismatch", "runtime_error", "non_finite")
@@ -79,7 +82,7 @@ def test_the_served_model_is_named_with_its_digest(good_service: Api) -> None:
     assert good_service.metric("model_info", **named) == 1
 
 
-def test_prometheus_is_told_the_format(good_service: Api) -> None:
+def test_the_content_type_of_the_metrics_is_prometheus_text(good_service: Api) -> None:
     answer = httpx.get(good_service.metrics_url)
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
 
@@ -124,24 +127,24 @@ def test_requests_of_the_open_inference_protocol_are_timed_the_same(exported: Ex
     assert service.timed() == {"local": 1, "redis": 0, "none": 2}
 
 
-def test_copies_are_timed_apart_in_their_own_family(exported: Exported, serve: Serve) -> None:
+def test_mirrored_requests_are_timed_in_their_own_family(exported: Exported, serve: Serve) -> None:
     service = serve(exported("1.0.0"))
     for revision in (REVISION, REVISION, REVISION, "other"):
-        shown = {ticket.HEADER.decode(): ticket.unsigned(revision, int(time.time()))}
-        service.client.post("/v1/shadow", json={"instances": [FLOWER]}, headers=shown)
+        headers = {shadow_token.HEADER.decode(): shadow_token.unsigned(revision, int(time.time()))}
+        service.client.post("/v1/shadow", json={"instances": [FLOWER]}, headers=headers)
     assert service.timed("shadow") == {"local": 2, "redis": 0, "none": 1}
     assert service.timed() == {"local": 0, "redis": 0, "none": 0}
 
 
 @pytest.mark.parametrize(("path", "body"), [("/v1/predict", {"instances": [FLOWER]}), (INFER, TENSOR)])
-def test_what_was_found_but_cannot_be_written_is_timed_as_an_error(
+def test_a_result_that_cannot_be_rendered_is_timed_as_an_error(
     exported: Exported, serve: Serve, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
 ) -> None:
     def broken(*_: object) -> None:
         raise ValueError
 
-    monkeypatch.setattr(Renderer, "answer", broken)
-    monkeypatch.setattr(tensors, "outputs", broken)
+    monkeypatch.setattr(ResponseRenderer, "render", broken)
+    monkeypatch.setattr(tensors, "render_outputs", broken)
     service = serve(exported("1.0.0"))
     for _ in range(2):
         assert service.client.post(path, json=body, headers=UNUSUAL).status_code == 500
@@ -159,7 +162,7 @@ def test_the_values_of_features_are_counted_in_the_bins_of_the_models_training_d
         assert service.metric("model_feature_values_total", feature="petal_width", **of) == 1
 
 
-def test_a_model_whose_manifest_says_nothing_of_its_training_data_counts_no_values_in_bins(
+def test_a_manifest_without_training_data_counts_no_values_in_bins(
     exported: Exported, serve: Serve, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(exported("1.0.0"), tmp_path / "model")

@@ -1,9 +1,9 @@
 import json
 
-from contract.inference.api import Api
+from support.inference.api import Api
 
 
-def test_the_openapi_document_has_every_route_and_no_loose_reference(good_service: Api) -> None:
+def test_the_openapi_document_has_every_route_and_no_dangling_reference(good_service: Api) -> None:
     document = good_service.client.get("/openapi.json").json()
     model = "/v2/models/{model_name}"
     assert document["paths"].keys() == {
@@ -16,7 +16,7 @@ def test_the_openapi_document_has_every_route_and_no_loose_reference(good_servic
     assert references <= document["components"]["schemas"].keys()
 
 
-def test_the_document_describes_what_the_service_refuses(good_service: Api) -> None:
+def test_the_document_describes_the_bounds_that_the_service_enforces(good_service: Api) -> None:
     schemas = good_service.client.get("/openapi.json").json()["components"]["schemas"]
     request = schemas["PredictRequest"]
     assert request["additionalProperties"] is False

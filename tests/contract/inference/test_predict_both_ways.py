@@ -1,4 +1,4 @@
-"""POST /v1/predict goes past the framework; through it, it would be answered the same."""
+"""POST /v1/predict bypasses the framework; through it, the responses are the same."""
 
 import re
 import socket
@@ -8,13 +8,13 @@ import httpx
 import pytest
 from starlette.types import Scope
 
-from contract.inference.api import FLOWER, Api
-from contract.inference.models import Exported
-from contract.inference.serving import serving
-from iris_inference import edge
-from iris_inference.connections import BoundedProtocol
-from iris_inference.exchange import HotRoute
-from unit.inference.test_parsing import BODIES, NOT_TEXT
+from iris_inference.server import middleware
+from iris_inference.server.connection import BoundedProtocol
+from iris_inference.server.fast_path import FastPath
+from support.inference.api import FLOWER, Api
+from support.inference.models import Exported
+from support.inference.serving import serving
+from unit.inference.api.test_predict_request import BODIES, NOT_TEXT
 
 JSON = {"Content-Type": "application/json"}
 GOOD = b'{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
@@ -31,65 +31,71 @@ REQUESTS = [
 
 
 @pytest.fixture(scope="module")
-def hot(exported: Exported) -> Iterator[Api]:
-    """Without a task, where that goes."""
+def fast_path(exported: Exported) -> Iterator[Api]:
+    """Without a task, where that is possible."""
     with serving(exported("2.0.0")) as api:
         yield api
 
 
 @pytest.fixture(scope="module")
-def past_it(exported: Exported) -> Iterator[Api]:
+def endpoint(exported: Exported) -> Iterator[Api]:
     with pytest.MonkeyPatch.context() as patch, serving(exported("2.0.0")) as api:
-        _always_with_a_task(patch, api)
+        _disable_fast_path(patch, api)
         yield api
 
 
 @pytest.fixture(scope="module")
-def through_it(exported: Exported) -> Iterator[Api]:
+def framework(exported: Exported) -> Iterator[Api]:
     with pytest.MonkeyPatch.context() as patch, serving(exported("2.0.0")) as api:
-        _always_with_a_task(patch, api)
-        past = edge._predicts
-        patch.setattr(edge, "_predicts", lambda scope: past(scope) and scope["server"][1] != api.port)
+        _disable_fast_path(patch, api)
+        is_prediction = middleware._is_prediction
+        patch.setattr(
+            middleware, "_is_prediction", lambda scope: is_prediction(scope) and scope["server"][1] != api.port
+        )
         yield api
 
 
-def _always_with_a_task(patch: pytest.MonkeyPatch, api: Api) -> None:
-    """For one of the services only: it is told by its port, and what is patched is looked up at each request."""
-    take = HotRoute.take
+def _disable_fast_path(patch: pytest.MonkeyPatch, api: Api) -> None:
+    """For one of the services only, by its port: the patched method is looked up at each request."""
+    try_serve = FastPath.try_serve
 
-    def leave(route: HotRoute, connection: BoundedProtocol, scope: Scope, body: bytes) -> bool:
-        return scope["server"][1] != api.port and take(route, connection, scope, body)
+    def patched(route: FastPath, connection: BoundedProtocol, scope: Scope, body: bytes) -> bool:
+        return scope["server"][1] != api.port and try_serve(route, connection, scope, body)
 
-    patch.setattr(HotRoute, "take", leave)
+    patch.setattr(FastPath, "try_serve", patched)
 
 
-def told(answer: httpx.Response) -> object:
-    """All of an answer but what is another one each time."""
+def comparable(answer: httpx.Response) -> object:
+    """A response without its request id and its date."""
     request_id = answer.headers["X-Request-ID"]
     headers = {name: value for name, value in answer.headers.items() if name not in {"date", "x-request-id"}}
     return answer.status_code, headers, answer.text.replace(request_id, "")
 
 
 @pytest.mark.parametrize(("headers", "body"), REQUESTS, ids=lambda value: str(value)[:50])
-def test_the_answer_is_the_same(hot: Api, past_it: Api, through_it: Api, headers: dict[str, str], body: bytes) -> None:
-    answers = [api.client.post("/v1/predict", content=body, headers=headers) for api in (hot, past_it, through_it)]
-    assert told(answers[0]) == told(answers[1]) == told(answers[2])
+def test_the_response_is_the_same(
+    fast_path: Api, endpoint: Api, framework: Api, headers: dict[str, str], body: bytes
+) -> None:
+    answers = [
+        api.client.post("/v1/predict", content=body, headers=headers) for api in (fast_path, endpoint, framework)
+    ]
+    assert comparable(answers[0]) == comparable(answers[1]) == comparable(answers[2])
 
 
-def test_all_ways_count_alike(hot: Api, past_it: Api, through_it: Api) -> None:
-    for api in (hot, past_it, through_it):
+def test_all_paths_count_alike(fast_path: Api, endpoint: Api, framework: Api) -> None:
+    for api in (fast_path, endpoint, framework):
         api.predict(FLOWER, FLOWER)
         api.predict("no flower")
     counted = [
         {series: value for series, value in api.metrics().items() if "seconds" not in series[0]}
-        for api in (hot, past_it, through_it)
+        for api in (fast_path, endpoint, framework)
     ]
     assert counted[0] == counted[1] == counted[2]
-    assert hot.timed() == past_it.timed() == through_it.timed()
+    assert fast_path.timed() == endpoint.timed() == framework.timed()
 
 
 def on_the_wire(api: Api, request: bytes) -> bytes:
-    """All that comes back to what is sent on one connection, which a last request then closes."""
+    """Everything that is received on one connection, which a last request then closes."""
     with socket.create_connection(("127.0.0.1", api.port), 10) as connection:
         connection.sendall(request + b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         received = b""
@@ -135,16 +141,18 @@ HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\n"
         *("expect", "chunked", "mixed", "wrong-then-good"),
     ],
 )
-def test_the_bytes_on_the_wire_are_the_same(hot: Api, past_it: Api, through_it: Api, request_bytes: bytes) -> None:
-    """Seen to fail without the check for `keep_alive`, and without `on_response` of the whole answer."""
-    answers = [on_the_wire(api, request_bytes) for api in (hot, past_it, through_it)]
+def test_the_bytes_on_the_wire_are_the_same(
+    fast_path: Api, endpoint: Api, framework: Api, request_bytes: bytes
+) -> None:
+    """Seen to fail without the check for `keep_alive`, and without `on_response` of `RawResponseWriter`."""
+    answers = [on_the_wire(api, request_bytes) for api in (fast_path, endpoint, framework)]
     assert answers[0].startswith(b"HTTP/1.1 ")
     lines = [sorted(answer.lower().split(b"\r\n")) for answer in answers]
     assert lines[0] == lines[1] == lines[2]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])
-def test_another_method_is_the_frameworks_affair(hot: Api, method: str) -> None:
-    answer = hot.client.request(method, "/v1/predict")
+def test_another_method_is_refused_by_the_framework(fast_path: Api, method: str) -> None:
+    answer = fast_path.client.request(method, "/v1/predict")
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "POST"

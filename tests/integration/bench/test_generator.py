@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from integration.bench.answering import Answering, always_good, answer, answering
+from support.bench.answering import FakeServer, always_good, response, run_fake_server
 
 RATE = 200
 SECONDS = 2
 WANTED = RATE * SECONDS
 
 
-def generated(server: Answering, *, connections: int = 8, patience: float = 30) -> tuple[int, list[dict[str, Any]]]:
+def generated(server: FakeServer, *, connections: int = 8, timeout: float = 30) -> tuple[int, list[dict[str, Any]]]:
     """The exit code of the generator's process and what it reported."""
     command = [
         sys.executable, "-m", "bench.inference.soak.generator", "--port", str(server.port), "--path", "/v1/predict",
         "--rate", str(RATE), "--seconds", str(SECONDS), "--connections", str(connections), "--seed", "1",
-        "--patience", str(patience),
+        "--timeout", str(timeout),
         "--header", "X-Key: a secret",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -37,8 +37,8 @@ def latencies(reports: list[dict[str, Any]]) -> list[int]:
     return [int(step) for report in reports for step, count in report["latencies"].items() for _ in range(count)]
 
 
-def test_a_fixed_number_of_different_flowers_is_asked_about() -> None:
-    with answering(always_good) as server:
+def test_the_configured_number_of_distinct_instances_is_sent() -> None:
+    with run_fake_server(always_good) as server:
         code, reports = generated(server)
     assert code == 0
     last = reports[-1]
@@ -46,12 +46,12 @@ def test_a_fixed_number_of_different_flowers_is_asked_about() -> None:
     assert last["acknowledged"] == last["sent"] == len(server.bodies) == len(latencies(reports))
     assert last["failed"] == 0
     assert len(set(server.bodies)) == len(server.bodies)
-    (flower,) = json.loads(server.bodies[0])["instances"]
-    assert len(flower) == 4
+    (instance,) = json.loads(server.bodies[0])["instances"]
+    assert len(instance) == 4
     assert b"X-Key: a secret\r\n" in server.heads[0]
 
 
-def test_a_server_that_stands_still_is_sent_no_less_and_all_that_waited_is_seen() -> None:
+def test_the_rate_is_constant_while_the_server_stalls_and_queueing_is_measured() -> None:
     still = 0.5
 
     async def once_still(before: int) -> bytes:
@@ -60,9 +60,9 @@ def test_a_server_that_stands_still_is_sent_no_less_and_all_that_waited_is_seen(
             import time  # noqa: PLC0415 - only here a test wants to block a loop
 
             time.sleep(still)  # noqa: ASYNC251 - this is the point
-        return answer()
+        return response()
 
-    with answering(once_still) as server:
+    with run_fake_server(once_still) as server:
         code, reports = generated(server)
     assert code == 0
     assert reports[-1]["acknowledged"] >= WANTED - RATE / 10
@@ -74,9 +74,9 @@ def test_a_server_that_stands_still_is_sent_no_less_and_all_that_waited_is_seen(
 def test_bad_answers_and_closed_connections_are_failures() -> None:
     async def sometimes_bad(before: int) -> bytes | None:
         await asyncio.sleep(0)
-        return {50: answer("503 Service Unavailable"), 100: None}.get(before, answer())
+        return {50: response("503 Service Unavailable"), 100: None}.get(before, response())
 
-    with answering(sometimes_bad) as server:
+    with run_fake_server(sometimes_bad) as server:
         code, reports = generated(server)
     last = reports[-1]
     assert code == 0
@@ -87,9 +87,9 @@ def test_bad_answers_and_closed_connections_are_failures() -> None:
 def test_a_server_that_is_too_slow_ends_the_load() -> None:
     async def slow(_before: int) -> bytes:
         await asyncio.sleep(60)
-        return answer()
+        return response()
 
-    with answering(slow) as server:
-        code, reports = generated(server, connections=1, patience=1)
+    with run_fake_server(slow) as server:
+        code, reports = generated(server, connections=1, timeout=1)
     assert code != 0
     assert reports[-1]["acknowledged"] == 0

@@ -12,30 +12,30 @@ from pathlib import Path
 
 import pytest
 
-from bench.inference.contestant import Contestant, Place, Start
-from bench.inference.contestants import CONTESTANTS
+from bench.inference.baselines.bare import ANSWER
 from bench.inference.environments import DEVELOPMENT
 from bench.inference.estimators import LOGISTIC
-from bench.inference.forms import instances
-from bench.inference.rivals.bare import ANSWER
-from bench.inference.serving import Server, ServingError, serving
-from bench.inference.truth import Truth
-from integration.harness.process import free_port
+from bench.inference.expected import ExpectedLabels
+from bench.inference.forms import json_instances
+from bench.inference.server import LaunchCommand, Sandbox, ServerSpec
+from bench.inference.servers import SERVERS
+from bench.inference.serving import RunningServer, ServingError, run_server
+from support.servers.process import free_port
 
 SETOSA = (5.1, 3.5, 1.4, 0.2)
 VIRGINICA = (6.3, 3.3, 6.0, 2.5)
-BARE = CONTESTANTS["bare"]
+BARE = SERVERS["bare"]
 SOON_SECONDS = 20
 
 
-def place(folder: Path) -> Place:
-    return Place((free_port(), free_port(), free_port()), folder / "server", folder / "models")
+def place(folder: Path) -> Sandbox:
+    return Sandbox((free_port(), free_port(), free_port()), folder / "server", folder / "models")
 
 
 @contextmanager
-def bare(folder: Path, contestant: Contestant = BARE) -> Iterator[Server]:
-    with serving(contestant, place(folder), {}, {}) as server:
-        server.await_ready(SETOSA)
+def bare(folder: Path, spec: ServerSpec = BARE) -> Iterator[RunningServer]:
+    with run_server(spec, place(folder), {}, {}) as server:
+        server.wait_until_ready(SETOSA)
         yield server
 
 
@@ -59,25 +59,25 @@ def awaited(condition: Callable[[], bool]) -> bool:
 def test_a_server_runs_on_its_core_and_ends_with_the_block(tmp_path: Path) -> None:
     with bare(tmp_path) as server:
         assert os.sched_getaffinity(server.process.pid) == {0}
-        assert server.ask([SETOSA]) == ANSWER
+        assert server.predict([SETOSA]) == ANSWER
     assert gone(server.process.pid)
 
 
-def test_answers_that_are_not_the_models_are_refused(tmp_path: Path) -> None:
+def test_unexpected_labels_are_an_error(tmp_path: Path) -> None:
     # The bare application says setosa, whatever it is asked.
     with bare(tmp_path, replace(BARE, model=LOGISTIC)) as server:
-        Truth().check(server, [SETOSA])
-        with pytest.raises(ServingError, match=r"bare answers \[0, 0\], the model says \[0, 2\]"):
-            Truth().check(server, [SETOSA, VIRGINICA])
+        ExpectedLabels().check(server, [SETOSA])
+        with pytest.raises(ServingError, match=r"bare predicted \[0, 0\], expected \[0, 2\]"):
+            ExpectedLabels().check(server, [SETOSA, VIRGINICA])
 
 
-def test_a_server_that_ends_early_is_shown_with_the_end_of_its_log(tmp_path: Path) -> None:
-    def start(_place: Place) -> Start:
-        return Start([sys.executable, "-c", "raise SystemExit('no model here')"], {})
+def test_a_server_that_ends_early_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    def start(_place: Sandbox) -> LaunchCommand:
+        return LaunchCommand([sys.executable, "-c", "raise SystemExit('no model here')"], {})
 
-    broken = Contestant("broken", DEVELOPMENT, None, start, instances("/predict"))
-    with serving(broken, place(tmp_path), {}, {}) as server, pytest.raises(ServingError, match="no model here"):
-        server.await_ready(SETOSA)
+    broken = ServerSpec("broken", DEVELOPMENT, None, start, json_instances("/predict"))
+    with run_server(broken, place(tmp_path), {}, {}) as server, pytest.raises(ServingError, match="no model here"):
+        server.wait_until_ready(SETOSA)
 
 
 def test_a_killed_benchmark_leaves_no_server_behind(tmp_path: Path) -> None:

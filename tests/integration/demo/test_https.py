@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from iris_demo.load import Load, generate
+from iris_demo.load import LoadConfig, generate
 from iris_demo.samples import Kind, Sample
-from iris_demo.traffic import first_answer
+from iris_demo.traffic import wait_until_serving
 from iris_local import pki
 
 
@@ -52,17 +52,17 @@ async def serving(certificates: Path) -> AsyncIterator[str]:
         ("iris.example.org", "ingress-ca.crt", Kind.CONNECT),
     ],
 )
-async def test_only_the_host_s_own_certificate_is_believed(
+async def test_only_the_hosts_own_certificate_is_trusted(
     certificates: Path, host: str, authority: str, expected: Kind
 ) -> None:
     samples: list[Sample] = []
     async with serving(certificates) as url:
-        load = Load(url, host, rate=50, seconds=2, requests=5, authority=str(certificates / authority))
+        load = LoadConfig(url, host, rate=50, seconds=2, requests=5, ca_file=str(certificates / authority))
         await generate(load, asyncio.Event(), samples.append)
     assert Counter(sample.kind for sample in samples) == {expected: 5}
 
 
-async def test_the_first_answer_is_waited_for_over_tls_too(certificates: Path) -> None:
+async def test_serving_is_awaited_over_tls_too(certificates: Path) -> None:
     async with serving(certificates) as url:
         authority = str(certificates / "ingress-ca.crt")
-        await first_answer(Load(url, "iris.example.com", 1, 1, 1, authority=authority), seconds=5)
+        await wait_until_serving(LoadConfig(url, "iris.example.com", 1, 1, 1, ca_file=authority), seconds=5)

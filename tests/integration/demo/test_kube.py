@@ -10,22 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from integration.harness.kubernetes import KubeApiserver
 from iris_demo import watch
-from iris_demo.kube import (
-    EVENTS,
-    INGRESSES,
-    LOCAL_CONTEXT,
-    RELEASES,
-    SERVICES,
-    ApiError,
-    ForeignContextError,
-    Kube,
-    connect,
-    refuse_foreign_context,
-)
-from iris_demo.observations import EventSeen, ReleaseSeen, RouteSeen
-from iris_demo.scenario import FILES, LOUD, Act
+from iris_demo.kube import ApiError, KubeClient, connect
+from iris_demo.kubeconfig import LOCAL_CONTEXT, ForeignContextError, require_local_context
+from iris_demo.observations import EventObserved, ReleaseObserved, RouteObserved
+from iris_demo.resources import EVENTS, INGRESSES, RELEASES, SERVICES
+from iris_demo.scenario import FILES, LOUD, DemoScenario
+from support.servers.kubernetes import KubeApiserver
 
 NAMESPACE = "demo"
 SOON = 10.0
@@ -39,12 +30,12 @@ def cluster(kube_apiserver: KubeApiserver) -> KubeApiserver:
 
 
 @pytest.fixture
-async def kube(cluster: KubeApiserver) -> AsyncIterator[Kube]:
+async def kube(cluster: KubeApiserver) -> AsyncIterator[KubeClient]:
     async with connect(cluster.kubeconfig) as connected:
         yield connected
 
 
-def release(version: str, act: Act = LOUD) -> dict[str, Any]:
+def release(version: str, act: DemoScenario = LOUD) -> dict[str, Any]:
     """The demo's file, moved into the namespace of these tests."""
     made = act.manifest(version)
     made["metadata"]["namespace"] = NAMESPACE
@@ -60,21 +51,21 @@ def service(name: str, port: int = 80) -> dict[str, Any]:
     }
 
 
-async def test_another_cluster_is_refused_before_it_is_asked_anything(tmp_path: Path) -> None:
+async def test_another_cluster_is_rejected_before_any_request(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump({"current-context": "production", "contexts": []}))
     with pytest.raises(ForeignContextError, match="production"):
-        refuse_foreign_context(path)
+        require_local_context(path)
     with pytest.raises(ForeignContextError, match="cluster-up"):
-        refuse_foreign_context(tmp_path / "missing")
+        require_local_context(tmp_path / "missing")
     path.write_text(yaml.safe_dump({"current-context": LOCAL_CONTEXT}))
-    refuse_foreign_context(path)
+    require_local_context(path)
 
 
-async def test_an_object_is_applied_changed_and_deleted(kube: Kube) -> None:
+async def test_an_object_is_applied_changed_and_deleted(kube: KubeClient) -> None:
     await kube.apply(SERVICES, service("changing", 80))
     await kube.apply(SERVICES, service("changing", 81))
-    await kube.merge(SERVICES, NAMESPACE, "changing", {"metadata": {"annotations": {"other/tool": "here"}}})
+    await kube.merge_patch(SERVICES, NAMESPACE, "changing", {"metadata": {"annotations": {"other/tool": "here"}}})
     stored = await kube.get(SERVICES, NAMESPACE, "changing")
     assert stored is not None
     assert stored["spec"]["ports"][0]["port"] == 81
@@ -84,32 +75,32 @@ async def test_an_object_is_applied_changed_and_deleted(kube: Kube) -> None:
     await kube.delete(SERVICES, NAMESPACE, "changing")
 
 
-async def test_a_refusal_carries_the_servers_words(kube: Kube) -> None:
+async def test_an_error_has_the_servers_message(kube: KubeClient) -> None:
     with pytest.raises(ApiError, match=r"spec\.ports") as refused:
         await kube.create(SERVICES, service("bad") | {"spec": {"ports": [{"port": 0}]}})
     assert refused.value.status == 422
 
 
-async def test_waiting_ends_when_the_object_is_as_wanted(kube: Kube) -> None:
+async def test_waiting_ends_when_the_condition_holds(kube: KubeClient) -> None:
     await kube.apply(SERVICES, service("awaited", 80))
     waiting = asyncio.create_task(
-        kube.until(
+        kube.wait_for(
             SERVICES, NAMESPACE, "awaited", lambda s: s is not None and s["spec"]["ports"][0]["port"] == 90, SOON
         )
     )
-    gone = asyncio.create_task(kube.until(SERVICES, NAMESPACE, "awaited", lambda found: found is None, SOON))
+    gone = asyncio.create_task(kube.wait_for(SERVICES, NAMESPACE, "awaited", lambda found: found is None, SOON))
     await kube.apply(SERVICES, service("awaited", 90))
     assert (await waiting or {})["spec"]["ports"][0]["port"] == 90
     await kube.delete(SERVICES, NAMESPACE, "awaited")
     assert await gone is None
 
 
-async def test_waiting_has_an_end(kube: Kube) -> None:
+async def test_waiting_has_a_timeout(kube: KubeClient) -> None:
     with pytest.raises(TimeoutError):
-        await kube.until(SERVICES, NAMESPACE, "never", lambda found: found is not None, 0.3)
+        await kube.wait_for(SERVICES, NAMESPACE, "never", lambda found: found is not None, 0.3)
 
 
-async def test_a_watch_tells_what_exists_and_what_changes(kube: Kube) -> None:
+async def test_a_watch_yields_existing_objects_and_changes(kube: KubeClient) -> None:
     await kube.apply(SERVICES, service("watched"))
     changes: asyncio.Queue[str] = asyncio.Queue()
 
@@ -128,16 +119,16 @@ async def test_a_watch_tells_what_exists_and_what_changes(kube: Kube) -> None:
 
 
 @pytest.mark.parametrize(("act", "version"), FILES)
-async def test_the_files_of_the_demo_are_let_in(kube: Kube, act: Act, version: str) -> None:
+async def test_the_files_of_the_demo_are_accepted(kube: KubeClient, act: DemoScenario, version: str) -> None:
     assert await kube.create(RELEASES, release(version, act), dry_run=True)
 
 
-async def test_the_watcher_sees_the_release_its_route_and_its_events(kube: Kube) -> None:
-    async with watch.following(kube, NAMESPACE, "iris") as watcher:
-        told = asyncio.Event()
-        watcher.listen(lambda seen: told.set() if isinstance(seen, EventSeen) else None)
+async def test_the_watcher_observes_the_release_its_route_and_its_events(kube: KubeClient) -> None:
+    async with watch.watch_release(kube, NAMESPACE, "iris") as watcher:
+        observed = asyncio.Event()
+        watcher.listen(lambda seen: observed.set() if isinstance(seen, EventObserved) else None)
         released = await kube.apply(RELEASES, release("1.0.0"))
-        await watcher.until(lambda seen: seen.release.wanted == "1.0.0", SOON)
+        await watcher.wait_for(lambda seen: seen.release.spec_version == "1.0.0", SOON)
         route = {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "Ingress",
@@ -174,10 +165,10 @@ async def test_the_watcher_sees_the_release_its_route_and_its_events(kube: Kube)
         await kube.create(EVENTS, event)
         await kube.delete(RELEASES, NAMESPACE, "iris")
         await kube.apply(RELEASES, release("2.0.0"))
-        await watcher.until(lambda seen: seen.release.wanted == "2.0.0", SOON)
+        await watcher.wait_for(lambda seen: seen.release.spec_version == "2.0.0", SOON)
         async with asyncio.timeout(SOON):
-            await told.wait()
-    routes = [seen.weight for seen in watcher.observations if isinstance(seen, RouteSeen)]
-    releases = [seen.release.wanted for seen in watcher.observations if isinstance(seen, ReleaseSeen)]
+            await observed.wait()
+    routes = [seen.weight for seen in watcher.observations if isinstance(seen, RouteObserved)]
+    releases = [seen.release.spec_version for seen in watcher.observations if isinstance(seen, ReleaseObserved)]
     assert routes == [25, 0]
     assert releases == ["1.0.0", "2.0.0"]

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from integration.harness.kubernetes import KubeApiserver
+from support.servers.kubernetes import KubeApiserver
 
 
 @pytest.fixture(scope="module")

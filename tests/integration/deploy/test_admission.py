@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from integration.harness.kubernetes import KubeApiserver
+from support.servers.kubernetes import KubeApiserver
 
 BASE = Path(__file__).resolve().parents[3] / "deploy" / "base"
 NAMESPACES = ("iris", "iris-system")
@@ -58,7 +58,7 @@ def server(kube_apiserver: KubeApiserver) -> KubeApiserver:
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
 @pytest.mark.parametrize("image", [FIXED, DIGEST, FIXED + "@sha256:" + "0a" * 32, "localhost/redis:7"])
-def test_a_pod_without_privileges_and_with_a_fixed_image_is_taken(
+def test_a_pod_without_privileges_and_with_a_fixed_image_is_accepted(
     server: KubeApiserver, namespace: str, image: str
 ) -> None:
     assert refusal(server, namespace, pod(image)) == ""
@@ -100,14 +100,14 @@ def test_an_image_that_can_change_under_its_name_is_refused(server: KubeApiserve
     assert f"images must have a digest or a fixed tag other than latest: {image}" in said
 
 
-def test_it_is_refused_in_an_initial_container_too(server: KubeApiserver) -> None:
+def test_it_is_refused_in_an_init_container_too(server: KubeApiserver) -> None:
     body = pod()
     body["spec"]["initContainers"] = pod("tool:latest")["spec"]["containers"]
     body["spec"]["initContainers"][0]["name"] = "zero"
     assert "tool:latest" in refusal(server, "iris", body)
 
 
-def test_it_is_refused_in_a_container_for_debugging_too(server: KubeApiserver) -> None:
+def test_it_is_refused_in_an_ephemeral_container_too(server: KubeApiserver) -> None:
     body = pod()
     body["metadata"]["name"] = "debugged"
     stored = server.request("POST", "/api/v1/namespaces/iris/pods", body)
@@ -119,7 +119,7 @@ def test_it_is_refused_in_a_container_for_debugging_too(server: KubeApiserver) -
     server.request("DELETE", "/api/v1/namespaces/iris/pods/debugged")
 
 
-def test_a_container_that_names_no_resources_is_given_some(server: KubeApiserver) -> None:
+def test_a_container_without_resources_gets_defaults(server: KubeApiserver) -> None:
     stored = server.request("POST", "/api/v1/namespaces/iris/pods?dryRun=All", pod())
     assert stored["spec"]["containers"][0]["resources"] == {
         "requests": {"cpu": "100m", "memory": "128Mi"},
@@ -127,7 +127,7 @@ def test_a_container_that_names_no_resources_is_given_some(server: KubeApiserver
     }
 
 
-def test_other_namespaces_are_left_alone(server: KubeApiserver) -> None:
+def test_other_namespaces_are_not_affected(server: KubeApiserver) -> None:
     server.create_namespace("elsewhere")
     assert refusal(server, "elsewhere", pod("anything:latest")) == ""
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.tools import component
 from iris_local import pki
 from iris_local.paths import Paths
+from support.servers.kubernetes import KubeApiserver
+from support.servers.tools import component
 
 ROOT = Path(__file__).resolve().parents[3]
 OPERATOR = "system:serviceaccount:iris-system:iris-operator"
@@ -86,7 +86,7 @@ def test_without_a_context_nothing_is_installed(tmp_path: Path) -> None:
     assert "There is no current kube-context" in refused.stderr
 
 
-def test_a_cluster_that_does_not_answer_is_named(kube_apiserver: KubeApiserver, tmp_path: Path) -> None:
+def test_a_cluster_that_does_not_respond_is_named(kube_apiserver: KubeApiserver, tmp_path: Path) -> None:
     kubeconfig = json.loads(kube_apiserver.kubeconfig.read_text())
     kubeconfig["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
@@ -94,7 +94,7 @@ def test_a_cluster_that_does_not_answer_is_named(kube_apiserver: KubeApiserver, 
     refused = Installer(tmp_path / "kubeconfig", tmp_path).run("deploy", "--operator-image", IMAGE)
 
     assert refused.returncode == 1
-    assert f"The cluster of context {kubeconfig['current-context']} does not answer" in refused.stderr
+    assert f"The cluster of context {kubeconfig['current-context']} does not respond" in refused.stderr
 
 
 def test_secrets_are_made_once_and_never_shown(installer: Installer) -> None:

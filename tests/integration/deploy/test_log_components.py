@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.tools import component
-from integration.operator.controllers import Kubectl
 from iris_install.kubectl import Kubectl as Renderer
-from unit.deploy.pipelines import PIPELINES, pipeline
+from support.deploy.pipelines import PIPELINES, pipeline
+from support.operator.controllers import Kubectl
+from support.servers.kubernetes import KubeApiserver
+from support.servers.tools import component
 
 
 @pytest.mark.parametrize("parts", PIPELINES.values(), ids=list(PIPELINES))

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 import yaml
 
-from integration.harness import schemas
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.tools import component
 from iris_install import overlay
 from iris_install.kubectl import Kubectl
 from iris_operator.adapters.routers.ingress import canary_ingress, primary_ingress
 from iris_operator.api import names
-from iris_operator.engine.guards import autoscaler, budget
-from iris_operator.engine.manifests import deployment, service
-from iris_operator.engine.release import Inputs, parse_release
+from iris_operator.engine.manifests import control_group, deployment, service
+from iris_operator.engine.release import RevisionInputs, parse_release
+from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
+from support.servers import schemas
+from support.servers.kubernetes import KubeApiserver
+from support.servers.tools import component
 
 Manifest = dict[str, Any]
 EXAMPLES = sorted(
@@ -39,7 +39,7 @@ def documents(text: str) -> list[Manifest]:
 def rendered() -> list[Manifest]:
     """What is installed, and what can be beside it."""
     kubectl, image = Kubectl(component("kubectl")), "registry.example.com/iris-operator:1.2.3"
-    records = kubectl.text("kustomize", str(overlay.ROOT / "deploy" / "records"))
+    records = kubectl.run("kustomize", str(overlay.ROOT / "deploy" / "records"))
     overlays = [
         document for name in ("local", "production") for document in documents(overlay.render(kubectl, name, image))
     ]
@@ -51,18 +51,20 @@ def made_by_the_operator(example: Manifest) -> list[Manifest]:
     body = copy.deepcopy(example)
     body["metadata"] |= {"uid": "0", "generation": 1, "resourceVersion": "1"}
     release = parse_release(body)
-    inputs, scaling = Inputs.of(release.spec), release.spec.serving.autoscaling
+    inputs, scaling = RevisionInputs.of(release.spec), release.spec.serving.autoscaling
     assert scaling is not None
     revision = inputs.ref.revision
     return [
         deployment(release, inputs, "canary", 3, None),
         deployment(release, inputs, "stable", None, None),
+        control_group(release, inputs, "0" * 10, 3),
         service(release, names.stable_service(release.name), revision),
+        service(release, names.canary_service(release.name), revision, with_control=True),
         primary_ingress(release),
         canary_ingress(release, 20),
-        autoscaler(release, scaling, revision, shrinks=False),
-        budget(release, revision, None),
-        budget(release, revision, 2),
+        autoscaler(release, scaling, revision, scale_down_allowed=False),
+        disruption_budget(release, revision, None),
+        disruption_budget(release, revision, 2),
     ]
 
 
@@ -137,7 +139,7 @@ def test_a_field_that_is_misspelt_or_of_another_type_is_named(
     assert said in message
 
 
-def test_every_manifest_is_taken_by_the_api_server_itself(
+def test_every_manifest_is_accepted_by_the_api_server(
     kube_apiserver: KubeApiserver, everything: list[Manifest]
 ) -> None:
     """What a schema cannot say: rules in CEL, names, references between fields. Nothing is stored."""

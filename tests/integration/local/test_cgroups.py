@@ -12,9 +12,9 @@ from iris_local.processes import started_at
 @pytest.fixture
 def name() -> Iterator[str]:
     name = f"iris-test-{os.getpid()}"
-    cgroups.up(name)
+    cgroups.create(name)
     yield name
-    cgroups.down(name)
+    cgroups.remove(name)
 
 
 @pytest.fixture
@@ -30,26 +30,26 @@ def test_processes_in_the_group_and_below_it_are_killed_and_the_group_is_removed
     below = _folders(name)[0] / "pod" / "container"
     below.mkdir(parents=True)
     (below / "cgroup.procs").write_text(str(sleeper.pid))
-    assert cgroups.members(name) == {sleeper.pid: started_at(sleeper.pid)}
-    cgroups.down(name)
+    assert cgroups.processes(name) == {sleeper.pid: started_at(sleeper.pid)}
+    cgroups.remove(name)
     assert sleeper.wait(timeout=5) != 0
     assert _folders(name) == []
 
 
-def test_another_group_is_left_alone(name: str, sleeper: "subprocess.Popen[bytes]") -> None:
+def test_another_group_is_not_changed(name: str, sleeper: "subprocess.Popen[bytes]") -> None:
     other = f"{name}-other"
-    cgroups.up(other)
+    cgroups.create(other)
     try:
         (_folders(other)[0] / "cgroup.procs").write_text(str(sleeper.pid))
-        cgroups.down(name)
+        cgroups.remove(name)
         assert sleeper.poll() is None
     finally:
-        cgroups.down(other)
+        cgroups.remove(other)
 
 
-def test_a_group_that_is_not_there_is_no_error(name: str) -> None:
-    cgroups.down(name)
-    cgroups.down(name)
+def test_a_missing_group_is_not_an_error(name: str) -> None:
+    cgroups.remove(name)
+    cgroups.remove(name)
 
 
 def _folders(name: str) -> list[Path]:

@@ -18,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("identity", IDENTITIES, ids=lambda identity: identity.name)
-def test_every_certificate_is_signed_by_its_authority_and_by_no_other(folder: Path, identity: pki.Identity) -> None:
+def test_every_certificate_is_signed_by_its_ca_only(folder: Path, identity: pki.Identity) -> None:
     assert _verified(folder, identity.authority, identity.name)
     for other in {identity.authority for identity in IDENTITIES} - {identity.authority}:
         assert not _verified(folder, other, identity.name), other
@@ -28,13 +28,13 @@ def test_keys_are_for_their_owner_only(folder: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_what_is_there_is_kept(folder: Path) -> None:
+def test_existing_files_are_kept(folder: Path) -> None:
     before = (folder / "admin.crt").read_bytes()
     pki.ensure(folder, IDENTITIES)
     assert (folder / "admin.crt").read_bytes() == before
 
 
-def test_a_cluster_from_before_somebody_took_part_gets_what_is_missing(folder: Path, tmp_path: Path) -> None:
+def test_an_existing_folder_gets_the_files_of_new_identities(folder: Path, tmp_path: Path) -> None:
     older = tmp_path / "pki"
     shutil.copytree(folder, older)
     for file in ("ingress.crt", "ingress.key", "ingress-ca.crt", "ingress-ca.key"):
@@ -44,7 +44,7 @@ def test_a_cluster_from_before_somebody_took_part_gets_what_is_missing(folder: P
     assert (older / "admin.crt").read_bytes() == (folder / "admin.crt").read_bytes()
 
 
-def test_who_takes_part_later_is_signed_then_and_the_others_stay_who_they_are(tmp_path: Path) -> None:
+def test_a_new_identity_is_signed_later_and_the_others_are_unchanged(tmp_path: Path) -> None:
     folder = tmp_path / "pki"
     pki.ensure(folder, [identity for identity in IDENTITIES if identity.name != "registry"])
     before = (folder / "admin.crt").read_bytes()
@@ -53,7 +53,7 @@ def test_who_takes_part_later_is_signed_then_and_the_others_stay_who_they_are(tm
     assert (folder / "admin.crt").read_bytes() == before
 
 
-def test_a_run_that_was_killed_is_done_again_from_the_start(tmp_path: Path) -> None:
+def test_a_killed_run_is_repeated_from_the_start(tmp_path: Path) -> None:
     draft = tmp_path / "pki.draft"
     draft.mkdir()
     (draft / "ca.key").write_text("half a key")

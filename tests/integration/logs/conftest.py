@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.victorialogs import VictoriaLogs
-from integration.logs.shipping import Collector, Namespace, Node
+from support.logs.shipping import Collector, Namespace, Node
+from support.servers.kubernetes import KubeApiserver
+from support.servers.victorialogs import VictoriaLogs
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def node(kube_apiserver: KubeApiserver, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def namespace(node: Node) -> Namespace:
-    """One of the test's own, so that its rows can be told from those of other tests."""
+    """One of the test's own, to distinguish its rows from those of other tests."""
     return node.make_namespace()
 
 

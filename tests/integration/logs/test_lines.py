@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
-from integration.logs.shipping import Namespace, Node
+from support.logs.shipping import Namespace, Node
 
 REQUEST = {
     "time": "2026-11-24T10:39:50.680+00:00",
     "level": "INFO",
-    "logger": "iris_inference.edge",
+    "logger": "iris_inference.server.middleware",
     "message": "request",
     "request_id": "a-request",
     "status": 200,
@@ -85,9 +86,9 @@ CASES = {
     ),
     "a failure of the operator": Case(
         "operator",
-        '{"level":"ERROR","message":"a pass failed","release":"iris","exc_info":"Traceback:\\n  1"}',
+        '{"level":"ERROR","message":"reconcile failed","release":"iris","exc_info":"Traceback:\\n  1"}',
         "error",
-        "a pass failed",
+        "reconcile failed",
         {"release": "iris", "stack": "Traceback:\n  1"},
     ),
     "a failure of the service": Case(
@@ -102,10 +103,34 @@ CASES = {
 }
 
 
-def test_a_json_line_becomes_a_message_a_severity_and_fields(namespace: Namespace) -> None:
-    namespace.pod("inference", release="iris", revision="abc123", version="2.0.0").says(json.dumps(REQUEST))
+NO_JSON_OBJECT = {
+    "several lines": [
+        "Traceback (most recent call last):",
+        '  File "main.py", line 1, in <module>',
+        "    1 / 0",
+        "ArithmeticError",
+    ],
+    "cut short": ['{"level": "INFO", "message": "cut in the midd'],
+    "braces": ["{ is no JSON, yet ends like it }"],
+    "JSON that is no object": ['"a string"', "[1, 2]", "12"],
+}
 
-    (row,) = namespace.await_rows()
+
+@pytest.fixture(scope="module")
+def written(node: Node) -> Mapping[str, Namespace]:
+    """A namespace for each of these cases, its lines written there: all are on their way to the store at once."""
+    cases = {name: (case.container, [case.line]) for name, case in CASES.items()}
+    cases |= {name: ("inference", lines) for name, lines in NO_JSON_OBJECT.items()}
+    namespaces = {name: node.make_namespace() for name in cases}
+    for name, (container, lines) in cases.items():
+        namespaces[name].pod(container).log(*lines)
+    return namespaces
+
+
+def test_a_json_line_becomes_a_message_a_severity_and_fields(namespace: Namespace) -> None:
+    namespace.pod("inference", release="iris", revision="abc123", version="2.0.0").log(json.dumps(REQUEST))
+
+    (row,) = namespace.wait_for_rows()
 
     assert (row["_msg"], row["severity_number"], row["request_id"]) == ("request", "9", "a-request")
     assert (row["status"], row["latency_ms"], row["revision"]) == ("200", "1.25", "abc123")
@@ -116,9 +141,9 @@ def test_a_json_line_becomes_a_message_a_severity_and_fields(namespace: Namespac
 
 def test_the_labels_are_five_and_come_from_the_pod(namespace: Namespace) -> None:
     pretending = {**REQUEST, "version": "9.9.9", "release": "another", "namespace": "another", "app": "another"}
-    namespace.pod("inference", release="iris", revision="abc123", version="2.0.0").says(json.dumps(pretending))
+    namespace.pod("inference", release="iris", revision="abc123", version="2.0.0").log(json.dumps(pretending))
 
-    (row,) = namespace.await_rows()
+    (row,) = namespace.wait_for_rows()
 
     assert dict(re.findall(r'(\w+)="([^"]*)"', row["_stream"])) == {
         "namespace": namespace.name,
@@ -131,60 +156,49 @@ def test_the_labels_are_five_and_come_from_the_pod(namespace: Namespace) -> None
     assert {row[f"{name}_extracted"] for name in ("release", "namespace", "app")} == {"another"}
 
 
-def test_the_operator_speaks_of_releases(namespace: Namespace) -> None:
+def test_lines_of_the_operator_have_the_release(namespace: Namespace) -> None:
     line = {"level": "INFO", "message": "canary is worse", "namespace": "iris", "release": "iris", "revision": "abc123"}
-    namespace.pod("operator").says(json.dumps(line))
+    namespace.pod("operator").log(json.dumps(line))
 
-    (row,) = namespace.await_rows(query="{release=iris}")
+    (row,) = namespace.wait_for_rows(query="{release=iris}")
 
     assert (row["_msg"], row["revision"], row["namespace_extracted"]) == ("canary is worse", "abc123", "iris")
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        ["Traceback (most recent call last):", '  File "main.py", line 1, in <module>', "    1 / 0", "ArithmeticError"],
-        ['{"level": "INFO", "message": "cut in the midd'],
-        ["{ is no JSON, yet ends like it }"],
-        ['"a string"', "[1, 2]", "12"],
-    ],
-    ids=["several lines", "cut short", "braces", "JSON that is no object"],
-)
-def test_what_is_no_json_object_stays_as_it_is(namespace: Namespace, lines: list[str]) -> None:
-    namespace.pod("inference").says(*lines)
-
-    rows = namespace.await_rows(len(lines), "| sort by (_time, log.file.record_offset)")
+@pytest.mark.parametrize("name", NO_JSON_OBJECT)
+def test_a_line_that_is_not_a_json_object_is_unchanged(written: Mapping[str, Namespace], name: str) -> None:
+    lines = NO_JSON_OBJECT[name]
+    rows = written[name].wait_for_rows(len(lines), "| sort by (_time, log.file.record_offset)")
 
     assert [row["_msg"] for row in rows] == lines
     assert {row["level"] for row in rows} == {"unknown"}
 
 
-def test_a_line_that_the_runtime_cut_is_one_line_again(namespace: Namespace) -> None:
+def test_a_line_that_the_runtime_split_is_joined(namespace: Namespace) -> None:
     text = json.dumps({**REQUEST, "message": "x" * 40_000})
-    namespace.pod("inference").says_in_parts(text[:16_384], text[16_384:32_768], text[32_768:])
+    namespace.pod("inference").log_in_parts(text[:16_384], text[16_384:32_768], text[32_768:])
 
-    (row,) = namespace.await_rows()
+    (row,) = namespace.wait_for_rows()
 
     assert row["_msg"] == "x" * 40_000
     assert row["request_id"] == "a-request"
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_each_program_is_understood(namespace: Namespace, case: Case) -> None:
-    namespace.pod(case.container).says(case.line)
-
-    (row,) = namespace.await_rows()
+@pytest.mark.parametrize("name", CASES)
+def test_lines_of_each_program_are_parsed(written: Mapping[str, Namespace], name: str) -> None:
+    case = CASES[name]
+    (row,) = written[name].wait_for_rows()
 
     assert (row["level"], row["_msg"]) == (case.level, case.message)
     assert case.fields.items() <= row.items()
     assert "msg" not in row
 
 
-def test_what_the_collector_says_of_itself_is_not_shipped(node: Node, namespace: Namespace) -> None:
+def test_the_collectors_own_lines_are_not_shipped(node: Node, namespace: Namespace) -> None:
     own = node.collector.logs / "iris-logs_otelcol-abcde_00000000" / "otelcol" / "0.log"
     own.parent.mkdir(parents=True)
     own.write_text('2026-11-24T10:39:50.680000000Z stderr F {"level":"error","msg":"the store is away"}\n')
-    namespace.pod("inference").says("after it")
+    namespace.pod("inference").log("after it")
 
-    namespace.await_rows(query='"after it"')
+    namespace.wait_for_rows(query='"after it"')
     assert Namespace("iris-logs", node).rows() == []

@@ -1,4 +1,4 @@
-"""Faults between the file and the store: nothing is lost, and what a crash sends twice can be told."""
+"""Faults between the file and the store: nothing is lost, and duplicates after a crash are recognisable."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from integration.harness.kubernetes import KubeApiserver
-from integration.inference.waiting import eventually
 from integration.logs.conftest import running
-from integration.logs.shipping import Namespace, Node, Pod
+from support.logs.shipping import Namespace, Node, Pod
+from support.servers.kubernetes import KubeApiserver
+from support.waiting import eventually
 
 BATCHES, LINES = 12, 250
 TOTAL = BATCHES * LINES
@@ -30,7 +30,7 @@ def node(kube_apiserver: KubeApiserver, tmp_path: Path) -> Iterator[Node]:
 
 
 def says_batch(pod: Pod, batch: int) -> None:
-    pod.says(*(f"line {number}" for number in range(batch * LINES, (batch + 1) * LINES)))
+    pod.log(*(f"line {number}" for number in range(batch * LINES, (batch + 1) * LINES)))
 
 
 def messages(namespace: Namespace) -> list[str]:
@@ -48,36 +48,32 @@ def end_in_mid_flow(namespace: Namespace, end: Callable[[], None], node: Node) -
     for batch in range(BATCHES):
         says_batch(pod, batch)
         if batch % 4 == 2:
-            namespace.await_rows(batch * LINES + 1, DISTINCT)
+            namespace.wait_for_rows(batch * LINES + 1, DISTINCT)
             end()
             node.collector.server.start()
-    namespace.await_rows(TOTAL, DISTINCT, seconds=45)
+    namespace.wait_for_rows(TOTAL, DISTINCT, seconds=45)
 
 
-def test_a_collector_that_is_replaced_in_mid_flow_loses_nothing_and_sends_nothing_twice(
-    node: Node, namespace: Namespace
-) -> None:
+def test_a_replaced_collector_loses_nothing_and_sends_nothing_twice(node: Node, namespace: Namespace) -> None:
     end_in_mid_flow(namespace, node.collector.server.stop, node)
 
     assert set(messages(namespace)) == WRITTEN
     assert len(messages(namespace)) == TOTAL
 
 
-def test_a_collector_that_is_killed_in_mid_flow_loses_nothing_and_what_it_sends_twice_can_be_told(
-    node: Node, namespace: Namespace
-) -> None:
+def test_a_killed_collector_loses_nothing_and_its_duplicates_are_recognisable(node: Node, namespace: Namespace) -> None:
     end_in_mid_flow(namespace, node.collector.server.kill, node)
 
     assert set(messages(namespace)) == WRITTEN
     assert len(namespace.rows(DISTINCT)) == TOTAL
 
 
-def test_what_is_written_while_the_store_is_away_arrives_although_the_collector_is_replaced_meanwhile(
+def test_lines_written_during_an_outage_of_the_store_arrive_even_if_the_collector_is_replaced(
     node: Node, namespace: Namespace
 ) -> None:
     pod = namespace.pod("inference")
-    pod.says("before")
-    namespace.await_rows()
+    pod.log("before")
+    namespace.wait_for_rows()
 
     node.store.server.stop()
     for batch in range(BATCHES // 2):
@@ -89,23 +85,25 @@ def test_what_is_written_while_the_store_is_away_arrives_although_the_collector_
     node.collector.server.start()
     node.store.server.start()
 
-    namespace.await_rows(TOTAL + 1, DISTINCT, seconds=45)
+    namespace.wait_for_rows(TOTAL + 1, DISTINCT, seconds=45)
     assert set(messages(namespace)) == WRITTEN | {"before"}
     assert len(messages(namespace)) == TOTAL + 1
 
 
-def test_a_store_that_stays_away_makes_it_wait_and_not_grow(node: Node, namespace: Namespace) -> None:
+def test_during_a_long_outage_of_the_store_the_collector_waits_without_growing(
+    node: Node, namespace: Namespace
+) -> None:
     pod = namespace.pod("inference")
     node.store.server.stop()
     padding = "x" * 2_000
-    pod.says(*(f"line {number} {padding}" for number in range(TOTAL)))  # six times the queue
+    pod.log(*(f"line {number} {padding}" for number in range(TOTAL)))  # six times the queue
 
     eventually(lambda: node.collector.metric(QUEUED) > QUEUE_BYTES * 0.7, seconds=30)
     assert node.collector.metric(QUEUED) <= QUEUE_BYTES
     assert resident_mib(node.collector.server.pid) < 200
 
     node.store.server.start()
-    namespace.await_rows(TOTAL, DISTINCT, seconds=45)
+    namespace.wait_for_rows(TOTAL, DISTINCT, seconds=45)
     assert {message.removesuffix(f" {padding}") for message in messages(namespace)} == WRITTEN
 
 
@@ -115,9 +113,9 @@ def test_a_file_that_is_rotated_is_read_to_its_end(namespace: Namespace) -> None
         says_batch(pod, batch)
         if batch in (3, 7):
             # The first line of it has been seen; how far the others are when the file is renamed is chance.
-            namespace.await_rows(batch * LINES + 1, DISTINCT)
-            pod.rotates()
+            namespace.wait_for_rows(batch * LINES + 1, DISTINCT)
+            pod.rotate_log()
 
-    namespace.await_rows(TOTAL, DISTINCT, seconds=45)
+    namespace.wait_for_rows(TOTAL, DISTINCT, seconds=45)
     assert set(messages(namespace)) == WRITTEN
     assert len(messages(namespace)) == TOTAL

@@ -1,4 +1,4 @@
-"""The installed configuration in a real Alertmanager: who is told of what, together with what, and what is left out."""
+"""The installed configuration in a real Alertmanager: routing, grouping and inhibition."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from integration.harness.process import ServerProcess, free_port
-from integration.harness.tools import component
-from integration.harness.webhook import Webhook, listening
-from unit.observability.repository import OBSERVABILITY, alerts
+from support.observability.repository import OBSERVABILITY, alerts
+from support.servers.process import ServerProcess, free_port
+from support.servers.tools import component
+from support.servers.webhook import Webhook, run_webhook
 
 CONFIG = OBSERVABILITY / "alertmanager" / "alertmanager.yml"
 RECEIVERS = ("team", "pager", "heartbeat")
@@ -23,7 +23,7 @@ PATIENCE = 30.0
 
 @pytest.fixture(scope="module")
 def webhook() -> Iterator[Webhook]:
-    with listening("127.0.0.1") as started:
+    with run_webhook("127.0.0.1") as started:
         yield started
 
 
@@ -52,7 +52,7 @@ def alertmanager(webhook: Webhook, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def told(alertmanager: str, webhook: Webhook) -> Webhook:
+def received(alertmanager: str, webhook: Webhook) -> Webhook:
     """Everything at once, as on a bad day; then the news that come of it."""
     fire(
         alertmanager,
@@ -67,14 +67,14 @@ def told(alertmanager: str, webhook: Webhook) -> Webhook:
         ("IrisTargetDown", {"job": "iris-kubelet", "instance": "a"}),
         ("IrisTargetDown", {"job": "iris-kubelet", "instance": "b"}),
     )
-    # The last group to be told of: those that are no more than a warning wait longest.
-    webhook.until(lambda seen: sum(one.name == "IrisTargetDown" for one in seen) >= 2, PATIENCE)
-    webhook.until_firing("IrisReleaseRolledBack", PATIENCE, release="other")
+    # The last group to be sent: warnings wait longest.
+    webhook.wait_for(lambda seen: sum(one.name == "IrisTargetDown" for one in seen) >= 2, PATIENCE)
+    webhook.wait_for_firing("IrisReleaseRolledBack", PATIENCE, release="other")
     return webhook
 
 
-def test_critical_alerts_go_to_the_pager_and_others_to_the_team(told: Webhook) -> None:
-    by_name = {one.name: one.receiver for one in told.told()}
+def test_critical_alerts_go_to_the_pager_and_others_to_the_team(received: Webhook) -> None:
+    by_name = {one.name: one.receiver for one in received.alerts()}
     assert by_name == {
         "IrisWatchdog": "heartbeat",
         "IrisCanaryNeverReady": "pager",
@@ -85,21 +85,21 @@ def test_critical_alerts_go_to_the_pager_and_others_to_the_team(told: Webhook) -
     }
 
 
-def test_consequences_of_what_is_told_of_are_left_out_and_the_same_of_others_is_not(told: Webhook) -> None:
-    rolled_back = {one.labels["release"] for one in told.told() if one.name == "IrisReleaseRolledBack"}
+def test_consequences_of_a_firing_alert_are_inhibited_for_the_same_release_only(received: Webhook) -> None:
+    rolled_back = {one.labels["release"] for one in received.alerts() if one.name == "IrisReleaseRolledBack"}
     assert rolled_back == {"other"}
-    assert not {"IrisErrorBudgetBurnsSlowly", "IrisOperatorNotReconciling"} & {one.name for one in told.told()}
+    assert not {"IrisErrorBudgetBurnsSlowly", "IrisOperatorNotReconciling"} & {one.name for one in received.alerts()}
 
 
-def test_what_is_wrong_in_one_way_comes_in_one_message(told: Webhook) -> None:
+def test_alerts_of_one_kind_are_grouped_into_one_notification(received: Webhook) -> None:
     (together,) = (
-        message for message in told.notifications() if message["commonLabels"].get("alertname") == "IrisTargetDown"
+        message for message in received.notifications() if message["commonLabels"].get("alertname") == "IrisTargetDown"
     )
     assert {alert["labels"]["instance"] for alert in together["alerts"]} == {"a", "b"}
 
 
-def test_whoever_is_told_is_told_where_to_read_on(told: Webhook) -> None:
-    assert all(one.annotations["runbook_url"].endswith(f"/{one.name}.md") for one in told.told())
+def test_notifications_have_a_runbook_link(received: Webhook) -> None:
+    assert all(one.annotations["runbook_url"].endswith(f"/{one.name}.md") for one in received.alerts())
 
 
 def fire(url: str, *fired: tuple[str, dict[str, str]]) -> None:

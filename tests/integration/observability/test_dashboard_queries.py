@@ -7,11 +7,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from integration.harness.fixtures import StartPrometheus
-from unit.observability.queries import panel_queries
+from support.observability.queries import panel_queries
+from support.servers.fixtures import StartPrometheus
 
 
-def test_prometheus_understands_every_query(start_prometheus: StartPrometheus) -> None:
+def test_every_query_is_valid_promql(start_prometheus: StartPrometheus) -> None:
     url = start_prometheus([]).url
     queries = list(panel_queries("iris", "iris"))
     wrong = {query.panel: error for query in queries if (error := refused(url, query.text))}
@@ -19,7 +19,7 @@ def test_prometheus_understands_every_query(start_prometheus: StartPrometheus) -
     assert wrong == {}
 
 
-def test_what_is_no_query_would_be_found(start_prometheus: StartPrometheus) -> None:
+def test_an_invalid_query_is_found(start_prometheus: StartPrometheus) -> None:
     assert "parse error" in refused(start_prometheus([]).url, "sum by (pod (up)")
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from integration.harness.tools import component
 from iris_install import overlay
 from iris_install.kubectl import Kubectl
-from unit.deploy.manifests import named
+from support.deploy.manifests import find_manifest
+from support.servers.tools import component
 
 IMAGE = "registry.example.com/iris-operator:1.2.3"
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -21,7 +21,7 @@ ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 @pytest.mark.parametrize("name", ["local", "production"])
 def test_promtool_finds_nothing_wrong_with_what_the_pod_reads(name: str, tmp_path: Path) -> None:
     objects = list(yaml.safe_load_all(overlay.render(Kubectl(component("kubectl")), name, IMAGE)))
-    files = mounted(objects, named(objects, "Deployment", "prometheus"))
+    files = mounted(objects, find_manifest(objects, "Deployment", "prometheus"))
     (tmp_path / "account").mkdir()
     (tmp_path / "account" / "token").write_text("a token")
     (tmp_path / "account" / "ca.crt").write_text("a certificate")
@@ -60,7 +60,7 @@ def mounted(objects: list[dict[str, Any]], deployment: dict[str, Any]) -> dict[s
     for mount in pod["containers"][0]["volumeMounts"]:
         if mount["name"] not in maps:
             continue
-        data = named(objects, "ConfigMap", maps[mount["name"]])["data"]
+        data = find_manifest(objects, "ConfigMap", maps[mount["name"]])["data"]
         for key, text in data.items():
             if mount.get("subPath", key) == key:
                 found[mount["mountPath"] if "subPath" in mount else f"{mount['mountPath']}/{key}"] = text

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from integration.harness.kubernetes import KubeApiserver
-from integration.operator.controllers import Kubectl
-from unit.observability.repository import OBSERVABILITY
+from support.observability.repository import OBSERVABILITY
+from support.operator.controllers import Kubectl
+from support.servers.kubernetes import KubeApiserver
 
 CRDS = Path(__file__).parent / "crds"
 OBJECTS = OBSERVABILITY / "prometheus-operator"
@@ -24,7 +24,7 @@ def kubectl(kube_apiserver: KubeApiserver) -> Kubectl:
     return kubectl
 
 
-def test_the_definitions_take_them_as_they_are(kubectl: Kubectl) -> None:
+def test_the_custom_resource_definitions_accept_them(kubectl: Kubectl) -> None:
     kubectl.run("apply", "--server-side", "--validate=strict", "-k", str(OBJECTS))
     stored = {
         (item["kind"], item["metadata"]["name"])
@@ -39,7 +39,7 @@ def test_the_definitions_take_them_as_they_are(kubectl: Kubectl) -> None:
     }
 
 
-def test_a_field_that_is_misspelt_would_be_refused(kubectl: Kubectl) -> None:
+def test_a_misspelt_field_is_rejected(kubectl: Kubectl) -> None:
     monitor = kubectl.get("podmonitor", "iris-inference")
     monitor["metadata"] = {"name": "wrong", "namespace": "iris-system"}
     monitor["spec"]["podMetricsEndpoint"] = monitor["spec"].pop("podMetricsEndpoints")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.harness.tools import component
-from unit.observability.repository import LOCAL_RULES, RULES, alerts, load
+from support.observability.repository import LOCAL_RULES, RULES, alerts, load
+from support.servers.tools import component
 
 CASES = sorted((Path(__file__).parent / "rules").glob("*.yaml"))
 
@@ -26,11 +26,11 @@ def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_alerts_fire_and_stay_quiet(path: Path) -> None:
+def test_alerts_fire_only_when_they_should(path: Path) -> None:
     assert "SUCCESS" in promtool("test", "rules", path)
 
 
-def test_every_alert_is_seen_to_fire_and_to_stay_quiet() -> None:
+def test_every_alert_has_a_firing_and_a_silent_case() -> None:
     firing: set[str] = set()
     quiet: set[str] = set()
     for path in CASES:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.process import ServerProcess, free_port
-from integration.operator.controllers import Kubectl
+from support.operator.controllers import Kubectl
+from support.servers.kubernetes import KubeApiserver
+from support.servers.process import ServerProcess, free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 CRD = ROOT / "crds" / "irismodelreleases.yaml"
@@ -27,15 +27,21 @@ def kubectl(kube_apiserver: KubeApiserver, request: pytest.FixtureRequest) -> Ku
     return kubectl
 
 
-def operator_process(kubeconfig: Path, namespace: str, folder: Path) -> ServerProcess:
-    """The operator as its own process, watching that namespace; there is no Prometheus behind its address."""
+@pytest.fixture
+def prometheus_url() -> str:
+    """An address without a Prometheus behind it; a module overrides it where requests are judged."""
+    return f"http://127.0.0.1:{free_port()}"
+
+
+def operator_process(kubeconfig: Path, namespace: str, folder: Path, prometheus_url: str) -> ServerProcess:
+    """The operator as its own process, watching that namespace."""
     log = folder / "operator.log"
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "operator"),
         "KUBECONFIG": str(kubeconfig),
         "IRIS_NAMESPACES": namespace,
-        "IRIS_PROMETHEUS_URL": f"http://127.0.0.1:{free_port()}",
+        "IRIS_PROMETHEUS_URL": prometheus_url,
         "IRIS_HEALTH_PORT": str(free_port()),
         "IRIS_METRICS_PORT": str(free_port()),
     }
@@ -48,16 +54,18 @@ def operator_process(kubeconfig: Path, namespace: str, folder: Path) -> ServerPr
 
 
 @pytest.fixture
-def operator(kubectl: Kubectl, tmp_path: Path) -> Iterator[ServerProcess]:
+def operator(kubectl: Kubectl, tmp_path: Path, prometheus_url: str) -> Iterator[ServerProcess]:
     """The operator with an administrator's rights."""
-    process = operator_process(kubectl.kubeconfig, kubectl.namespace, tmp_path)
+    process = operator_process(kubectl.kubeconfig, kubectl.namespace, tmp_path, prometheus_url)
     process.start()
     yield process
     process.stop()
 
 
 @pytest.fixture
-def restricted_operator(kube_apiserver: KubeApiserver, kubectl: Kubectl, tmp_path: Path) -> Iterator[ServerProcess]:
+def restricted_operator(
+    kube_apiserver: KubeApiserver, kubectl: Kubectl, tmp_path: Path, prometheus_url: str
+) -> Iterator[ServerProcess]:
     """The operator with the rights that an installation gives it, and no others."""
     for item in yaml.safe_load_all((ROOT / "deploy/base/operator/rbac.yaml").read_text()):
         item["metadata"]["namespace"] = kubectl.namespace
@@ -65,7 +73,7 @@ def restricted_operator(kube_apiserver: KubeApiserver, kubectl: Kubectl, tmp_pat
             subject["namespace"] = kubectl.namespace
         kubectl.apply(item)
     kubeconfig = kube_apiserver.kubeconfig_for(kubectl.namespace, "iris-operator")
-    process = operator_process(kubeconfig, kubectl.namespace, tmp_path)
+    process = operator_process(kubeconfig, kubectl.namespace, tmp_path, prometheus_url)
     process.start()
     yield process
     process.stop()

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from integration.harness.process import ServerProcess
-from integration.operator.controllers import Kubectl, ask, bring_up_pods
 from iris_operator.adapters.kubernetes.api import KubernetesApi
 from iris_operator.adapters.kubernetes.objects import ReleaseObjects
 from iris_operator.api import names
 from iris_operator.engine.manifests import deployment
-from iris_operator.engine.release import Inputs, parse_release
-from unit.operator.simulation import AUTOSCALED, manifest
+from iris_operator.engine.release import RevisionInputs, parse_release
+from support.operator.controllers import Kubectl, bring_up_pods, with_api
+from support.operator.simulation import AUTOSCALED, manifest
+from support.servers.process import ServerProcess
 
 ROLLOUT = {"steps": [{"weight": 10}, {"weight": 50}, {"weight": 100}], "interval": "1s"}
 
@@ -35,7 +35,7 @@ def owners(found: dict[str, Any]) -> set[str]:
 
 
 def workload(kubectl: Kubectl, version: str) -> dict[str, Any]:
-    selector = f"--selector={names.LABEL_RELEASE}=iris,{names.LABEL_VERSION}={version}"
+    selector = f"--selector={names.LABEL_RELEASE}=iris,{names.LABEL_VERSION}={version},{names.LABEL_ROLE}!=control"
     (found,) = json.loads(kubectl.run("get", "deployments", selector, "--output=json"))["items"]
     return dict(found)
 
@@ -49,10 +49,10 @@ def manifest_with(kubectl: Kubectl, name: str, replicas: int | None) -> dict[str
     made = body(kubectl, "1.0.0")
     made["metadata"] |= {"name": name, "uid": "0", "generation": 1, "resourceVersion": "1"}
     release = parse_release(made)
-    return deployment(release, Inputs.of(release.spec), "stable", replicas, None)
+    return deployment(release, RevisionInputs.of(release.spec), "stable", replicas, None)
 
 
-def test_letting_go_of_the_number_of_pods_does_not_set_it_back(kubectl: Kubectl) -> None:
+def test_giving_up_the_replicas_field_does_not_reset_it(kubectl: Kubectl) -> None:
     unscaled = manifest_with(kubectl, "handed-over", None)
     name = unscaled["metadata"]["name"]
 
@@ -65,18 +65,18 @@ def test_letting_go_of_the_number_of_pods_does_not_set_it_back(kubectl: Kubectl)
         await ReleaseObjects(api).apply_unscaled(unscaled)
         assert kubectl.get("deployment", name)["spec"]["replicas"] == 7
 
-    ask(kubectl.kubeconfig, hand_over)
+    with_api(kubectl.kubeconfig, hand_over)
     kubectl.run("delete", "deployment", name)
 
 
-def test_merely_leaving_it_out_would(kubectl: Kubectl) -> None:
+def test_merely_leaving_the_replicas_field_out_resets_it(kubectl: Kubectl) -> None:
     unscaled = manifest_with(kubectl, "dropped", None)
 
     async def drop(api: KubernetesApi) -> None:
         await api.apply(manifest_with(kubectl, "dropped", 4))
         await api.apply(unscaled)
 
-    ask(kubectl.kubeconfig, drop)
+    with_api(kubectl.kubeconfig, drop)
     assert kubectl.get("deployment", unscaled["metadata"]["name"])["spec"]["replicas"] == 1
     kubectl.run("delete", "deployment", unscaled["metadata"]["name"])
 
@@ -95,14 +95,14 @@ def stable(kubectl: Kubectl, operator: ServerProcess) -> str:
     return str(workload(kubectl, "1.0.0")["metadata"]["name"])
 
 
-def test_an_autoscaler_that_scales_in_mid_shift_is_followed_and_not_fought(kubectl: Kubectl, stable: str) -> None:
+def test_an_autoscaler_that_scales_during_a_shift_is_followed(kubectl: Kubectl, stable: str) -> None:
     kubectl.run("wait", f"--for=jsonpath={{.spec.scaleTargetRef.name}}={stable}", "hpa/iris", "--timeout=5s")
     kubectl.run("scale", "deployment", stable, "--replicas=6")
     kubectl.apply(body(kubectl, "2.0.0"))
     kubectl.run("wait", "--for=jsonpath={.status.phase}=Progressing", "imr/iris", "--timeout=20s")
     kubectl.run("wait", "--for=create", "service/iris-canary", "--timeout=20s")
     bring_up_pods(kubectl)
-    kubectl.run("wait", "--for=jsonpath={.status.weight}=10", "imr/iris", "--timeout=20s")
+    kubectl.run("wait", "--for=jsonpath={.status.rollout.confirmedWeight}=10", "imr/iris", "--timeout=20s")
     canary = str(workload(kubectl, "2.0.0")["metadata"]["name"])
     kubectl.run("wait", "--for=jsonpath={.spec.replicas}=3", f"deployment/{canary}", "--timeout=20s")
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from integration.harness.controllers import controller_manager
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.process import ServerProcess
-from integration.harness.tools import component
-from integration.operator.controllers import Kubectl, get_ready
 from iris_operator.api import names
-from unit.operator.simulation import AUTOSCALED, manifest
+from support.operator.controllers import Kubectl, make_pods_ready
+from support.operator.simulation import AUTOSCALED, manifest
+from support.servers.controllers import controller_manager
+from support.servers.kubernetes import KubeApiserver
+from support.servers.process import ServerProcess
+from support.servers.steady_metrics import steady_metrics
+from support.servers.tools import component
 
 CONTROLLERS = (
     "deployment-controller",
@@ -25,11 +26,12 @@ CONTROLLERS = (
     "disruption-controller",
 )
 PATIENCE_SECONDS = 120.0
+QUICK = {"interval": "1s", "warmUp": "0s", "watch": "0s"}
 
 
 @pytest.fixture(scope="module")
 def kube_apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApiserver]:
-    # One of its own: the controllers would lay hands on the objects of every other test.
+    # One of its own: the controllers would change the objects of every other test.
     folder = tmp_path_factory.mktemp("kubernetes")
     server = KubeApiserver(folder)
     controllers: ServerProcess | None = None
@@ -44,11 +46,17 @@ def kube_apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi
         server.stop()
 
 
+@pytest.fixture
+def prometheus_url(kubectl: Kubectl) -> Iterator[str]:
+    with steady_metrics(lambda: kubectl.get("pods")["items"]) as url:
+        yield url
+
+
 def release(kubectl: Kubectl, name: str, version: str, floor: int, **rollout: Any) -> dict[str, Any]:
     scaling = {"minReplicas": floor, "maxReplicas": 9}
     body = manifest(version, serving={**AUTOSCALED, "replicas": 2, "autoscaling": scaling})
     body["metadata"] = {"name": name, "namespace": kubectl.namespace}
-    body["spec"]["rollout"] = {"steps": [{"weight": 50}, {"weight": 100}], "interval": "1s", **rollout}
+    body["spec"]["rollout"] = {"steps": [{"weight": 50, "minDuration": "1h"}, {"weight": 100}], **QUICK, **rollout}
     return body
 
 
@@ -56,7 +64,7 @@ def until(kubectl: Kubectl, holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
         assert time.monotonic() < deadline, kubectl.run("describe", "imr,hpa,pdb")
-        get_ready(kubectl)
+        make_pods_ready(kubectl)
 
 
 def status(kubectl: Kubectl, name: str) -> dict[str, Any]:
@@ -64,8 +72,14 @@ def status(kubectl: Kubectl, name: str) -> dict[str, Any]:
     return found
 
 
+def _confirmed(kubectl: Kubectl, name: str) -> int:
+    """The weight of the step that has begun."""
+    return int(status(kubectl, name).get("rollout", {}).get("confirmedWeight", 0))
+
+
 def workload(kubectl: Kubectl, name: str, version: str) -> dict[str, Any]:
-    selector = f"--selector={names.LABEL_RELEASE}={name},{names.LABEL_VERSION}={version}"
+    own = f"{names.LABEL_RELEASE}={name},{names.LABEL_VERSION}={version},{names.LABEL_ROLE}!=control"
+    selector = f"--selector={own}"
     (found,) = json.loads(kubectl.run("get", "deployments", selector, "--show-managed-fields", "--output=json"))[
         "items"
     ]
@@ -73,7 +87,7 @@ def workload(kubectl: Kubectl, name: str, version: str) -> dict[str, Any]:
 
 
 def scaled(kubectl: Kubectl, name: str, version: str) -> tuple[int, set[str]]:
-    """Pods that are asked for, and which field managers ask."""
+    """The replicas of a Deployment, and the field managers that own them."""
     found = workload(kubectl, name, version)
     asking = {
         entry["manager"]
@@ -89,7 +103,7 @@ def target(kubectl: Kubectl, name: str) -> str:
 
 @pytest.fixture
 def deployed(kubectl: Kubectl, operator: ServerProcess, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Name of a release whose version 1.0.0 serves with two pods, in the hands of its autoscaler."""
+    """Name of a release whose version 1.0.0 serves with two pods, scaled by its autoscaler."""
     assert operator.pid
     name = "-".join(request.node.name.split("_")[2:5])
     kubectl.apply(release(kubectl, name, "1.0.0", floor=2))
@@ -97,13 +111,13 @@ def deployed(kubectl: Kubectl, operator: ServerProcess, request: pytest.FixtureR
     kubectl.run("wait", "--for=create", f"hpa/{name}", "--timeout=20s")
     yield name
     kubectl.run("delete", "imr", name, "--timeout=30s")
-    # Nobody collects garbage here.
+    # There is no garbage collector here.
     kubectl.run("delete", "deployments,services,hpa,pdb,pods", f"--selector={names.LABEL_RELEASE}={name}")
 
 
-def test_an_autoscaler_that_scales_stable_in_mid_shift_is_followed(kubectl: Kubectl, deployed: str) -> None:
+def test_an_autoscaler_that_scales_stable_during_a_shift_is_followed(kubectl: Kubectl, deployed: str) -> None:
     kubectl.apply(release(kubectl, deployed, "2.0.0", floor=2))
-    until(kubectl, lambda: status(kubectl, deployed).get("weight") == 50)
+    until(kubectl, lambda: _confirmed(kubectl, deployed) == 50)
 
     # Below its floor an autoscaler needs no measurement to scale.
     kubectl.apply(release(kubectl, deployed, "2.0.0", floor=5))
@@ -114,13 +128,13 @@ def test_an_autoscaler_that_scales_stable_in_mid_shift_is_followed(kubectl: Kube
     assert (pods, names.FIELD_MANAGER in asking) == (5, False)
     assert scaled(kubectl, deployed, "2.0.0") == (5, {names.FIELD_MANAGER})
     assert target(kubectl, deployed) == workload(kubectl, deployed, "1.0.0")["metadata"]["name"]
-    assert (status(kubectl, deployed)["phase"], status(kubectl, deployed)["weight"]) == ("Progressing", 50)
+    assert (status(kubectl, deployed)["phase"], _confirmed(kubectl, deployed)) == ("Progressing", 50)
 
 
 def test_promotion_hands_the_autoscaler_on_and_no_pod_is_missing(kubectl: Kubectl, deployed: str) -> None:
     hour = {"steps": [{"weight": 100, "minDuration": "1h"}]}
     kubectl.apply(release(kubectl, deployed, "2.0.0", floor=2, **hour))
-    until(kubectl, lambda: status(kubectl, deployed).get("weight") == 100)
+    until(kubectl, lambda: _confirmed(kubectl, deployed) == 100)
     canary = workload(kubectl, deployed, "2.0.0")["metadata"]["name"]
     until(kubectl, lambda: target(kubectl, deployed) == canary)
 
@@ -162,7 +176,7 @@ def test_the_budget_lets_a_drain_take_one_pod_after_the_other(kubectl: Kubectl, 
 
 
 def evict(kubectl: Kubectl, pod: str) -> str:
-    """Asks as a drain does; what the API server has against it."""
+    """Evict as a drain does; returns the API server's objection."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": kubectl.namespace}}
     path = f"/api/v1/namespaces/{kubectl.namespace}/pods/{pod}/eviction"
     command = [component("kubectl"), f"--kubeconfig={kubectl.kubeconfig}", "create", f"--raw={path}", "--filename=-"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,23 +13,27 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from integration.harness.fixtures import StartPrometheus
-from integration.harness.prometheus import Prometheus
-from integration.operator.pods import PETALS, Pod, await_scrapes, running
-from iris_inference.artifact import Distribution
-from iris_inference.counters import FeatureHistogram
-from iris_inference.schemas import FEATURES
-from iris_inference.telemetry import FEATURE_BUCKETS
+from iris_inference.api.schemas import FEATURES
+from iris_inference.metrics.collectors import FeatureHistogram
+from iris_inference.metrics.registry import FEATURE_BUCKETS
+from iris_inference.model.artifact import Distribution
 from iris_operator.adapters.prometheus.client import PrometheusClient
 from iris_operator.adapters.prometheus.fleet import FleetMetrics
+from iris_operator.analysis.check import Totals
 from iris_operator.analysis.checks import feature_drift
 from iris_operator.analysis.counts import Bin, Interval
-from iris_operator.engine.ports import Answer, MetricsUnavailable, Question
-from iris_training.dataset import iris
-from iris_training.distribution import describe
+from iris_operator.engine.ports import MetricsQuery, MetricsResult, MetricsUnavailable
+from iris_training.dataset import load_dataset
+from iris_training.distribution import bin_values
+from support.operator.pods import FAST, PETALS, SLOW, Pod, await_scrapes, running
+from support.servers.fixtures import StartPrometheus
+from support.servers.prometheus import Prometheus
+from support.waiting import eventually
 
 STABLE, CANARY = "aaaaaaaaaa", "bbbbbbbbbb"
 INTERVAL = timedelta(seconds=10)
+# Scrapes may fail on a busy machine.
+STORED_SECONDS = 60
 
 
 def pod(name: str, revision: str, release: str = "iris") -> Pod:
@@ -45,9 +50,13 @@ def pods() -> Iterator[tuple[Pod, Pod, Pod]]:
 
 @pytest.fixture
 def prometheus(start_prometheus: StartPrometheus, pods: tuple[Pod, Pod, Pod]) -> Prometheus:
-    started = start_prometheus([{"job_name": "iris-inference", "static_configs": [each.target for each in pods]}])
-    stored(started, *pods)
-    return started
+    return start_prometheus([{"job_name": "iris-inference", "static_configs": [each.target for each in pods]}])
+
+
+@pytest.fixture
+def since(prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]) -> datetime:
+    """Where an interval begins that has all that the pods count in the test."""
+    return stored(prometheus, *pods)
 
 
 def metrics(prometheus: Prometheus) -> FleetMetrics:
@@ -59,32 +68,45 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def question(since: datetime, until: datetime, **changes: Any) -> Question:
+def question(since: datetime, until: datetime, **changes: Any) -> MetricsQuery:
     pods = {CANARY: ("canary-0",), STABLE: ("stable-0", "stable-1")}
-    asked: dict[str, Any] = {"namespace": "iris", "release": "iris", "pods": pods, **changes}
-    return Question(since=since, until=until, **{"again": until + INTERVAL, **asked})
+    asked: dict[str, Any] = {"namespace": "iris", "release": "iris", "expected_pods": pods, **changes}
+    return MetricsQuery(since=since, until=until, **{"next_until": until + INTERVAL, **asked})
 
 
 def stored(prometheus: Prometheus, *pods: Pod) -> datetime:
-    """A moment by which Prometheus has what these pods counted so far; a scrape may fail on a busy machine."""
+    """A moment up to which Prometheus has what these pods counted so far, and nothing of what they count from now on.
+
+    A sample carries the time at which its scrape began, and shows what the pod counted until it answered. So that what
+    is counted next is in no sample of before that moment, the scrapes that had begun by then are waited for. An
+    interval ends with the newest sample of the pod that was scraped first; so that the others have one of before that,
+    each is scraped twice.
+    """
+    await_samples_after(now(), prometheus, *pods)
+    await_samples_after(now(), prometheus, *pods)
+    moment = now()
+    await_samples_after(moment, prometheus, *pods)
+    return moment
+
+
+def await_samples_after(moment: datetime, prometheus: Prometheus, *pods: Pod) -> None:
+    """Until Prometheus has of each a scrape that began after that, and so all that began before: they take turns."""
     client = PrometheusClient(prometheus.url, timeout_seconds=5)
     names = "|".join(pod.labels["pod"] for pod in pods)
-    newest = f'sum(inference_requests_total{{pod=~"{names}"}})'
-    for _ in range(30):
-        await_scrapes(*pods, more=1)
-        if asyncio.run(client.number(newest, now().timestamp())) == sum(pod.requests for pod in pods):
-            return now()
-    raise AssertionError("Prometheus does not see what was counted")
+    newest = f'timestamp(inference_requests_total{{pod=~"{names}"}})'
+    later = f"count(count by (pod) ({newest} > {moment.timestamp()}))"
+    eventually(lambda: asyncio.run(client.number(later, now().timestamp())) == len(pods), STORED_SECONDS)
 
 
-async def ask(prometheus: Prometheus, *questions: Question) -> list[Answer]:
+async def ask(prometheus: Prometheus, *questions: MetricsQuery) -> list[MetricsResult]:
     fleet = metrics(prometheus)
     return await asyncio.gather(*(fleet.count(each) for each in questions))
 
 
-def test_every_request_is_counted_once_and_by_pod(prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]) -> None:
+def test_every_request_is_counted_once_and_by_pod(
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod], since: datetime
+) -> None:
     one, other, canary = pods
-    since = now()
     one.serve(100, errors=1)
     other.serve(50, slow=5, cached=30)
     canary.serve(20, errors=4, wrong=3)
@@ -93,9 +115,11 @@ def test_every_request_is_counted_once_and_by_pod(prometheus: Prometheus, pods: 
     until = stored(prometheus, *pods)
 
     first = asyncio.run(ask(prometheus, question(since, between)))
-    second = asyncio.run(ask(prometheus, question(between, until)))
+    assert first[0].until is not None
+    second = asyncio.run(ask(prometheus, question(first[0].until, until)))
     stable, seen = first[0].counts[STABLE], first[0].counts[CANARY]
     assert (stable.total, stable.server_errors, stable.timed, stable.at_most[0.01]) == (150, 1, 150, 145)
+    assert (stable.seconds, seen.seconds) == (145 * FAST + 5 * SLOW, 20 * FAST)
     assert stable.cached == {"local": {0.01: 30, 0.1: 30, math.inf: 30}}
     assert sorted(each.total for each in stable.pods) == [50, 100]
     assert (seen.total, seen.server_errors, seen.failures, seen.correct, seen.incorrect) == (20, 4, 4, 13, 3)
@@ -104,11 +128,61 @@ def test_every_request_is_counted_once_and_by_pod(prometheus: Prometheus, pods: 
     assert second[0].counts[CANARY].total == 0
 
 
-def test_labels_count_for_the_version_that_predicted_whichever_pod_they_came_to(
-    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]
+def test_a_service_that_is_never_idle_is_counted_once_although_its_pods_are_scraped_at_different_moments(
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod], since: datetime
+) -> None:
+    metric, begin, counted = metrics(prometheus), since, dict.fromkeys((STABLE, CANARY), 0)
+    ends: list[datetime] = []
+    for number in range(40):
+        pods[number % 3].serve(number)
+        time.sleep(0.1)
+        if number % 7 == 6:
+            # No scrape that began a second ago is still under way.
+            counted, begin = count_on(metric, begin, now() - timedelta(seconds=1), counted)
+            ends.append(begin)
+    until = stored(prometheus, *pods)
+    counted, _ = count_on(metric, begin, until, counted)
+    served = [sum(range(arm, 40, 3)) for arm in range(3)]
+    assert counted == {STABLE: served[0] + served[1], CANARY: served[2]}
+    assert ends == sorted(ends)
+    assert len(set(ends)) > 2
+
+
+def count_on(
+    metric: FleetMetrics, since: datetime, until: datetime, counted: dict[str, int]
+) -> tuple[dict[str, int], datetime]:
+    """The totals with those of one more interval, and its end."""
+    answer = asyncio.run(metric.count(question(since, until)))
+    assert answer.until is not None
+    assert since <= answer.until <= until
+    return {revision: counted[revision] + of.total for revision, of in answer.counts.items()}, answer.until
+
+
+def test_durations_of_a_warm_up_are_left_out_and_all_else_is_counted(
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod], since: datetime
 ) -> None:
     one, other, canary = pods
-    since = stored(prometheus, *pods)
+    one.serve(10)
+    canary.serve(20, errors=2, slow=20)
+    warm = stored(prometheus, *pods)
+    other.serve(5)
+    canary.serve(8, errors=1, slow=2, cached=3)
+    until = stored(prometheus, *pods)
+
+    (answer,) = asyncio.run(ask(prometheus, question(since, until, warm_since={"canary-0": warm})))
+    stable, seen = answer.counts[STABLE], answer.counts[CANARY]
+    assert (stable.total, stable.timed, stable.seconds) == (15, 15, 15 * FAST)
+    assert (seen.total, seen.server_errors, seen.failures, seen.by_class) == (
+        28, 3, 3, {"setosa": 25, "virginica": 0},
+    )  # fmt: skip
+    assert (seen.at_most, seen.timed, seen.seconds) == ({0.01: 6, 0.1: 8, math.inf: 8}, 8, 6 * FAST + 2 * SLOW)
+    assert seen.cached == {"local": {0.01: 3, 0.1: 3, math.inf: 3}}
+
+
+def test_labels_count_for_the_version_that_predicted_whichever_pod_they_came_to(
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod], since: datetime
+) -> None:
+    one, other, canary = pods
     canary.serve(10, wrong=1)
     one.serve(10)
     one.relay(CANARY, correct=8, incorrect=2)
@@ -140,20 +214,21 @@ def test_what_both_versions_made_of_copies_is_counted_where_it_is_known(
     until = stored(prometheus, *pods)
 
     (plain,) = asyncio.run(ask(prometheus, question(since, until)))
-    assert plain.copies is None
-    (copied,) = asyncio.run(ask(prometheus, question(since, until, copied_to=CANARY)))
+    assert plain.shadow is None
+    (copied,) = asyncio.run(ask(prometheus, question(since, until, shadow_revision=CANARY)))
     assert copied.counts[STABLE].total == 100
-    copies = copied.copies
+    copies = copied.shadow
     assert copies is not None
     assert copies.counts.by_code == {"200": 30, "500": 3}
-    assert (copies.same, copies.different, copies.lost) == (18, 2, {"refused": 4})
+    assert (copies.same, copies.different, copies.undelivered) == (18, 2, {"refused": 4})
     assert copies.labels == (5, 5, 1, 1)
     assert (copies.counts.correct, copies.counts.incorrect) == (6, 6)
 
 
-def test_a_restarted_process_loses_nothing_that_was_scraped(prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]) -> None:
+def test_a_restarted_process_loses_nothing_that_was_scraped(
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod], since: datetime
+) -> None:
     canary = pods[2]
-    since = now()
     canary.serve(30)
     stored(prometheus, canary)
     canary.restart()
@@ -203,9 +278,9 @@ def test_values_of_features_are_not_known_of_a_revision_when_a_pod_of_it_does_no
 
 
 def test_what_training_wrote_down_and_the_service_counted_is_reported(start_prometheus: StartPrometheus) -> None:
-    flowers = iris().features
+    flowers = load_dataset().features
     training = {
-        name: Distribution.model_validate_json(json.dumps(describe(column)))
+        name: Distribution.model_validate_json(json.dumps(bin_values(column)))
         for name, column in zip(FEATURES, flowers.T, strict=True)
     }
     served, registry = FeatureHistogram(FEATURES, FEATURE_BUCKETS, training), CollectorRegistry()
@@ -215,37 +290,40 @@ def test_what_training_wrote_down_and_the_service_counted_is_reported(start_prom
         del canary.counters[label]
     canary.more = lambda: generate_latest(registry).decode()
 
-    def reported(prometheus: Prometheus, instances: Sequence[Sequence[float]], since: datetime) -> str:
+    def reported(prometheus: Prometheus, instances: Sequence[Sequence[float]], since: datetime) -> tuple[str, datetime]:
+        """The report on an interval, and where the interval ends."""
         served.observe(instances)
         canary.serve(len(instances))
         until = stored(prometheus, canary)
-        (answer,) = asyncio.run(ask(prometheus, question(since, until, pods={CANARY: ("canary-0",)})))
+        (answer,) = asyncio.run(ask(prometheus, question(since, until, expected_pods={CANARY: ("canary-0",)})))
         interval = Interval(answer.counts[CANARY], None)
-        return feature_drift.report_features(feature_drift.add_values({}, interval), interval).reason
+        return feature_drift.report_features(
+            feature_drift.add_values(Totals(), interval, False), interval
+        ).reason, until
 
     with running(canary):
         prometheus = start_prometheus([{"job_name": "iris-inference", "static_configs": [canary.target]}])
         since = stored(prometheus, canary)
-        alike = reported(prometheus, flowers.tolist(), since)
-        setosa = reported(prometheus, flowers[:50].tolist(), now())
+        alike, since = reported(prometheus, flowers.tolist(), since)
+        setosa, _ = reported(prometheus, flowers[:50].tolist(), since)
     assert alike.startswith("the requests look like the training data")
     assert "of 150 values" in alike
     assert "petal_length has 74 % of 50 values between 0.705 and 1.55, 25 % in training" in setosa
 
 
 def test_a_pod_that_is_ready_and_not_scraped_makes_the_interval_untrusted(
-    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod], since: datetime
 ) -> None:
-    since, until = now(), stored(prometheus, *pods)
-    asked = question(since, until, pods={CANARY: ("canary-0", "canary-1"), STABLE: ()})
+    until = stored(prometheus, *pods)
+    asked = question(since, until, expected_pods={CANARY: ("canary-0", "canary-1"), STABLE: ()})
     with pytest.raises(MetricsUnavailable, match="no requests of pod canary-1"):
         asyncio.run(ask(prometheus, asked))
 
 
 def test_a_pod_whose_scrapes_stopped_makes_the_interval_untrusted(
-    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod], since: datetime
 ) -> None:
-    since, until = now(), stored(prometheus, *pods) + timedelta(seconds=20)
+    until = stored(prometheus, *pods) + timedelta(seconds=20)
     with pytest.raises(MetricsUnavailable, match=r"newest sample of pod canary-0 is \d+ s old"):
         asyncio.run(ask(prometheus, question(since, until)))
 
@@ -259,12 +337,14 @@ def test_a_pod_that_is_scraped_by_two_jobs_is_not_counted_double(
     await_scrapes(pods[2], more=6)
     until = now()
     with pytest.raises(MetricsUnavailable, match="pod canary-0 is scraped twice"):
-        asyncio.run(ask(twice, question(since, until + timedelta(seconds=2), pods={CANARY: ("canary-0",)})))
+        asyncio.run(ask(twice, question(since, until + timedelta(seconds=2), expected_pods={CANARY: ("canary-0",)})))
 
 
-def test_a_revision_that_nobody_scrapes_is_left_out(prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]) -> None:
-    since, until = now(), stored(prometheus, *pods)
-    (answer,) = asyncio.run(ask(prometheus, question(since, until, pods={"cccccccccc": (), STABLE: ()})))
+def test_a_revision_that_nobody_scrapes_is_left_out(
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod], since: datetime
+) -> None:
+    until = stored(prometheus, *pods)
+    (answer,) = asyncio.run(ask(prometheus, question(since, until, expected_pods={"cccccccccc": (), STABLE: ()})))
     assert list(answer.counts) == [STABLE]
 
 
@@ -281,13 +361,12 @@ def test_one_query_counts_a_whole_fleet(start_prometheus: StartPrometheus) -> No
             return await matrix(query, at)
 
         counted._client.matrix = spy  # type: ignore[method-assign]  # what the server counts of itself it shows a scrape later
-        stored(prometheus, *fleet)
-        since = now()
+        since = stored(prometheus, *fleet)
         for number, each in enumerate(fleet):
             each.serve(number)
         until = stored(prometheus, *fleet)
 
-        async def everybody(begin: datetime, end: datetime) -> list[Answer]:
+        async def everybody(begin: datetime, end: datetime) -> list[MetricsResult]:
             return await asyncio.gather(
                 *(
                     counted.count(
@@ -295,15 +374,15 @@ def test_one_query_counts_a_whole_fleet(start_prometheus: StartPrometheus) -> No
                             begin,
                             end,
                             release=each.labels["release"],
-                            pods={STABLE: (each.labels["pod"],)},
-                            again=end + timedelta(seconds=1),
+                            expected_pods={STABLE: (each.labels["pod"],)},
+                            next_until=end + timedelta(seconds=1),
                         )
                     )
                     for each in fleet
                 )
             )
 
-        async def twice() -> tuple[list[Answer], list[Answer]]:
+        async def twice() -> tuple[list[MetricsResult], list[MetricsResult]]:
             return await everybody(since, until), await everybody(until, until + timedelta(seconds=1))
 
         first, second = asyncio.run(twice())
@@ -312,9 +391,11 @@ def test_one_query_counts_a_whole_fleet(start_prometheus: StartPrometheus) -> No
     assert len(asked) == 2
 
 
-def test_custom_queries_have_a_number_none_or_a_reason(prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]) -> None:
+def test_custom_queries_have_a_number_none_or_a_reason(
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod], since: datetime
+) -> None:
     pods[2].serve(3)
-    since, until = now(), stored(prometheus, *pods)
+    until = stored(prometheus, *pods)
     asked = {
         "number": f'sum(inference_requests_total{{revision="{CANARY}"}})',
         "scalar": "vector(2)",
@@ -330,8 +411,10 @@ def test_custom_queries_have_a_number_none_or_a_reason(prometheus: Prometheus, p
     assert "Prometheus cannot answer" in str(told.pop("broken"))
 
 
-def test_a_prometheus_that_is_gone_is_said_to_be(prometheus: Prometheus, pods: tuple[Pod, Pod, Pod]) -> None:
-    since, until = now(), stored(prometheus, *pods)
+def test_a_prometheus_that_is_gone_is_said_to_be(
+    prometheus: Prometheus, pods: tuple[Pod, Pod, Pod], since: datetime
+) -> None:
+    until = stored(prometheus, *pods)
     prometheus.server.stop()
     with pytest.raises(MetricsUnavailable, match="Prometheus cannot answer"):
         asyncio.run(ask(prometheus, question(since, until)))

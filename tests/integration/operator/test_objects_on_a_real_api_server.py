@@ -1,4 +1,4 @@
-"""The operator's objects on a real API server: what it refuses, what it defaults, and what stays as others left it."""
+"""The operator's objects on a real API server: what it rejects, what it defaults, and which fields of others stay."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, TypeVar
 
 import pytest
 
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.tools import component
-from integration.operator.controllers import ask
 from iris_operator.adapters.kubernetes.api import KubernetesApi
-from iris_operator.adapters.kubernetes.releases import Releases
+from iris_operator.adapters.kubernetes.releases import ReleaseStore
 from iris_operator.adapters.routers.ingress import CANARY_WEIGHT, IngressRouter, primary_ingress
 from iris_operator.api import names
-from iris_operator.engine.drift import says
-from iris_operator.engine.guards import autoscaler, budget
+from iris_operator.engine.drift import matches
 from iris_operator.engine.manifests import deployment, service
 from iris_operator.engine.ports import Conflict
-from iris_operator.engine.release import Inputs, parse_release
-from unit.operator.simulation import manifest
+from iris_operator.engine.release import RevisionInputs, parse_release
+from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
+from support.operator.controllers import with_api
+from support.operator.simulation import manifest
+from support.servers.kubernetes import KubeApiserver
+from support.servers.tools import component
 
 CRD = Path(__file__).resolve().parents[3] / "crds" / "irismodelreleases.yaml"
 NAMESPACE = "operator-objects"
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Cluster:
-    """kubectl and our client, on the same server."""
+    """kubectl and the operator's client, on the same server."""
 
     def __init__(self, kubeconfig: Path) -> None:
         self._kubeconfig = kubeconfig
@@ -49,8 +49,8 @@ class Cluster:
     def apply(self, body: dict[str, Any], *, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(body), check=check)
 
-    def ask(self, question: Callable[[KubernetesApi], Awaitable[T]]) -> T:
-        return ask(self._kubeconfig, question)
+    def with_api(self, operation: Callable[[KubernetesApi], Awaitable[T]]) -> T:
+        return with_api(self._kubeconfig, operation)
 
 
 @pytest.fixture(scope="module")
@@ -118,17 +118,17 @@ def test_a_release_with_only_model_replicas_and_host_gets_working_defaults(clust
     parsed = parse_release(stored).spec
     assert [step.weight for step in parsed.rollout.steps] == [5, 25, 50, 100]
     assert stored["spec"]["rollout"]["interval"] == "10s"
-    assert stored["spec"]["analysis"]["checks"]["errorRate"]["maxHarm"] == 0.02
+    assert stored["spec"]["analysis"]["checks"]["errorRate"]["maxHarm"] == 0.01
     assert "accuracy" not in stored["spec"]["analysis"]["checks"], "it needs labels, which not everybody has"
 
 
 @pytest.mark.parametrize("image", ["localhost/iris:1.0.0", "r.example.com:5000/a/b:v1", "r/i@sha256:" + "a" * 64])
-def test_a_fixed_image_is_taken(cluster: Cluster, image: str) -> None:
+def test_a_fixed_image_is_accepted(cluster: Cluster, image: str) -> None:
     cluster.apply(release("fixed", model={"name": "iris", "version": "1.0.0", "image": image}))
 
 
-def test_what_we_applied_is_found_as_applied_whatever_the_server_fills_in(cluster: Cluster) -> None:
-    """Otherwise every pass would see an edit and write again."""
+def test_applied_objects_match_whatever_defaults_the_server_adds(cluster: Cluster) -> None:
+    """Otherwise every reconcile would see drift and write again."""
     serving = {
         "replicas": 2,
         "autoscaling": {"maxReplicas": 5},
@@ -139,16 +139,16 @@ def test_what_we_applied_is_found_as_applied_whatever_the_server_fills_in(cluste
     }
     cluster.apply(release("drift", serving=serving))
     stored = parse_release(json.loads(cluster.kubectl("get", "imr", "drift", f"-n={NAMESPACE}", "-o=json").stdout))
-    inputs, scaling = Inputs.of(stored.spec), stored.spec.serving.autoscaling
+    inputs, scaling = RevisionInputs.of(stored.spec), stored.spec.serving.autoscaling
     assert scaling is not None
     wanted = [
         deployment(stored, inputs, "stable", 2, None),
         service(stored, names.stable_service("drift"), inputs.ref.revision),
         primary_ingress(stored),
-        autoscaler(stored, scaling, inputs.ref.revision, shrinks=True),
-        autoscaler(stored, scaling, inputs.ref.revision, shrinks=False),
-        budget(stored, inputs.ref.revision, None),
-        budget(stored, inputs.ref.revision, 2),
+        autoscaler(stored, scaling, inputs.ref.revision, scale_down_allowed=True),
+        autoscaler(stored, scaling, inputs.ref.revision, scale_down_allowed=False),
+        disruption_budget(stored, inputs.ref.revision, None),
+        disruption_budget(stored, inputs.ref.revision, 2),
     ]
 
     async def apply_and_read(api: KubernetesApi) -> list[Any]:
@@ -158,37 +158,37 @@ def test_what_we_applied_is_found_as_applied_whatever_the_server_fills_in(cluste
             found.append(await api.get(body["apiVersion"], body["kind"], NAMESPACE, body["metadata"]["name"]))
         return found
 
-    for found, body in zip(cluster.ask(apply_and_read), wanted, strict=True):
-        assert says(found, body), body["kind"]
+    for found, body in zip(cluster.with_api(apply_and_read), wanted, strict=True):
+        assert matches(found, body), body["kind"]
 
 
-def test_annotations_and_fields_of_others_stay(cluster: Cluster) -> None:
+def test_annotations_and_fields_of_others_are_kept(cluster: Cluster) -> None:
     cluster.apply(release("shared"))
     stored = parse_release(json.loads(cluster.kubectl("get", "imr", "shared", f"-n={NAMESPACE}", "-o=json").stdout))
-    cluster.ask(lambda api: IngressRouter(api).set_weight(stored, 20))
+    cluster.with_api(lambda api: IngressRouter(api).set_weight(stored, 20))
     for ingress in ("shared", "shared-canary"):
         cluster.kubectl("annotate", "ingress", ingress, f"-n={NAMESPACE}", "other.example.com/owner=somebody")
-    cluster.ask(lambda api: IngressRouter(api).set_weight(stored, 40))
-    route = cluster.ask(lambda api: IngressRouter(api).read(stored))
+    cluster.with_api(lambda api: IngressRouter(api).set_weight(stored, 40))
+    route = cluster.with_api(lambda api: IngressRouter(api).read(stored))
     assert (route.weight, route.intact) == (40, True)
     for ingress in ("shared", "shared-canary"):
         text = cluster.kubectl("get", "ingress", ingress, f"-n={NAMESPACE}", "-o=json").stdout
         assert json.loads(text)["metadata"]["annotations"]["other.example.com/owner"] == "somebody"
 
 
-def test_a_weight_edited_by_hand_is_read_as_it_is(cluster: Cluster) -> None:
+def test_a_weight_edited_by_hand_is_read_as_stored(cluster: Cluster) -> None:
     cluster.apply(release("edited"))
     stored = parse_release(json.loads(cluster.kubectl("get", "imr", "edited", f"-n={NAMESPACE}", "-o=json").stdout))
-    cluster.ask(lambda api: IngressRouter(api).set_weight(stored, 20))
+    cluster.with_api(lambda api: IngressRouter(api).set_weight(stored, 20))
     cluster.kubectl("annotate", "--overwrite", "ingress", "edited-canary", f"-n={NAMESPACE}", f"{CANARY_WEIGHT}=70")
-    assert cluster.ask(lambda api: IngressRouter(api).read(stored)).weight == 70
+    assert cluster.with_api(lambda api: IngressRouter(api).read(stored)).weight == 70
 
 
 def test_a_status_decided_on_an_old_version_of_the_release_is_a_conflict(cluster: Cluster) -> None:
     cluster.apply(release("conflict"))
 
     async def write_twice(api: KubernetesApi) -> None:
-        releases = Releases(api)
+        releases = ReleaseStore(api)
         body = await releases.read(NAMESPACE, "conflict")
         assert body is not None
         await releases.write_status(body, {"phase": "Initializing"})
@@ -198,22 +198,22 @@ def test_a_status_decided_on_an_old_version_of_the_release_is_a_conflict(cluster
         assert stored is not None
         assert stored["status"] == {"phase": "Initializing"}
 
-    cluster.ask(write_twice)
+    cluster.with_api(write_twice)
 
 
 def test_a_status_is_replaced_as_a_whole(cluster: Cluster) -> None:
     cluster.apply(release("replaced"))
 
     async def write_twice(api: KubernetesApi) -> Any:
-        releases = Releases(api)
+        releases = ReleaseStore(api)
         for status in ({"phase": "Progressing", "weight": 5}, {"phase": "Stable"}):
             body = await releases.read(NAMESPACE, "replaced")
             assert body is not None
             await releases.write_status(body, status)
         return await releases.read(NAMESPACE, "replaced")
 
-    assert cluster.ask(write_twice)["status"] == {"phase": "Stable"}
+    assert cluster.with_api(write_twice)["status"] == {"phase": "Stable"}
 
 
 def test_a_release_that_is_gone_reads_as_none(cluster: Cluster) -> None:
-    assert cluster.ask(lambda api: Releases(api).read(NAMESPACE, "nobody")) is None
+    assert cluster.with_api(lambda api: ReleaseStore(api).read(NAMESPACE, "nobody")) is None

@@ -1,4 +1,4 @@
-"""A release as Prometheus remembers it, in a file, and judged again from there."""
+"""A release recorded from Prometheus into a file, and judged again from there."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from integration.harness.fixtures import StartPrometheus
-from integration.harness.prometheus import Prometheus
-from integration.operator.pods import Pod, await_scrapes, running
 from iris_operator.cli.__main__ import main
 from iris_operator.cli.replay import read_rows
+from support.operator.pods import Pod, await_scrapes, running
+from support.servers.fixtures import StartPrometheus
+from support.servers.prometheus import Prometheus
 
 STABLE, CANARY = "aaaaaaaaaa", "bbbbbbbbbb"
 RELEASE = {"namespace": "iris", "release": "iris"}
@@ -26,7 +26,7 @@ def pod(name: str, revision: str) -> Pod:
 
 @pytest.fixture
 def operator() -> Pod:
-    """What the operator says of the release; nothing is tried yet."""
+    """The operator's metrics of the release; there is no canary yet."""
     labels = {**RELEASE, "pod": "operator", "stable_revision": STABLE, "canary_revision": CANARY}
     return Pod(labels, counters={WEIGHT: 0})
 
@@ -51,7 +51,7 @@ def prometheus(start_prometheus: StartPrometheus, operator: Pod, stable: Pod, ca
 
 
 def released(operator: Pod, stable: Pod, canary: Pod) -> None:
-    """Stable alone, then the canary at 30 %, all of whose answers are wrong, and then it is taken back."""
+    """Stable alone, then the canary at 30 %, all of whose answers are wrong, and then it is rolled back."""
     stable.serve(300, wrong=3)
     await_scrapes(operator, stable, canary, more=3)
     operator.counters |= {TRIED: 1}
@@ -76,8 +76,8 @@ def test_what_is_recorded_is_what_happened_and_can_be_judged_again(
     assert main(["record", str(file), *wanted]) == 0
 
     rows = list(read_rows(file))
-    beside = [row.interval for row in rows if not row.alone]
-    assert rows[0].alone
+    beside = [row.interval for row in rows if not row.stable_only]
+    assert rows[0].stable_only
     assert {row.next_weight for row in rows} <= {30, 100}
     # The last counts may lie after the last whole interval.
     assert 30 <= sum(each.canary.total for each in beside if each.canary) <= 90
@@ -94,7 +94,7 @@ def test_what_is_recorded_is_what_happened_and_can_be_judged_again(
     assert "accuracy Fail" in capsys.readouterr().out
 
 
-def test_a_version_that_was_never_tried_is_said_to_be_unknown(
+def test_a_version_that_was_never_released_is_reported_as_unknown(
     prometheus: Prometheus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "out.csv"

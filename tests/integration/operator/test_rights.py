@@ -1,36 +1,42 @@
-"""The operator lives through every kind of change with the rights of its Role, and needs each of them."""
+"""The operator makes every kind of change with the rights of its Role, and uses each of them."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import yaml
+import pytest
 
-from integration.harness.kubernetes import KubeApiserver, Right
-from integration.harness.process import ServerProcess
-from integration.operator.controllers import Kubectl, bring_up_pods
+from iris_operator.adapters.kinds import ALL, required_rights
+from iris_operator.adapters.routers.ingress import INGRESS
+from iris_operator.adapters.routers.registry import ROUTER_KINDS
 from iris_operator.api import names
-from unit.operator.simulation import AUTOSCALED, manifest
+from support.operator.controllers import Kubectl, bring_up_pods
+from support.operator.rbac import granted
+from support.operator.simulation import AUTOSCALED, manifest
+from support.servers.kubernetes import KubeApiserver, Right
+from support.servers.process import ServerProcess
+from support.servers.steady_metrics import steady_metrics
 
-RBAC = Path(__file__).resolve().parents[3] / "deploy/base/operator/rbac.yaml"
-# All at once, so that promotion needs no requests and what retires goes at once.
-QUICK = {"steps": [{"weight": 100}], "interval": "1s", "scaleDownDelay": "0s", "historyLimit": 0}
+# All at once, and what is retired is removed at once.
+QUICK = {
+    "steps": [{"weight": 100}],
+    "interval": "1s",
+    "warmUp": "0s",
+    "watch": "0s",
+    "scaleDownDelay": "0s",
+    "historyLimit": 0,
+}
 
 
-def granted() -> set[Right]:
-    (role,) = (item for item in yaml.safe_load_all(RBAC.read_text()) if item["kind"] == "Role")
-    return {
-        Right(verb, group, resource)
-        for rule in role["rules"]
-        for verb in rule["verbs"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
-
-
-# A step that is not passed without requests, and begins all the same.
+# A step that never passes without requests, but begins.
 COPIED = QUICK | {"steps": [{"shadow": 50}, {"weight": 100}]}
+
+
+@pytest.fixture
+def prometheus_url(kubectl: Kubectl) -> Iterator[str]:
+    with steady_metrics(lambda: kubectl.get("pods")["items"]) as url:
+        yield url
 
 
 def apply(kubectl: Kubectl, version: str, serving: dict[str, Any], rollout: dict[str, Any] = QUICK) -> None:
@@ -40,7 +46,7 @@ def apply(kubectl: Kubectl, version: str, serving: dict[str, Any], rollout: dict
 
 
 def promoted(kubectl: Kubectl, version: str) -> None:
-    """Plays the controllers until the version serves."""
+    """Stand in for the controllers until the version serves."""
     status: dict[str, Any] = {}
     for _ in range(60):
         bring_up_pods(kubectl)
@@ -51,7 +57,7 @@ def promoted(kubectl: Kubectl, version: str) -> None:
 
 
 def shadowing(kubectl: Kubectl, version: str) -> None:
-    """Plays the controllers until the version gets copies."""
+    """Stand in for the controllers until requests are mirrored to the version."""
     status: dict[str, Any] = {}
     for _ in range(60):
         bring_up_pods(kubectl)
@@ -59,10 +65,10 @@ def shadowing(kubectl: Kubectl, version: str) -> None:
         if status.get("rollout", {}).get("reason") in ("Shadowing", "Holding") and status["step"]["index"] == 1:
             assert status["canary"]["version"] == version
             return
-    raise AssertionError(f"gets no copies: {status}")
+    raise AssertionError(f"no requests are mirrored: {status}")
 
 
-def test_it_uses_what_it_is_granted_and_asks_for_nothing_else(
+def test_the_operator_uses_every_granted_right_and_needs_no_other(
     kube_apiserver: KubeApiserver, kubectl: Kubectl, restricted_operator: ServerProcess
 ) -> None:
     assert restricted_operator.pid
@@ -83,4 +89,6 @@ def test_it_uses_what_it_is_granted_and_asks_for_nothing_else(
     used = kube_apiserver.rights_used(kubectl.namespace, "iris-operator")
     # An apply that finds nothing is asked for both verbs and logged as patch.
     applied = {Right("create", right.group, right.resource) for right in used if right.verb == "patch"}
-    assert used | {right for right in applied if right.group != names.GROUP} == granted()
+    needed = required_rights(kind for kind in ALL if kind == INGRESS or kind not in ROUTER_KINDS)
+    assert used | {right for right in applied if right.group != names.GROUP} == set(needed)
+    assert set(required_rights()) == granted()

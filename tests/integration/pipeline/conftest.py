@@ -4,17 +4,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from integration.harness.process import ServerProcess, accepts, free_port
-from integration.harness.tools import component
 from iris_local import pki
 from iris_local.paths import LOCAL
-from iris_local.registry import Access
+from iris_local.registry import RegistryAccess
+from support.servers.process import ServerProcess, accepts, free_port
+from support.servers.tools import component
 
 USERNAME, PASSWORD = "iris", "a-password-of-this-test"
 
 
 @pytest.fixture(scope="module")
-def access(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Access]:
+def access(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryAccess]:
     """A registry as the local cluster runs it."""
     folder = tmp_path_factory.mktemp("registry")
     # The folders are made as the mounts of the pod are.
@@ -37,7 +37,7 @@ def access(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Access]:
         },
     )
     server.start()
-    yield Access(f"127.0.0.1:{port}", USERNAME, PASSWORD, trust)
+    yield RegistryAccess(f"127.0.0.1:{port}", USERNAME, PASSWORD, trust)
     server.stop()
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from iris_local.errors import CommandError
-from iris_local.images import Image, Store
+from iris_local.images import Image, ImageStore
 from iris_local.paths import Paths
 from iris_local.progress import Progress
-from iris_local.registry import Access
+from iris_local.registry import RegistryAccess
 from iris_pipeline.errors import PipelineError
-from iris_pipeline.oci import Registry
+from iris_pipeline.oci import RegistryClient
 from iris_pipeline.publish import Publisher
 
 CONTAINERFILE = """\
@@ -23,8 +23,8 @@ LABEL org.opencontainers.image.revision="${REVISION}"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store(Paths(tmp_path_factory.mktemp("builds")), Progress())
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageStore]:
+    store = ImageStore(Paths(tmp_path_factory.mktemp("builds")), Progress())
     yield store
     store.buildah("rm", "--all")
     store.buildah("rmi", "--all", "--force")
@@ -42,15 +42,15 @@ def image(tmp_path: Path, request: pytest.FixtureRequest) -> Image:
 
 
 @pytest.fixture
-def publisher(store: Store, access: Access, tmp_path: Path) -> Publisher:
-    return Publisher(store, Registry(access), tmp_path / "lists", print)
+def publisher(store: ImageStore, access: RegistryAccess, tmp_path: Path) -> Publisher:
+    return Publisher(store, RegistryClient(access), tmp_path / "lists", print)
 
 
 def repository(image: Image) -> str:
     return image.name.rpartition("/")[2].partition(":")[0]
 
 
-def test_what_is_published_can_be_asked_for_by_its_digest(publisher: Publisher, image: Image, access: Access) -> None:
+def test_a_published_image_is_found_by_its_digest(publisher: Publisher, image: Image, access: RegistryAccess) -> None:
     publisher.store.ensure(image)
     (published,) = publisher.publish([image])
     found = publisher.registry.find(repository(image), published.digest)
@@ -60,24 +60,24 @@ def test_what_is_published_can_be_asked_for_by_its_digest(publisher: Publisher, 
     assert published.sbom.exists()
 
 
-def test_publishing_again_pushes_nothing_and_tells_the_same(publisher: Publisher, image: Image) -> None:
+def test_publishing_again_pushes_nothing_and_returns_the_same(publisher: Publisher, image: Image) -> None:
     publisher.store.ensure(image)
     assert publisher.publish([image]) == publisher.publish([image])
 
 
-def test_another_content_needs_another_tag(publisher: Publisher, image: Image) -> None:
+def test_other_content_needs_another_tag(publisher: Publisher, image: Image) -> None:
     publisher.store.ensure(image)
     (first,) = publisher.publish([image])
     (image.context / "text").write_text("two")
     publisher.store.ensure(image)
-    with pytest.raises(PipelineError, match=f"is there with another content .{first.digest}"):
+    with pytest.raises(PipelineError, match=f"exists with other content .{first.digest}"):
         publisher.publish([image])
     (second,) = publisher.publish([image], "rc1")
     assert second.digest != first.digest
 
 
-def test_who_pushes_past_us_is_refused_by_the_registry_in_words(
-    publisher: Publisher, image: Image, access: Access, tmp_path: Path
+def test_a_direct_push_to_an_existing_tag_is_rejected_with_a_message(
+    publisher: Publisher, image: Image, access: RegistryAccess, tmp_path: Path
 ) -> None:
     publisher.store.ensure(image)
     (first,) = publisher.publish([image])
@@ -85,14 +85,14 @@ def test_who_pushes_past_us_is_refused_by_the_registry_in_words(
     publisher.store.ensure(image)
     credentials = tmp_path / "auth.json"
     credentials.write_text(access.auth_file())
-    options = (f"--authfile={credentials}", f"--cert-dir={access.authority}")
+    options = (f"--authfile={credentials}", f"--cert-dir={access.ca_dir}")
     for tag, why in ((first.tag, f"is {first.digest} and stays it"), ("latest", "the tag latest is refused")):
         target = f"docker://{access.address}/{repository(image)}:{tag}"
         with pytest.raises(CommandError, match=why):
             publisher.store.buildah("push", *options, image.keyed_name, target)
 
 
-def test_an_image_from_the_same_files_is_the_same_image(store: Store, image: Image, tmp_path: Path) -> None:
+def test_an_image_from_the_same_files_is_the_same_image(store: ImageStore, image: Image, tmp_path: Path) -> None:
     names = ("localhost/same:1", "localhost/same:2")
     for name in names:
         store.build(image, [name], tmp_path / "log", cached=False)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.tools import component
 from iris_demo.scenario import LOUD
+from support.servers.kubernetes import KubeApiserver
+from support.servers.tools import component
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMESPACE, NAME = "iris", "iris"
@@ -148,7 +148,7 @@ def workflow(rights: Path, tmp_path: Path) -> Workflow:
     return Workflow(rights, tmp_path / "summary.md")
 
 
-def test_a_release_that_is_promoted_meanwhile_ends_green(cluster: KubeApiserver, workflow: Workflow) -> None:
+def test_a_promoted_release_succeeds(cluster: KubeApiserver, workflow: Workflow) -> None:
     asked = workflow.release("2.0.0")
     assert asked.returncode == 0, asked.stdout
     spec = cluster.request("GET", f"{RELEASES}/{NAME}")["spec"]
@@ -168,7 +168,7 @@ def test_a_release_that_is_promoted_meanwhile_ends_green(cluster: KubeApiserver,
     assert workflow.page.read_text().startswith("### ✅ iris 2.0.0: Promoted")
 
 
-def test_a_release_that_is_taken_back_ends_red_with_the_reason_on_the_page(
+def test_a_release_that_is_rolled_back_fails_with_the_reason_on_the_page(
     cluster: KubeApiserver, workflow: Workflow
 ) -> None:
     workflow.release("3.0.0")
@@ -182,7 +182,7 @@ def test_a_release_that_is_taken_back_ends_red_with_the_reason_on_the_page(
     assert workflow.page.read_text().startswith(f"### ❌ iris 3.0.0: RolledBack\n\n{reason}\n")
 
 
-def test_a_release_that_nobody_decides_ends_red_when_the_time_is_up(cluster: KubeApiserver, workflow: Workflow) -> None:
+def test_an_undecided_release_fails_after_the_timeout(cluster: KubeApiserver, workflow: Workflow) -> None:
     workflow.release("4.0.0")
     held = condition("False", "Paused", "held: spec.paused is true")
     operate(cluster, lambda _: {"phase": "Paused", "weight": 10, "conditions": [held]})
@@ -191,7 +191,7 @@ def test_a_release_that_nobody_decides_ends_red_when_the_time_is_up(cluster: Kub
     assert "Undecided: not decided after 2 s; last seen: Paused, 10 % of the traffic: held" in said
 
 
-def test_a_release_that_somebody_else_changes_ends_red(cluster: KubeApiserver, workflow: Workflow) -> None:
+def test_a_superseded_release_fails(cluster: KubeApiserver, workflow: Workflow) -> None:
     workflow.release("2.0.0")
     waiting = workflow.wait()
     # The wait is told what it waits for by the resource, so it has to have looked first.
@@ -202,7 +202,8 @@ def test_a_release_that_somebody_else_changes_ends_red(cluster: KubeApiserver, w
     workflow.release("5.0.0")
     code, said = workflow.ended(waiting)
     assert code == 1, said
-    assert "Superseded: somebody asked for version 5.0.0" in said
+    assert "Superseded: version 5.0.0 (" in said
+    assert "was requested meanwhile" in said
 
 
 def test_the_account_of_the_workflow_can_do_nothing_else(cluster: KubeApiserver, rights: Path) -> None:

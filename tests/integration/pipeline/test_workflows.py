@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.harness.tools import component
+from support.servers.tools import component
 
 WORKFLOWS = Path(__file__).resolve().parents[3] / ".github/workflows"
 
@@ -14,7 +14,7 @@ def actionlint(*files: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_github_would_understand_the_workflows() -> None:
+def test_the_workflows_are_valid() -> None:
     judged = actionlint(*sorted(WORKFLOWS.glob("*.yaml")))
     assert judged.returncode == 0, judged.stdout
 
@@ -27,7 +27,7 @@ def test_github_would_understand_the_workflows() -> None:
         ("cancel-in-progress", "cancel", "unexpected key"),
     ],
 )
-def test_a_mistake_would_be_found(right: str, wrong: str, complaint: str, tmp_path: Path) -> None:
+def test_a_mistake_in_a_workflow_is_found(right: str, wrong: str, complaint: str, tmp_path: Path) -> None:
     folder = tmp_path / ".github/workflows"
     folder.mkdir(parents=True)
     (tmp_path / ".git").mkdir()

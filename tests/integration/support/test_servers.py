@@ -17,12 +17,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from integration.harness.fixtures import StartPrometheus
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.postgres import Postgres
-from integration.harness.process import accepts
-from integration.harness.redis import Redis
-from integration.harness.tools import component
+from support.servers.fixtures import StartPrometheus
+from support.servers.kubernetes import KubeApiserver
+from support.servers.postgres import Postgres
+from support.servers.process import accepts
+from support.servers.redis import Redis
+from support.servers.tools import component
 
 
 def rows(url: str, statement: str) -> list[tuple[object, ...]]:
@@ -54,7 +54,7 @@ def test_postgres_keeps_its_data_and_port_over_a_crash(postgres_server: Postgres
     assert rows(postgres_url, "select answer from kept") == [(42,)]
 
 
-def test_redis_wants_its_password(redis_server: Redis) -> None:
+def test_redis_requires_its_password(redis_server: Redis) -> None:
     with (
         redis.Redis(port=redis_server.port, retry=Retry(NoBackoff(), 0)) as stranger,
         pytest.raises(redis.AuthenticationError),
@@ -71,7 +71,7 @@ def test_redis_is_empty_for_each_test(redis_server: Redis, request: pytest.Fixtu
         assert client.dbsize() == 0
 
 
-def test_a_frozen_redis_accepts_and_says_nothing(redis_server: Redis, redis_url: str) -> None:
+def test_a_frozen_redis_accepts_connections_and_does_not_respond(redis_server: Redis, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url, socket_timeout=0.2, retry=Retry(NoBackoff(), 0)) as client:
         with redis_server.server.frozen():
             assert accepts(redis_server.port)
@@ -98,7 +98,7 @@ def exporter() -> Iterator[str]:
         server.shutdown()
 
 
-def test_prometheus_scrapes_what_it_is_given(start_prometheus: StartPrometheus, exporter: str) -> None:
+def test_prometheus_scrapes_the_given_targets(start_prometheus: StartPrometheus, exporter: str) -> None:
     prometheus = start_prometheus([{"job_name": "test", "static_configs": [{"targets": [exporter]}]}])
     query = urllib.parse.urlencode({"query": "answers_total"})
 
@@ -112,7 +112,7 @@ def test_prometheus_scrapes_what_it_is_given(start_prometheus: StartPrometheus, 
     assert [series["value"][1] for series in results] == ["42"]
 
 
-def test_the_api_server_keeps_objects(kube_apiserver: KubeApiserver) -> None:
+def test_the_api_server_stores_objects(kube_apiserver: KubeApiserver) -> None:
     kube_apiserver.create_namespace("kept")
 
     assert kube_apiserver.request("GET", "/api/v1/namespaces/kept")["metadata"]["name"] == "kept"

@@ -1,4 +1,4 @@
-"""A small HTTP server that does what a test wants with each request, and remembers the bodies."""
+"""A small HTTP server with a configurable response to each request, which records the bodies."""
 
 import asyncio
 import contextlib
@@ -7,19 +7,19 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 Behaviour = Callable[[int], Awaitable[bytes | None]]
-"""Given how many requests came before, the whole answer; None closes the connection instead."""
+"""Gets the number of earlier requests and returns the whole response; None closes the connection instead."""
 
 
-def answer(status: str = "200 OK", body: bytes = b"{}") -> bytes:
+def response(status: str = "200 OK", body: bytes = b"{}") -> bytes:
     return b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status.encode(), len(body), body)
 
 
 async def always_good(_before: int) -> bytes:
-    return answer()
+    return response()
 
 
 @dataclass
-class Answering:
+class FakeServer:
     port: int = 0
     bodies: list[bytes] = field(default_factory=list)
     heads: list[bytes] = field(default_factory=list)
@@ -39,9 +39,9 @@ class Answering:
 
 
 @contextlib.contextmanager
-def answering(behaviour: Behaviour) -> Iterator[Answering]:
+def run_fake_server(behaviour: Behaviour) -> Iterator[FakeServer]:
     """Serve on loopback, beside the test, until the block ends."""
-    seen = Answering()
+    seen = FakeServer()
     ready, over = threading.Event(), threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(_serve(seen, behaviour, ready, over)))
     thread.start()
@@ -53,7 +53,7 @@ def answering(behaviour: Behaviour) -> Iterator[Answering]:
         thread.join()
 
 
-async def _serve(seen: Answering, behaviour: Behaviour, ready: threading.Event, over: threading.Event) -> None:
+async def _serve(seen: FakeServer, behaviour: Behaviour, ready: threading.Event, over: threading.Event) -> None:
     connections: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

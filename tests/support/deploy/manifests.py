@@ -1,4 +1,4 @@
-"""Ways through a list of Kubernetes objects."""
+"""Lookups in a list of Kubernetes objects."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ Manifest = dict[str, Any]
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
 
-def named(objects: Sequence[Manifest], kind: str, name: str, namespace: str | None = None) -> Manifest:
+def find_manifest(objects: Sequence[Manifest], kind: str, name: str, namespace: str | None = None) -> Manifest:
     """The one object of that kind, name and namespace."""
     found = [
         item
@@ -27,7 +27,7 @@ def workloads(objects: Sequence[Manifest]) -> Iterator[tuple[str, Manifest]]:
 
 
 def containers(objects: Sequence[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    """Each container, the initial ones too, with a name that tells where it is."""
+    """Each container, init containers included, with a name that includes its workload's."""
     for name, pod in workloads(objects):
         for container in [*pod.get("initContainers", []), *pod["containers"]]:
             yield f"{name}/{container['name']}", container

@@ -7,11 +7,11 @@ from pathlib import Path
 import yaml
 
 from iris_install.kubectl import Kubectl
-from unit.deploy.manifests import Manifest
+from support.deploy.manifests import Manifest
 
 ROOT = Path(__file__).resolve().parents[3]
 LOGS = ROOT / "deploy" / "observability" / "logs"
-# What stores make their streams of.
+# The labels by which the stores define streams.
 LABELS = ["namespace", "app", "release", "version", "level"]
 PIPELINES = {
     "loki with alloy": ["loki", "alloy"],
@@ -22,7 +22,7 @@ PIPELINES = {
 
 
 def pipeline(kubectl: Kubectl, *parts: str) -> list[Manifest]:
-    """What an overlay gets that names these components."""
+    """The objects of an overlay with these components."""
     folders = [f"../../deploy/observability/logs/{part}" for part in ("namespace", *parts)]
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -32,4 +32,4 @@ def pipeline(kubectl: Kubectl, *parts: str) -> list[Manifest]:
     (ROOT / ".cache").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="logs-", dir=ROOT / ".cache") as folder:
         (Path(folder) / "kustomization.yaml").write_text(json.dumps(kustomization))
-        return [item for item in yaml.safe_load_all(kubectl.text("kustomize", folder)) if item]
+        return [item for item in yaml.safe_load_all(kubectl.run("kustomize", folder)) if item]

@@ -1,7 +1,6 @@
-"""What NetworkPolicies let through, computed as the API documents it. Pure; a field that it does not know fails.
+"""Evaluates NetworkPolicies as the API documents them. Pure; an unsupported field fails.
 
-Only connections that begin at one place and end at another count: answers, and probes from a pod's own node, are
-always let through.
+Only new connections between two places count: responses, and probes from a pod's own node, are always allowed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod, or with `address` something that is none: the API server, a machine on the internet."""
+    """A pod, or with `address` something else: the API server, a machine on the internet."""
 
     name: str
     namespace: str = ""
@@ -27,31 +26,33 @@ class Pod:
 
 
 def reachable(policies: Iterable[Manifest], source: Pod, target: Pod, port: int, protocol: str = "TCP") -> bool:
-    """Whether a connection from `source` to a port of `target` is let through by both of their ends."""
+    """Whether the policies of both ends allow a connection from `source` to a port of `target`."""
     policies = list(policies)
-    return may_leave(policies, source, target, port, protocol) and may_enter(policies, source, target, port, protocol)
+    return egress_allowed(policies, source, target, port, protocol) and ingress_allowed(
+        policies, source, target, port, protocol
+    )
 
 
-def may_leave(policies: Iterable[Manifest], source: Pod, target: Pod, port: int, protocol: str = "TCP") -> bool:
-    """Whether the policies of the source's end let it through."""
-    return _passes(list(policies), "Egress", source, target, target, port, protocol)
+def egress_allowed(policies: Iterable[Manifest], source: Pod, target: Pod, port: int, protocol: str = "TCP") -> bool:
+    """Whether the source's egress policies allow it."""
+    return _allowed(list(policies), "Egress", source, target, target, port, protocol)
 
 
-def may_enter(policies: Iterable[Manifest], source: Pod, target: Pod, port: int, protocol: str = "TCP") -> bool:
-    """Whether the policies of the target's end let it through."""
-    return _passes(list(policies), "Ingress", target, source, target, port, protocol)
+def ingress_allowed(policies: Iterable[Manifest], source: Pod, target: Pod, port: int, protocol: str = "TCP") -> bool:
+    """Whether the target's ingress policies allow it."""
+    return _allowed(list(policies), "Ingress", target, source, target, port, protocol)
 
 
-def _passes(
+def _allowed(
     policies: Sequence[Manifest], direction: str, here: Pod, there: Pod, target: Pod, port: int, protocol: str
 ) -> bool:
     applying = [policy for policy in policies if _applies(policy, direction, here)]
     if not applying:
-        return True  # no policy of this direction selects it: everything passes
+        return True  # no policy of this direction selects it: everything is allowed
     peers, rules = ("from", "ingress") if direction == "Ingress" else ("to", "egress")
     for policy in applying:
         for rule in policy["spec"].get(rules, []):
-            _know(rule, {peers, "ports"})
+            _require_known_fields(rule, {peers, "ports"})
             namespace = policy["metadata"]["namespace"]
             if _any_peer(rule.get(peers), namespace, there) and _any_port(rule.get("ports"), target, port, protocol):
                 return True
@@ -60,7 +61,7 @@ def _passes(
 
 def _applies(policy: Manifest, direction: str, pod: Pod) -> bool:
     spec = policy["spec"]
-    _know(spec, {"podSelector", "policyTypes", "ingress", "egress"})
+    _require_known_fields(spec, {"podSelector", "policyTypes", "ingress", "egress"})
     return (
         not pod.address
         and direction in spec["policyTypes"]
@@ -74,9 +75,9 @@ def _any_peer(peers: Sequence[Manifest] | None, namespace: str, pod: Pod) -> boo
 
 
 def _is_peer(peer: Manifest, namespace: str, pod: Pod) -> bool:
-    _know(peer, {"podSelector", "namespaceSelector", "ipBlock"})
+    _require_known_fields(peer, {"podSelector", "namespaceSelector", "ipBlock"})
     if "ipBlock" in peer:
-        _know(peer["ipBlock"], {"cidr"})
+        _require_known_fields(peer["ipBlock"], {"cidr"})
         return bool(pod.address) and ip_address(pod.address) in ip_network(peer["ipBlock"]["cidr"])
     if pod.address:
         return False
@@ -91,7 +92,7 @@ def _any_port(ports: Sequence[Manifest] | None, target: Pod, port: int, protocol
     if not ports:
         return True
     for wanted in ports:
-        _know(wanted, {"port", "protocol"})
+        _require_known_fields(wanted, {"port", "protocol"})
         number = wanted["port"] if isinstance(wanted["port"], int) else target.ports.get(wanted["port"])
         if (number, wanted.get("protocol", "TCP")) == (port, protocol):
             return True
@@ -99,7 +100,7 @@ def _any_port(ports: Sequence[Manifest] | None, target: Pod, port: int, protocol
 
 
 def _selects(selector: Manifest, labels: Mapping[str, str]) -> bool:
-    _know(selector, {"matchLabels", "matchExpressions"})
+    _require_known_fields(selector, {"matchLabels", "matchExpressions"})
     wanted: Mapping[str, str] = selector.get("matchLabels", {})
     return wanted.items() <= dict(labels).items() and all(
         _expression(expression, labels) for expression in selector.get("matchExpressions", [])
@@ -112,8 +113,8 @@ def _expression(expression: Manifest, labels: Mapping[str, str]) -> bool:
         return value is not None
     if operator == "In":
         return value in expression["values"]
-    raise AssertionError(f"operator {operator} is not known here")
+    raise AssertionError(f"operator {operator} is not supported here")
 
 
-def _know(part: Manifest, fields: set[str]) -> None:
-    assert part.keys() <= fields, f"{part.keys() - fields} is not known here"
+def _require_known_fields(part: Manifest, fields: set[str]) -> None:
+    assert part.keys() <= fields, f"{part.keys() - fields} is not supported here"

@@ -1,7 +1,8 @@
 """What must hold at every moment of a release, checked on the recorded history of its objects. Pure.
 
-I1: stable's and the canary's weights total 100. I2: a weight above 0 leads to ready endpoints, unless
-nobody is ready anywhere. I3: the weight never rises without a fresh Pass.
+I1: the weights of the two routes total 100. I2: a weight above 0 leads to ready endpoints, unless
+nobody is ready anywhere. I3: no step begins without a fresh Pass. I4: the canary never gets more than its step's
+weight: behind its Service are the pods of the control group, too, each of which gets as much as one of the canary's.
 
 All objects live in one etcd, so their resource versions are moments of one clock: sorted by them, the
 history is the order in which things were stored, whatever the delays of the watches.
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from iris_demo.observations import CANARY, canary_weight
@@ -19,16 +19,17 @@ from iris_demo.observations import CANARY, canary_weight
 CANARY_WEIGHT_TOTAL = "nginx.ingress.kubernetes.io/canary-weight-total"
 SERVICE_OF_SLICE = "kubernetes.io/service-name"
 FULL = 100
-# Between the clock of this process, which dates the watches, and the operator's there is only the
-# watches' own delay.
-CLOCK_SLACK_SECONDS = 1.0
+ARM_LABEL = "iris.mlrelease.dev/arm"
+CONTROL = "control"
+# Shares are rounded to whole percent, and a route gets at least one.
+ROUNDING = 1.0
 
 
 @dataclass(frozen=True)
 class Entry:
     """One stored state of one object; ``object`` is None from its deletion on.
 
-    ``at`` is the Unix time in seconds at which the watch told of it.
+    ``at`` is the Unix time in seconds at which the watch reported it.
     """
 
     version: int
@@ -54,13 +55,39 @@ class _World:
 
     def ready(self, backend: str) -> int:
         """Ready endpoints behind a Service."""
-        return sum(
-            endpoint.get("conditions", {}).get("ready") is not False
+        return len(self._ready_pods(backend))
+
+    def share(self) -> float:
+        """The canary's share of the requests in percent, by the route and the ready endpoints of both arms."""
+        pods = self._ready_pods("canary")
+        control = sum(ARM_LABEL in self._labels_of_pod(pod) for pod in pods)
+        return self.weight() * (len(pods) - control) / len(pods) if pods else 0.0
+
+    def step_weight(self) -> int:
+        """What the canary may get in percent: the weight of the step that the status says has begun.
+
+        100 where no step limits it: while nothing is compared, at the last step and while it is promoted.
+        """
+        resource = self.objects.get(("irismodelreleases", self.release), {})
+        status = resource.get("status") or {}
+        index = (status.get("step") or {}).get("index") or 0
+        steps = resource.get("spec", {}).get("rollout", {}).get("steps") or ()
+        progressing = (status.get("rollout") or {}).get("stage") == "Progressing"
+        return int(steps[index - 1].get("weight") or 0) if progressing and 0 < index <= len(steps) else FULL
+
+    def _ready_pods(self, backend: str) -> list[str]:
+        return [
+            (endpoint.get("targetRef") or {}).get("name", "")
             for (kind, _), slice_ in self.objects.items()
             if kind == "endpointslices"
             and slice_["metadata"].get("labels", {}).get(SERVICE_OF_SLICE) == f"{self.release}-{backend}"
             for endpoint in slice_.get("endpoints") or ()
-        )
+            if endpoint.get("conditions", {}).get("ready") is not False
+        ]
+
+    def _labels_of_pod(self, name: str) -> dict[str, str]:
+        labels: dict[str, str] = self.objects.get(("pods", name), {}).get("metadata", {}).get("labels", {})
+        return labels
 
     def routed(self) -> bool:
         return ("ingresses", self.release) in self.objects
@@ -74,7 +101,7 @@ def violations(entries: Iterable[Entry], release: str, grace: float) -> list[str
     history ends with the release: what is left after that is being collected.
     """
     world = _World(release)
-    checks = (_Totals(world), _Endpoints(world, grace), _Selectors(world), _Passes(world))
+    checks = (_Totals(world), _Endpoints(world, grace), _Selectors(world), _Passes(world), _Shares(world, grace))
     breaches: list[str] = []
     for entry in sorted(entries, key=lambda entry: entry.version):
         before = world.weight()
@@ -162,23 +189,50 @@ class _Selectors:
 
 
 class _Passes:
-    """I3. The first share is given for being ready: before it there are no requests to judge."""
+    """I3. The first step begins with being ready: before it there are no requests to judge."""
 
     def __init__(self, world: _World) -> None:
         self._world = world
-        self._passed_at = float("-inf")
-        self._changed_at = float("-inf")
+        self._step = ("", 0)
+        # When the newest Pass was judged, and the one with which the current step began.
+        self._passed_at = self._used = ""
+
+    def see(self, entry: Entry, _: int) -> list[str]:
+        if entry.kind != "irismodelreleases" or entry.object is None:
+            return []
+        status = entry.object.get("status") or {}
+        analysis = status.get("analysis") or {}
+        if analysis.get("verdict") == "Pass":
+            self._passed_at = analysis.get("judgedAt") or self._passed_at
+        canary = (status.get("canary") or {}).get("revision", "")
+        before, self._step = self._step, (canary, (status.get("step") or {}).get("index") or 0)
+        if self._step == before:
+            return []
+        fresh, self._used = self._passed_at != self._used, self._passed_at
+        index = self._step[1]
+        if before[0] == canary and 0 < before[1] < index and not fresh:
+            return [f"I3: step {index} began without a Pass since step {before[1]} began"]
+        return []
+
+
+class _Shares:
+    """I4. What the operator writes has to be right at once; what pods do by themselves it has a while to answer."""
+
+    def __init__(self, world: _World, grace: float) -> None:
+        self._world, self._grace = world, grace
+        self._above_since: float | None = None
 
     def see(self, entry: Entry, before: int) -> list[str]:
-        if entry.kind == "irismodelreleases" and entry.object is not None:
-            analysis = entry.object.get("status", {}).get("analysis") or {}
-            if analysis.get("verdict") == "Pass" and analysis.get("judgedAt"):
-                self._passed_at = datetime.fromisoformat(analysis["judgedAt"]).timestamp()
-        now = self._world.weight()
-        if now == before:
+        share, most = self._world.share(), self._world.step_weight()
+        above = share > most + ROUNDING
+        said = f"the canary has {share:.0f} % of the requests in a step of {most} %"
+        since, self._above_since = self._above_since, None
+        if not above:
             return []
-        fresh = self._passed_at > self._changed_at - CLOCK_SLACK_SECONDS
-        self._changed_at = entry.at
-        if 0 < before < now and not fresh:
-            return [f"I3: the weight rose from {before} to {now} without a Pass since it became {before}"]
+        if entry.kind == "ingresses" and self._world.weight() > before:
+            return [f"I4: {entry.name} was written so that {said}"]
+        self._above_since = entry.at if since is None else since
+        if entry.at - self._above_since > self._grace:
+            lasted, self._above_since = entry.at - self._above_since, entry.at
+            return [f"I4: for {lasted:.1f} s {said}"]
         return []

@@ -7,16 +7,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from e2e.invariants import SERVICE_OF_SLICE, Entry
-from iris_demo.kube import DEPLOYMENTS, ENDPOINT_SLICES, INGRESSES, RELEASES, SERVICES, Kube, Resource
+from iris_demo.kube import KubeClient
+from iris_demo.resources import DEPLOYMENTS, ENDPOINT_SLICES, INGRESSES, PODS, RELEASES, SERVICES, Resource
+from support.e2e.invariants import SERVICE_OF_SLICE, Entry
 
-RECORDED = (RELEASES, INGRESSES, SERVICES, ENDPOINT_SLICES, DEPLOYMENTS)
+RECORDED = (RELEASES, INGRESSES, SERVICES, ENDPOINT_SLICES, DEPLOYMENTS, PODS)
 
 
 class Recorder:
-    """The history so far, in the order in which the watches told of it."""
+    """The history so far, in the order in which the watches reported it."""
 
-    def __init__(self, kube: Kube, namespace: str, release: str) -> None:
+    def __init__(self, kube: KubeClient, namespace: str, release: str) -> None:
         self.entries: list[Entry] = []
         self._kube, self._namespace, self._release = kube, namespace, release
 
@@ -37,8 +38,8 @@ class Recorder:
 
 
 @asynccontextmanager
-async def recording(kube: Kube, namespace: str, release: str) -> AsyncIterator[Recorder]:
-    """A recorder that runs for the length of the block; raises when one of its watches broke."""
+async def recording(kube: KubeClient, namespace: str, release: str) -> AsyncIterator[Recorder]:
+    """A recorder that runs for the duration of the block; raises when one of its watches failed."""
     recorder = Recorder(kube, namespace, release)
     task = asyncio.create_task(recorder.follow())
     try:

@@ -1,4 +1,4 @@
-"""What the database holds, as a test sees it."""
+"""Queries of the database for tests."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ def select(engine: Engine, statement: str, **values: Any) -> list[Any]:
         return list(connection.execute(text(statement), values).all())
 
 
-def recorded(engine: Engine) -> int:
+def count_recorded(engine: Engine) -> int:
     return int(select(engine, "SELECT count(*) FROM predictions")[0][0])
 
 
-def times_recorded(engine: Engine) -> Counter[str]:
-    """How many rows there are of each request's first flower, whatever the table's keys allow."""
+def count_by_request(engine: Engine) -> Counter[str]:
+    """The number of rows of each request's first instance."""
     rows = select(
         engine, "SELECT request_id, count(*) AS times FROM predictions WHERE instance = 0 GROUP BY request_id"
     )

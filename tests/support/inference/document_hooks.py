@@ -1,4 +1,4 @@
-"""What Schemathesis must know that no JSON schema can say: which parts of an inference request have to fit together.
+"""Constraints that JSON Schema cannot express: which parts of an inference request have to fit together.
 
 Loaded by Schemathesis, not by pytest. Requests that are meant to be wrong are left alone.
 """
@@ -22,7 +22,7 @@ def _binary_requests(draw: st.DrawFn) -> bytes:
     tensor = b"".join(struct.pack("<4f", *row) for row in rows)
     described = {"name": "features", "shape": [len(rows), 4], "datatype": "FP32"}
     head = {"inputs": [described | {"parameters": {"binary_data_size": len(tensor)}}]}
-    # The hook below finds the end of the JSON again: the first byte of a length may be anything but is behind it.
+    # The hook below finds the end of the JSON again: what follows it may contain any bytes.
     return json.dumps(head).encode() + tensor
 
 

@@ -1,4 +1,4 @@
-"""Small ONNX models made by hand, each with one property that no training gives."""
+"""Small hand-made ONNX models, each with one property that training does not give."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from iris_inference.artifact import Artifact, Manifest
-from iris_inference.schemas import FEATURES
+from iris_inference.api.schemas import FEATURES
+from iris_inference.model.artifact import Artifact, Manifest
 
 CLASSES = ("setosa", "versicolor", "virginica")
 
@@ -35,7 +35,7 @@ def linear(weights: Sequence[Sequence[float]]) -> bytes:
     )
 
 
-def root() -> bytes:
+def square_root() -> bytes:
     """Square roots of the sums: not a number for negative lengths."""
     return _model(
         [
@@ -46,8 +46,8 @@ def root() -> bytes:
     )
 
 
-def blending() -> bytes:
-    """Scores divided by the largest of all rows: what a flower gets depends on those that came with it."""
+def batch_dependent() -> bytes:
+    """Scores divided by the largest of the batch: a prediction depends on the rest of its batch."""
     return _model(
         [
             helper.make_node("MatMul", ["features", "weights"], ["scores"]),
@@ -58,7 +58,7 @@ def blending() -> bytes:
     )
 
 
-def picky() -> bytes:
+def gather() -> bytes:
     """Uses a feature as an index into three numbers: fails at run time for 3 and more."""
     return _model(
         [

@@ -1,4 +1,4 @@
-"""Callers who remember what they were promised."""
+"""Load on a service, with a record of the acknowledged requests."""
 
 import itertools
 import threading
@@ -8,25 +8,25 @@ from typing import Final
 
 import httpx
 
-from contract.inference.api import FLOWER, Api
-from integration.inference.waiting import eventually
+from support.inference.api import FLOWER, Api
+from support.waiting import eventually
 
-# Enough to have requests in flight at any moment, and gentle with the machine.
+# Enough to have requests in flight at any time, without overloading the machine.
 _CALLERS: Final = 4
 _PAUSE_SECONDS: Final = 0.005
 
 
 class Load:
-    """Requests with ids of their own. An answer with 200 is an acknowledgement: its predictions must be recorded."""
+    """Requests with unique ids. A 200 is an acknowledgement: the predictions must be recorded."""
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.acknowledged: list[str] = []
-        self.refused: dict[str, int] = {}
+        self.rejected: dict[str, int] = {}
         self.lost: list[str] = []
 
-    def more(self, requests: int) -> None:
-        """Returns once so many more requests have been acknowledged."""
+    def await_acknowledged(self, requests: int) -> None:
+        """Wait until `requests` further requests are acknowledged."""
         wanted = len(self.acknowledged) + requests
         eventually(lambda: len(self.acknowledged) >= wanted, seconds=60)
 
@@ -40,28 +40,28 @@ class Load:
         if answer.status_code == 200:
             self.acknowledged.append(name)
         else:
-            self.refused[name] = answer.status_code
+            self.rejected[name] = answer.status_code
 
 
 @contextmanager
 def load(service: Api, name: str = "load", rows: int = 1) -> Iterator[Load]:
-    """Calls the service until the block ends."""
-    made = Load(rows)
-    over = threading.Event()
+    """Send requests to the service until the block ends."""
+    traffic = Load(rows)
+    stop = threading.Event()
 
-    def calls(caller: int) -> None:
+    def run(caller: int) -> None:
         with httpx.Client(base_url=service.url, timeout=20) as client:
             for number in itertools.count():
-                if over.wait(_PAUSE_SECONDS):
+                if stop.wait(_PAUSE_SECONDS):
                     return
-                made.call(client, f"{name}-{caller}-{number}")
+                traffic.call(client, f"{name}-{caller}-{number}")
 
-    callers = [threading.Thread(target=calls, args=(caller,)) for caller in range(_CALLERS)]
+    callers = [threading.Thread(target=run, args=(caller,)) for caller in range(_CALLERS)]
     for caller in callers:
         caller.start()
     try:
-        yield made
+        yield traffic
     finally:
-        over.set()
+        stop.set()
         for caller in callers:
             caller.join(30)

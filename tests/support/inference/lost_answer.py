@@ -1,4 +1,4 @@
-"""A way to the database on which the answer to one COMMIT gets lost."""
+"""A TCP proxy to the database that drops the answer to one COMMIT."""
 
 import contextlib
 import selectors
@@ -12,11 +12,11 @@ from sqlalchemy import make_url
 _COMMIT = b"COMMIT\0"
 
 
-class LostAnswer:
-    """Carries connections to the database at `url`, whose port it has in its own `url`.
+class LostCommitProxy:
+    """Forwards connections to the database at `url`; clients connect to the proxy's own `url`.
 
-    After `lose_one`, the first COMMIT still reaches the database and is done; instead of the answer the service gets
-    the end of the connection.
+    After `lose_next_commit`, the next COMMIT still reaches the database and succeeds; instead of the answer the
+    connection of the service is closed.
     """
 
     def __init__(self, url: str) -> None:
@@ -38,7 +38,7 @@ class LostAnswer:
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
-    def lose_one(self) -> None:
+    def lose_next_commit(self) -> None:
         """The answer to the next COMMIT is to get lost; `lost` is set when it has been."""
         self._armed.set()
 
@@ -48,27 +48,27 @@ class LostAnswer:
                 service, _ = self._listening.accept()
             except OSError:
                 return
-            threading.Thread(target=self._carry_to_the_end, args=(service,), daemon=True).start()
+            threading.Thread(target=self._forward_until_closed, args=(service,), daemon=True).start()
 
-    def _carry_to_the_end(self, service: socket.socket) -> None:
+    def _forward_until_closed(self, service: socket.socket) -> None:
         # Either side may be killed.
         with contextlib.suppress(ConnectionError):
-            self._carry(service)
+            self._forward(service)
 
-    def _carry(self, service: socket.socket) -> None:
+    def _forward(self, service: socket.socket) -> None:
         committing = False
-        with service, socket.create_connection(self._database) as database, selectors.DefaultSelector() as either:
-            either.register(service, selectors.EVENT_READ, database)
-            either.register(database, selectors.EVENT_READ, service)
+        with service, socket.create_connection(self._database) as database, selectors.DefaultSelector() as selector:
+            selector.register(service, selectors.EVENT_READ, database)
+            selector.register(database, selectors.EVENT_READ, service)
             while True:
-                for ready, _ in either.select():
-                    said = ready.fileobj.recv(65536)  # type: ignore[union-attr]  # both are sockets
-                    if not said:
+                for ready, _ in selector.select():
+                    data = ready.fileobj.recv(65536)  # type: ignore[union-attr]  # both are sockets
+                    if not data:
                         return
                     if ready.fileobj is service:
-                        committing = self._armed.is_set() and _COMMIT in said
+                        committing = self._armed.is_set() and _COMMIT in data
                     elif committing:
                         self._armed.clear()
                         self.lost.set()
                         return
-                    ready.data.sendall(said)
+                    ready.data.sendall(data)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from contract.inference.api import REVISION, Api
-from integration.harness.process import ServerProcess, free_port
+from support.inference.api import REVISION, Api
+from support.servers.process import ServerProcess, free_port
 
 SOURCES = Path(__file__).parents[3] / "inference"
 

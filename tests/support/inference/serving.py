@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from contract.inference.api import REVISION, Api
-from integration.harness.process import free_port
-from iris_inference.artifact import read_manifest
-from iris_inference.logs import Lines
-from iris_inference.main import Process
-from iris_inference.schemas import FEATURES
+from iris_inference.api.schemas import FEATURES
+from iris_inference.logs import LogWriter
+from iris_inference.main import Application
+from iris_inference.metrics.registry import Metrics
+from iris_inference.model.artifact import read_manifest
 from iris_inference.settings import Settings
-from iris_inference.telemetry import Metrics
+from support.inference.api import REVISION, Api
+from support.servers.process import free_port
 
 Serve = Callable[..., Api]
 
@@ -35,15 +35,15 @@ def serving(model: Path, **settings: Any) -> Iterator[Api]:
     )
     manifest = read_manifest(model)
     metrics = Metrics(manifest, FEATURES)
-    process = Process(configured, manifest, metrics, Lines(sys.stdout.buffer))
-    thread = threading.Thread(target=process.run)
+    application = Application(configured, manifest, metrics, LogWriter(sys.stdout.buffer))
+    thread = threading.Thread(target=application.run)
     with metrics.serving(configured.host, configured.metrics_port):
         thread.start()
         try:
             _await_ready(api, thread)
             yield api
         finally:
-            process.stop()
+            application.stop()
             thread.join(30)
             api.client.close()
     assert not thread.is_alive()

@@ -1,4 +1,4 @@
-"""The Collector as in the cluster, with its own configuration, on files and pods that a test makes."""
+"""The Collector with its production configuration, on log files and pods that a test creates."""
 
 import json
 import os
@@ -13,19 +13,19 @@ from typing import Any
 
 import yaml
 
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.process import ServerProcess, accepts, free_port
-from integration.harness.tools import component
-from integration.harness.victorialogs import Row, VictoriaLogs, ask, await_rows
-from integration.inference.waiting import eventually
+from support.servers.kubernetes import KubeApiserver
+from support.servers.process import ServerProcess, accepts, free_port
+from support.servers.tools import component
+from support.servers.victorialogs import Row, VictoriaLogs, query_logs, wait_for_rows
+from support.waiting import eventually
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "observability" / "logs" / "otelcol"
 NODE = "node-of-the-tests"
-PODS_HEARD_OF = "otelcol_k8s_watcher_pod_added"
+PODS_SEEN = "otelcol_k8s_watcher_pod_added"
 
 
 class Collector:
-    """One node's Collector; `server` can be stopped, killed and started again on what it noted."""
+    """One node's Collector; `server` can be stopped, killed and started again on its stored state."""
 
     def __init__(self, folder: Path, endpoint: str, kubeconfig: Path, **queue: Any) -> None:
         self.logs, state = folder / "pods", folder / "state"
@@ -46,13 +46,13 @@ class Collector:
         )
 
     def metric(self, name: str) -> float:
-        """A number that it gives of itself; 0 for one that it has nothing to say of yet."""
+        """One of its own metrics, summed over labels; 0 while it does not exist yet."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics}/metrics", timeout=5) as answer:
             values = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", answer.read().decode(), re.MULTILINE)
         return sum(map(float, values))
 
     def _differences(self, state: Path, queue: Mapping[str, Any]) -> dict[str, Any]:
-        """Where things are here. Nothing of what happens to a line is in it."""
+        """The paths and ports of the test. Nothing that affects the processing of a line."""
         prometheus = {"host": "127.0.0.1", "port": self._metrics}
         return {
             "extensions": {
@@ -72,41 +72,41 @@ class Collector:
 
 
 class Pod:
-    """A pod that the API server knows, and the log of its one container, which a test writes."""
+    """A pod in the API server, and its container's log file, which a test writes."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.file.parent.mkdir(parents=True)
 
-    def says(self, *lines: str) -> None:
-        """Each as the runtime writes it: with the time, the stream and a mark that it is whole."""
-        self._writes(f"{_now()} stderr F {line}" for line in lines)
+    def log(self, *lines: str) -> None:
+        """Write lines as the runtime does: with the time, the stream and the tag of a full line."""
+        self._write(f"{_now()} stderr F {line}" for line in lines)
 
-    def says_in_parts(self, *parts: str) -> None:
-        """One line that is too long for the runtime."""
+    def log_in_parts(self, *parts: str) -> None:
+        """Write one line that the runtime splits because it is too long."""
         marks = ["P"] * (len(parts) - 1) + ["F"]
-        self._writes(f"{_now()} stdout {mark} {part}" for mark, part in zip(marks, parts, strict=True))
+        self._write(f"{_now()} stdout {mark} {part}" for mark, part in zip(marks, parts, strict=True))
 
-    def rotates(self) -> None:
-        """As the kubelet does: the file gets another name, and the runtime starts a new one."""
+    def rotate_log(self) -> None:
+        """Rotate the log as the kubelet does: rename the file and start a new one."""
         self.file.rename(self.file.with_name(f"0.log.{datetime.now(UTC):%Y%m%d-%H%M%S}"))
         self.file.touch()
 
-    def _writes(self, lines: Iterable[str]) -> None:
+    def _write(self, lines: Iterable[str]) -> None:
         with self.file.open("a") as log:
             log.write("".join(f"{line}\n" for line in lines))
 
 
 @dataclass(frozen=True)
 class Namespace:
-    """Pods on the node, and what the store has of them."""
+    """Pods on the node, and their lines in the store."""
 
     name: str
     node: "Node"
 
     def pod(self, container: str, **labels: str) -> Pod:
-        """A new one, with labels of ours; the Collector has heard of it, as it has before a real one says anything."""
-        heard_of = self.node.collector.metric(PODS_HEARD_OF)
+        """Create a pod with labels and wait until the Collector has seen it, as it would before a real pod logs."""
+        seen_before = self.node.collector.metric(PODS_SEEN)
         made = self.node.api.request(
             "POST",
             f"/api/v1/namespaces/{self.name}/pods",
@@ -118,16 +118,16 @@ class Namespace:
                 "spec": {"nodeName": NODE, "containers": [{"name": container, "image": "none"}]},
             },
         )["metadata"]
-        eventually(lambda: self.node.collector.metric(PODS_HEARD_OF) > heard_of)
+        eventually(lambda: self.node.collector.metric(PODS_SEEN) > seen_before)
         return Pod(self.node.collector.logs / f"{self.name}_{made['name']}_{made['uid']}" / container / "0.log")
 
-    def await_rows(self, count: int = 1, query: str = "*", seconds: float = 30) -> list[Row]:
-        """What there is, once it is so many rows."""
-        return await_rows(self.node.store.url, self._of_it(query), count, seconds)
+    def wait_for_rows(self, count: int = 1, query: str = "*", seconds: float = 30) -> list[Row]:
+        """Wait until there are so many rows, and return them."""
+        return wait_for_rows(self.node.store.url, self._of_it(query), count, seconds)
 
     def rows(self, query: str = "*") -> list[Row]:
-        """What there is now."""
-        return ask(self.node.store.url, self._of_it(query))
+        """The current rows."""
+        return query_logs(self.node.store.url, self._of_it(query))
 
     def _of_it(self, query: str) -> str:
         return f'{{namespace="{self.name}"}} {query}'
@@ -135,21 +135,21 @@ class Namespace:
 
 @dataclass(frozen=True)
 class Node:
-    """Its Collector and the store behind it."""
+    """A node with its Collector and the store."""
 
     api: KubeApiserver
     store: VictoriaLogs
     collector: Collector
 
     def make_namespace(self) -> Namespace:
-        """A new one, of any name."""
+        """Create a namespace with a unique name."""
         name = f"logs-{uuid.uuid4().hex[:8]}"
         self.api.create_namespace(name)
         return Namespace(name, self)
 
 
 def _arguments(differences: Path) -> list[str]:
-    """Those of the DaemonSet, with the file from this checkout."""
+    """The DaemonSet's arguments, with the configuration file of this checkout."""
     daemonset = next(yaml.safe_load_all((SHIPPED / "otelcol.yaml").read_text()))
     (container,) = daemonset["spec"]["template"]["spec"]["containers"]
     given = [argument for argument in container["args"] if not argument.startswith("--config=")]

@@ -1,4 +1,4 @@
-"""The queries of the dashboards as Grafana would send them to Prometheus."""
+"""The dashboards' queries as Grafana sends them to Prometheus."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from unit.observability.repository import OBSERVABILITY
+from support.observability.repository import OBSERVABILITY
 
 # Four of the kubelet's scrapes, which are the rarest.
 RATE_INTERVAL = "1m"
@@ -15,14 +15,14 @@ RATE_INTERVAL = "1m"
 
 @dataclass(frozen=True)
 class PanelQuery:
-    """PromQL without variables, and where it stands."""
+    """PromQL with substituted variables, and the panel that it belongs to."""
 
     panel: str
     text: str
 
 
 def panel_queries(namespace: str, release: str) -> Iterator[PanelQuery]:
-    """Every query to Prometheus of every panel and mark, for one release."""
+    """Every Prometheus query of every panel and annotation, for one release."""
     values = {"$namespace": namespace, "$release": release, "$__rate_interval": RATE_INTERVAL}
     for path in sorted((OBSERVABILITY / "grafana" / "dashboards").glob("*.json")):
         for where, text in _of_board(json.loads(path.read_text())):

@@ -1,6 +1,6 @@
 """An API server in memory: versions, conflicts, apply, and the controllers that turn Deployments into pods.
 
-Enough of one to run whole releases in virtual time; the integration tests hold it against the real one.
+Enough of one to run whole releases in virtual time; the integration tests use the real one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from iris_operator.analysis.counts import Bin
 from iris_operator.api import names
-from iris_operator.engine.ports import Children, Conflict, Json
+from iris_operator.engine.kinds import WATCHED_BY_ENGINE
+from iris_operator.engine.ports import Conflict, Json, OwnedObjects
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -34,47 +35,51 @@ class Image:
     """Counted in every interval."""
 
 
-class Killed(BaseException):
-    """The operator dies here; a BaseException, so that nothing of the operator can catch it."""
+class OperatorKilled(BaseException):
+    """The operator is killed here; a BaseException, so that the operator cannot catch it."""
 
 
 @dataclass
 class ApiServer:
-    """Implements what adapters need of `KubernetesApi`, and `engine.ports.Watched`."""
+    """Implements what adapters need of `KubernetesApi`, and `engine.ports.Lister`."""
 
     images: Mapping[str, Image] = field(default_factory=dict)
     now: datetime = START
     objects: dict[Key, Object] = field(default_factory=dict)
     events: list[tuple[str, str]] = field(default_factory=list)
     weights: list[int] = field(default_factory=list)
+    """Of the route, in percent."""
+    shares: list[int] = field(default_factory=list)
+    """Of the canary, in percent: those of the confirmed steps, and 0 when the route gives it no traffic."""
     writes: int = 0
     endpoints_listed: bool = True
-    plans_listed: bool = True
-    copies_sent: bool = True
-    """Do stable's pods send the copies that the plan asks for?"""
+    config_maps_listed: bool = True
+    mirroring: bool = True
+    """Do stable's pods mirror the requests that the shadow configuration names?"""
     autoscaler_wants: int = 0
     """Pods that the autoscaler's measurements ask for; 0 while it has none."""
     before_write: Callable[[int, str], None] = lambda _number, _what: None
     after_write: Callable[[int, str], None] = lambda _number, _what: None
-    _born: dict[str, datetime] = field(default_factory=dict)
+    _started_at: dict[str, datetime] = field(default_factory=dict)
     _version: int = 0
 
-    def copied(self) -> ApiServer:
-        """Another server where this one stands."""
+    def clone(self) -> ApiServer:
+        """Another server in the same state."""
         return replace(
             self,
-            objects=_copied(self.objects),
+            objects=_deep_copy(self.objects),
             events=[*self.events],
             weights=[*self.weights],
-            _born={**self._born},
+            shares=[*self.shares],
+            _started_at={**self._started_at},
         )
 
-    # -- what the adapters call
+    # -- called by the adapters
 
     async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Json | None:
         assert api_version
         await asyncio.sleep(0)  # a request takes time: another operator may come in between
-        return _copied(self.objects.get((kind, namespace, name)))
+        return _deep_copy(self.objects.get((kind, namespace, name)))
 
     async def apply(self, manifest: Json, *, subresource: str = "", manager: str = names.FIELD_MANAGER) -> Json:
         await asyncio.sleep(0)
@@ -86,18 +91,18 @@ class ApiServer:
                 raise Conflict("gone")
             if wanted and stored and stored["metadata"]["resourceVersion"] != wanted:
                 raise Conflict("the object has been modified")
-            merged = _copied(stored) if stored else {"metadata": {}}
+            merged = _deep_copy(stored) if stored else {"metadata": {}}
             if subresource == "status":
-                merged["status"] = _copied(manifest["status"])
+                merged["status"] = _deep_copy(manifest["status"])
             else:
                 replicas = merged.get("spec", {}).get("replicas")
                 if manifest["kind"] == "PodDisruptionBudget":
-                    merged["spec"] = {}  # all of it is its only manager's: what it leaves out goes
+                    merged["spec"] = {}  # it has one field manager: fields that it leaves out are removed
                 _merge(merged, manifest)
                 if manifest["kind"] == "Deployment":
-                    _own_replicas(merged, manifest, manager, replicas)
+                    _update_replicas_owner(merged, manifest, manager, replicas)
             self._save(key, merged, spec_changed=not stored or merged.get("spec") != stored.get("spec"))
-            return _copied(self.objects[key])
+            return _deep_copy(self.objects[key])
 
     async def create(self, manifest: Json) -> Json:
         self.events.append((manifest["reason"], manifest["message"]))
@@ -107,7 +112,7 @@ class ApiServer:
         with self._write(f"delete {manifest['kind']}"):
             self.objects.pop(self._key(manifest), None)
 
-    def children(self, namespace: str, release: str) -> Children:
+    def owned_objects(self, namespace: str, release: str) -> OwnedObjects:
         def of(kind: str) -> tuple[Object, ...]:
             return tuple(
                 item
@@ -117,26 +122,19 @@ class ApiServer:
                 and item["metadata"]["labels"].get(names.LABEL_RELEASE) == release
             )
 
-        return Children(
-            deployments=of("Deployment"),
-            services=of("Service"),
-            pods=of("Pod"),
-            endpoint_slices=of("EndpointSlice"),
-            autoscalers=of("HorizontalPodAutoscaler"),
-            budgets=of("PodDisruptionBudget"),
-            plans=of("ConfigMap") if self.plans_listed else (),
-        )
+        owned = OwnedObjects(**{kind.index: of(kind.kind) for kind in WATCHED_BY_ENGINE})
+        return owned if self.config_maps_listed else replace(owned, config_maps=())
 
-    # -- what a user does
+    # -- called by a user
 
     def user_applies(self, manifest: Object) -> None:
         key = self._key(manifest)
-        stored = _copied(self.objects.get(key) or {"metadata": {"uid": "uid-1"}})
+        stored = _deep_copy(self.objects.get(key) or {"metadata": {"uid": "uid-1"}})
         stored.update({k: v for k, v in manifest.items() if k != "metadata"})
         stored["metadata"].update(manifest["metadata"])
         self._save(key, stored, spec_changed=True)
 
-    # -- what the controllers do
+    # -- the controllers
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass and the controllers work."""
@@ -149,13 +147,16 @@ class ApiServer:
         for (kind, namespace, _), item in list(self.objects.items()):
             if kind == "Deployment":
                 self._run_pods(namespace, item)
+        deployments = {name for kind, _, name in self.objects if kind == "Deployment"}
+        for name in [each for each in self._started_at if each.rsplit("-", 1)[0] not in deployments]:
+            del self._started_at[name]
         for (kind, namespace, name), item in list(self.objects.items()):
             if kind == "Service":
                 self._list_endpoints(namespace, name, item)
 
     def _scale(self, namespace: str, autoscaler: Object) -> None:
         key = ("Deployment", namespace, autoscaler["scaleTargetRef"]["name"])
-        target = _copied(self.objects.get(key))
+        target = _deep_copy(self.objects.get(key))
         if target is None or not target["spec"]["replicas"]:
             return
         now = target["spec"]["replicas"]
@@ -172,7 +173,7 @@ class ApiServer:
         image = self.images.get(template["spec"]["containers"][0]["image"], Image())
         for number in range(deployment["spec"]["replicas"]):
             name = f"{deployment['metadata']['name']}-{number}"
-            born = self._born.setdefault(name, self.now)
+            born = self._started_at.setdefault(name, self.now)
             age = (self.now - born).total_seconds()
             ready = age >= image.ready_after and not image.crash
             status: Object = {"conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}
@@ -186,9 +187,9 @@ class ApiServer:
                 "status": status,
             }
             self.objects["Pod", namespace, name] = pod
-        for name in [n for n in self._born if n.startswith(deployment["metadata"]["name"] + "-")]:
+        for name in [n for n in self._started_at if n.startswith(deployment["metadata"]["name"] + "-")]:
             if int(name.rsplit("-", 1)[1]) >= deployment["spec"]["replicas"]:
-                del self._born[name]
+                del self._started_at[name]
 
     def _list_endpoints(self, namespace: str, name: str, service: Object) -> None:
         selector = service["spec"]["selector"]
@@ -205,7 +206,7 @@ class ApiServer:
         metadata = {"name": f"{name}-slice", "namespace": namespace, "labels": labels}
         self.objects["EndpointSlice", namespace, f"{name}-slice"] = {"metadata": metadata, "endpoints": endpoints}
 
-    # -- inside
+    # -- internals
 
     def _write(self, what: str) -> _Write:
         self.writes += 1
@@ -225,6 +226,16 @@ class ApiServer:
             weight = int(metadata["annotations"]["nginx.ingress.kubernetes.io/canary-weight"])
             if not self.weights or self.weights[-1] != weight:
                 self.weights.append(weight)
+            if not weight:
+                self._record_share(0)
+        if key[0] == names.KIND:
+            rollout = item.get("status", {}).get("rollout", {})
+            if rollout.get("stage") == "Progressing" and rollout.get("confirmedWeight"):
+                self._record_share(rollout["confirmedWeight"])
+
+    def _record_share(self, share: int) -> None:
+        if (self.shares or [0])[-1] != share:
+            self.shares.append(share)
 
 
 @dataclass
@@ -241,19 +252,19 @@ class _Write:
             self.server.after_write(self.number, self.what)
 
 
-def _copied(item: T) -> T:
-    """What JSON can say, sharing nothing with `item`; half of a pass was spent in `copy.deepcopy`."""
+def _deep_copy(item: T) -> T:
+    """A deep copy of a JSON value; `copy.deepcopy` took half of the time of a reconcile."""
     anything: Any = item
-    copied: T = marshal.loads(marshal.dumps(anything))  # noqa: S302 - written by the same line
-    return copied
+    clone: T = marshal.loads(marshal.dumps(anything))  # noqa: S302 - written by the same line
+    return clone
 
 
 def _owner(manager: str, operation: str) -> Object:
     return {"manager": manager, "operation": operation, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
 
 
-def _own_replicas(merged: Object, manifest: Json, manager: str, before: int | None) -> None:
-    """Who owns the number of pods: all who applied the present one. Left by its last owner it is 1 again."""
+def _update_replicas_owner(merged: Object, manifest: Json, manager: str, before: int | None) -> None:
+    """The owners of `replicas`: all who applied its present value. Without an owner it is reset to 1."""
     spec, owners = merged["spec"], {entry["manager"]: entry for entry in merged["metadata"].get("managedFields", [])}
     if "replicas" in manifest["spec"]:
         owners = {**(owners if spec["replicas"] == before else {}), manager: _owner(manager, "Apply")}
@@ -269,13 +280,14 @@ def _merge(into: Object, manifest: Json) -> None:
             _merge(into.setdefault(key, {}), value)
         elif key == "annotations":
             kept = {k: v for k, v in into.get(key, {}).items() if not k.startswith(names.GROUP)}
-            into[key] = {**kept, **_copied(dict(value))}
+            into[key] = {**kept, **_deep_copy(dict(value))}
         else:
-            into[key] = _copied(value)
+            into[key] = _deep_copy(value)
 
 
 def pods_of(server: ApiServer, version: str) -> Iterator[Object]:
-    """The pods of a version, for assertions."""
+    """The pods of a version without those of its control group, for assertions."""
     for (kind, _, _), item in server.objects.items():
-        if kind == "Pod" and item["metadata"]["labels"][names.LABEL_VERSION] == version:
+        labels = item["metadata"].get("labels", {})
+        if kind == "Pod" and labels[names.LABEL_VERSION] == version and names.LABEL_ARM not in labels:
             yield item

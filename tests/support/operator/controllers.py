@@ -1,4 +1,4 @@
-"""The controllers and the kubelet, played by the test: pods that are ready, endpoints that list them.
+"""The controllers and the kubelet, replaced by the test: pods that are ready, endpoints that list them.
 
 The API server of the tests runs alone. What the operator reads of pods and endpoints is written here, as the real ones
 write it.
@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 
 from kubernetes.aio import client, config
 
-from integration.harness.tools import component
+from iris_operator.adapters import kinds
 from iris_operator.adapters.kubernetes.api import KubernetesApi
+from iris_operator.api import names
+from support.servers.tools import component
 
 T = TypeVar("T")
 
@@ -41,14 +43,14 @@ class Kubectl:
         return json.loads(self.run("get", kind, *([name] if name else []), "--output=json"))
 
 
-def ask(kubeconfig: Path, question: Callable[[KubernetesApi], Awaitable[T]]) -> T:
-    """Asks with the operator's own client, as an administrator."""
+def with_api(kubeconfig: Path, operation: Callable[[KubernetesApi], Awaitable[T]]) -> T:
+    """Run an operation with the operator's own client, as an administrator."""
 
     async def run() -> T:
         configuration = client.Configuration()
         await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
         async with client.ApiClient(configuration) as api_client:
-            return await question(KubernetesApi(api_client))
+            return await operation(KubernetesApi(api_client, kinds.ALL))
 
     return asyncio.run(run())
 
@@ -61,20 +63,35 @@ def bring_up_pods(kubectl: Kubectl) -> None:
     list_endpoints(kubectl)
 
 
+def collect_garbage(kubectl: Kubectl) -> None:
+    """What a deleted Deployment leaves goes, as the garbage collector would have it."""
+    kept = {_revision(item) for item in kubectl.get("deployments")["items"]}
+    found = kubectl.get("replicasets,pods")["items"]
+    gone = {_revision(item) for item in found if _revision(item)} - kept
+    for revision in gone:
+        own = f"--selector={names.LABEL_REVISION}={revision}"
+        kubectl.run("delete", "replicasets,pods", own, "--force", "--grace-period=0", "--wait=false")
+
+
 def list_endpoints(kubectl: Kubectl) -> None:
     """Every Service gets the endpoints of the pods that it selects, all of them ready."""
+    collect_garbage(kubectl)
     pods = kubectl.get("pods")["items"]
     for service in kubectl.get("services")["items"]:
         _endpoints(kubectl, service, pods)
 
 
-def get_ready(kubectl: Kubectl) -> None:
-    """The pods that somebody else made run and are ready, and are listed as endpoints."""
+def make_pods_ready(kubectl: Kubectl) -> None:
+    """Pods that a controller has created become running, ready, and listed as endpoints."""
     for pod in kubectl.get("pods")["items"]:
         if pod["status"]["phase"] == "Pending":
             status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
             _set_status(kubectl, pod["metadata"]["name"], status)
     list_endpoints(kubectl)
+
+
+def _revision(item: dict[str, Any]) -> str:
+    return str(item["metadata"].get("labels", {}).get(names.LABEL_REVISION, ""))
 
 
 def _pod(kubectl: Kubectl, deployment: dict[str, Any], number: int) -> None:

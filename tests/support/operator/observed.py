@@ -1,4 +1,4 @@
-"""Counts of a revision as a test describes them."""
+"""Counts of a revision for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from iris_operator.analysis.counts import Bin, RequestCounts
 
-# Of a feature in the training data: quarters between 1 and 5, and nothing beyond.
+# Bins of a feature in the training data: a quarter of the values in each from 1 to 5, none outside.
 QUARTERS = (Bin(1.0, 0.0), Bin(2.0, 0.25), Bin(3.0, 0.25), Bin(4.0, 0.25), Bin(5.0, 0.25), Bin(math.inf, 0.0))
 BOUNDS = (0.005, 0.025, 0.1, 0.5)
 MIX = (40, 30, 30)
@@ -21,7 +21,7 @@ def revision(
     slow = requests // 100 if slow is None else slow
     rest = requests - slow
     even = {name: requests * share // 100 for name, share in zip("abc", MIX, strict=True)}
-    whole = RequestCounts(
+    counts = RequestCounts(
         by_code={"200": requests - errors, "500": errors},
         at_most={0.005: 0, 0.025: rest - rest // 3, 0.1: rest, 0.5: requests},
         timed=requests,
@@ -29,11 +29,11 @@ def revision(
         by_class=even if classes is None else classes,
     )
     if not pods:
-        return whole
-    return replace(whole, pods=tuple(revision(requests // pods, errors // pods) for _ in range(pods)))
+        return counts
+    return replace(counts, pods=tuple(revision(requests // pods, errors // pods) for _ in range(pods)))
 
 
 def spread(even: int, beyond: int = 0, bins: tuple[Bin, ...] = QUARTERS) -> Mapping[Bin, int]:
-    """Values of a feature: `even` in shares like the training's, `beyond` above all of it."""
+    """Values of a feature: `even` distributed as in the training data, `beyond` above all of them."""
     counts = [round(even * part.training_share) for part in bins]
     return dict(zip(bins, [*counts[:-1], counts[-1] + beyond], strict=True))

@@ -1,4 +1,4 @@
-"""Pods as Prometheus sees them: a page of counters each."""
+"""Pods as Prometheus scrapes them: a page of counters each."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from support.servers.http_pages import serve_pages
+
 DURATIONS = "inference_request_duration_seconds_bucket"
+SECONDS = "inference_request_duration_seconds_sum"
+# Seconds that a request takes: whole parts of a power of two, so that sums are exact.
+FAST, SLOW = 1 / 128, 1 / 16
 
 Label = tuple[str, str, str]
 """Metric, name of its label, value of the label."""
@@ -21,9 +25,10 @@ PETALS: Sequence[Label] = [
     for up_to, share in (("1.5", "0.4"), ("7.0", "0.6"), ("+Inf", "0"))
 ]
 # Every label at 0 from the start, as the service has it.
-ZERO: Mapping[Label, int] = {
+ZERO: Mapping[Label, float] = {
     **{("inference_requests_total", "code", code): 0 for code in ("200", "422", "500")},
     **{(DURATIONS, f'cache="{tier}",le', bound): 0 for tier in ("local", "none") for bound in ("0.01", "0.1", "+Inf")},
+    **{(SECONDS, "cache", tier): 0 for tier in ("local", "none")},
     ("model_inference_failures_total", "reason", "timeout"): 0,
     **{("model_predictions_total", "class", name): 0 for name in ("setosa", "virginica")},
     **{("model_feedback_total", "outcome", outcome): 0 for outcome in ("correct", "incorrect")},
@@ -33,15 +38,15 @@ ZERO: Mapping[Label, int] = {
 
 @dataclass
 class Pod:
-    """Counters that a test raises; `scraped` is told of every read."""
+    """Counters that a test raises; `changed` is notified of every scrape."""
 
     labels: Mapping[str, str]
-    counters: dict[Label, int] = field(default_factory=lambda: dict(ZERO))
+    counters: dict[Label, float] = field(default_factory=lambda: dict(ZERO))
     scrapes: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
     address: str = ""
     more: Callable[[], str] = str
-    """What else is on its page."""
+    """Further lines of its page."""
 
     def serve(
         self, requests: int, errors: int = 0, slow: int = 0, wrong: int = 0, huge: int = 0, cached: int = 0
@@ -51,43 +56,40 @@ class Pod:
         Petals are short, but for `huge` ones. What is `cached` is not slow.
         """
         right, computed = requests - errors, requests - cached
-        for label, more in {
+        counted: dict[Label, float] = {
             ("inference_requests_total", "code", "200"): right,
             ("inference_requests_total", "code", "500"): errors,
             (DURATIONS, 'cache="none",le', "0.01"): computed - slow,
             **{(DURATIONS, 'cache="none",le', bound): computed for bound in ("0.1", "+Inf")},
             **{(DURATIONS, 'cache="local",le', bound): cached for bound in ("0.01", "0.1", "+Inf")},
+            (SECONDS, "cache", "none"): (computed - slow) * FAST + slow * SLOW,
+            (SECONDS, "cache", "local"): cached * FAST,
             ("model_inference_failures_total", "reason", "timeout"): errors,
             ("model_predictions_total", "class", "setosa"): right,
             ("model_feedback_total", "outcome", "correct"): right - wrong,
             ("model_feedback_total", "outcome", "incorrect"): wrong,
             PETALS[0]: requests - huge,
             PETALS[2]: huge,
-        }.items():
-            if label in self.counters:
-                self.counters[label] += more
+        }
+        # Another dictionary: the page may be read just now, and has all of it or nothing.
+        self.counters = {label: n + counted.get(label, 0) for label, n in self.counters.items()}
 
     def compared(self, metric: str, canary: str, **results: int) -> None:
-        """So many copies, pairs or labels more, of which this pod tells the results by canary."""
+        """Add results of mirrored requests, of pairs or of labels, as this pod counts them by canary."""
         self._count(metric, "canary", canary, "result", results)
 
     def relay(self, made_by: str, **outcomes: int) -> None:
-        """So many labels more for predictions of another revision."""
+        """Add labels for predictions of another revision."""
         self._count("model_feedback_relayed_total", "made_by", made_by, "outcome", outcomes)
 
     def _count(self, metric: str, label: str, value: str, results: str, more: Mapping[str, int]) -> None:
         counted = {(metric, f'{label}="{value}",{results}', result): count for result, count in more.items()}
-        # Another dictionary: the page may be read just now.
+        # See `serve`.
         self.counters = {**self.counters, **{key: self.counters.get(key, 0) + n for key, n in counted.items()}}
 
     def restart(self) -> None:
-        """The process is another one: everything from 0."""
+        """Restart the process: all counters from 0."""
         self.counters = dict(ZERO)
-
-    @property
-    def requests(self) -> int:
-        """All that it has counted since its process began."""
-        return sum(n for (name, _, _), n in self.counters.items() if name == "inference_requests_total")
 
     @property
     def target(self) -> dict[str, Any]:
@@ -99,7 +101,7 @@ class Pod:
         with self.changed:
             self.scrapes += 1
             self.changed.notify_all()
-            own = [f'{name}{{{label}="{value}"}} {n}\n' for (name, label, value), n in self.counters.items()]
+            own = [f'{name}{{{label}="{value}"}} {n}\n' for (name, label, value), n in dict(self.counters).items()]
             return "".join(own) + self.more()
 
 
@@ -121,25 +123,7 @@ def running(*pods: Pod) -> Iterator[None]:
     """Serve the pages of these pods, each on a path of its own."""
     pages = {f"/{pod.labels['pod']}": pod for pod in pods}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = pages[self.path].page().encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    for pod in pods:
-        pod.address = f"127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serve_pages("text/plain; version=0.0.4", lambda path: pages[path].page().encode()) as address:
+        for pod in pods:
+            pod.address = address
         yield
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -1,4 +1,4 @@
-"""Releases as the real operator leaves them, in virtual time: what is read here cannot differ from what it writes."""
+"""Releases in states that the real operator produced in virtual time, so they cannot differ from what it writes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import cache
 
 from iris_demo.kube import Object
 from iris_operator.api import names
-from unit.operator.api_server import Image
-from unit.operator.simulation import Simulation, at_weight, phase, serving
+from support.operator.api_server import Image
+from support.operator.simulation import Simulation, at_weight, phase, serving
 
 
-def operated(name: str) -> Object:
-    """A copy of the resource in that state, to be changed at will."""
-    # The simulation has a loop of its own, and a test that waits already runs one in its thread.
+def release_in_state(name: str) -> Object:
+    """A copy of the resource in that state, which a test may change."""
+    # The simulation runs its own event loop, which needs another thread when a test already runs one.
     with ThreadPoolExecutor(1) as elsewhere:
         return copy.deepcopy(elsewhere.submit(_resource, name).result())
 
@@ -28,7 +28,7 @@ def _resource(name: str) -> Object:
         simulation.run(phase("Initializing"))
     else:
         simulation.run(serving("1.0.0"))
-        _LATER[name](simulation)
+        _TRANSITIONS[name](simulation)
     resource: Object = simulation.server.objects[names.KIND, "iris", "iris"]
     return resource
 
@@ -54,7 +54,7 @@ def _rolled_back(simulation: Simulation) -> None:
     simulation.run(phase("RolledBack"))
 
 
-_LATER: Mapping[str, Callable[[Simulation], None]] = {
+_TRANSITIONS: Mapping[str, Callable[[Simulation], None]] = {
     "progressing": _progressing,
     "paused": _paused,
     "promoted": _promoted,

@@ -1,11 +1,11 @@
-"""Some of Kubernetes' own controllers, for tests about what those do and not about a state that a test makes."""
+"""Some of Kubernetes' own controllers, for tests that need their real behaviour."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.process import ServerProcess, accepts, free_port
-from integration.harness.tools import component
+from support.servers.kubernetes import KubeApiserver
+from support.servers.process import ServerProcess, accepts, free_port
+from support.servers.tools import component
 
 
 def controller_manager(server: KubeApiserver, folder: Path, controllers: Sequence[str]) -> ServerProcess:

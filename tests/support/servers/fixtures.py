@@ -1,4 +1,4 @@
-"""Servers start once a session, at the first test that wants one; what they hold is fresh for each test."""
+"""Servers start once a session, at the first test that needs one; their contents are fresh for each test."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from integration.harness.kubernetes import KubeApiserver
-from integration.harness.postgres import Postgres
-from integration.harness.prometheus import Prometheus
-from integration.harness.redis import Redis
+from support.servers.kubernetes import KubeApiserver
+from support.servers.postgres import Postgres
+from support.servers.prometheus import Prometheus
+from support.servers.redis import Redis
 
 StartPrometheus = Callable[[Sequence[Mapping[str, Any]]], Prometheus]
 

@@ -1,7 +1,7 @@
 """A real kube-apiserver with a real etcd, and nothing behind them: no controller and no node.
 
-What a test does not do to an object nobody does, so the states of the world are exactly those that the test makes:
-a Deployment gets no pods unless the test creates them, and a deleted namespace stays Terminating (so use a new one).
+Only the test changes objects, so the states are exactly those that the test creates: a Deployment gets no pods unless
+the test creates them, and a deleted namespace stays Terminating (so use a new one).
 """
 
 import http
@@ -10,13 +10,14 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from integration.harness.process import ServerProcess, accepts, free_port
-from integration.harness.tools import component, debian
 from iris_local import controlplane, kubeconfig, pki
+from support.servers.process import ServerProcess, accepts, free_port
+from support.servers.tools import component, debian
 
 _HOST = "127.0.0.1"
 _AUDIT_POLICY = Path(__file__).parent / "audit.yaml"
@@ -34,7 +35,7 @@ class Right(NamedTuple):
 class KubeApiserver:
     """Both processes, an administrator's kubeconfig, and kubeconfigs for service accounts.
 
-    The processes have the arguments of the local cluster, so that what a test learns here holds there.
+    The processes have the arguments of the local cluster, so that the results hold there too.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,7 +58,7 @@ class KubeApiserver:
                 f"--audit-log-path={folder / 'audit.log'}",
             ],
             folder / "kube-apiserver.log",
-            ready=controlplane.Probe(addresses, self._certificates).ready,
+            ready=controlplane.ReadinessProbe(addresses, self._certificates).ready,
             ready_seconds=180,
         )
 
@@ -68,9 +69,9 @@ class KubeApiserver:
         kubeconfig.write(self.kubeconfig, self.url, self._certificates, "admin")
 
     def stop(self) -> None:
-        """Ends both processes."""
-        self.server.stop()
-        self.etcd.stop()
+        """Ends both processes. Not gently: that takes six seconds, and nobody reads what they leave."""
+        self.server.kill()
+        self.etcd.kill()
 
     def create_namespace(self, name: str, labels: Mapping[str, str] | None = None) -> None:
         """Makes a namespace with the service account that pods have by default, which a controller would make."""
@@ -87,24 +88,28 @@ class KubeApiserver:
             self.create_namespace(name)
 
     def install_resource(self) -> None:
-        """Brings the release's definition, for as many tests as want it: repeating changes nothing."""
+        """Installs the CustomResourceDefinition; idempotent."""
         self.apply(_RESOURCE)
         self._kubectl("wait", "--for=condition=Established", f"--filename={_RESOURCE}", "--timeout=30s")
 
     def apply(self, file: Path) -> None:
-        """Brings a file's objects, as administrator and strictly: an unknown field is an error."""
+        """Applies a file's objects, as administrator and with strict validation: an unknown field is an error."""
         self._kubectl("apply", "--server-side", "--validate=strict", f"--filename={file}")
 
     def rights_used(self, namespace: str, service_account: str) -> set[Right]:
-        """Every right that a service account has made use of so far, successfully or not."""
+        """Every permission that a service account has used so far, successfully or not."""
+        return set(self.requests_of(namespace, service_account))
+
+    def requests_of(self, namespace: str, service_account: str) -> Counter[Right]:
+        """How often a service account has used each permission so far."""
         user = f"system:serviceaccount:{namespace}:{service_account}"
-        used = set()
+        used: Counter[Right] = Counter()
         for line in (self._folder / "audit.log").read_text().splitlines():
             entry = json.loads(line)
             if entry["user"]["username"] == user and "objectRef" in entry:
                 asked = entry["objectRef"]
                 resource = "/".join(filter(None, [asked["resource"], asked.get("subresource")]))
-                used.add(Right(entry["verb"], asked.get("apiGroup", ""), resource))
+                used[Right(entry["verb"], asked.get("apiGroup", ""), resource)] += 1
         return used
 
     def kubeconfig_for(self, namespace: str, service_account: str) -> Path:

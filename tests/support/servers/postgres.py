@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, with a fresh database for whoever asks."""
+"""A PostgreSQL server for tests, with a fresh database for each caller."""
 
 import itertools
 import os
@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from integration.harness.process import ServerProcess, free_port
-from integration.harness.tools import debian
+from support.servers.process import ServerProcess, free_port
+from support.servers.tools import debian
 
 _USER = "iris"
 _PASSWORD = "integration"
@@ -18,7 +18,7 @@ _SYSTEM_USER = "postgres"
 
 
 class Postgres:
-    """The server process and the way to databases in it. The methods of `server` make its faults."""
+    """The server process and its databases. The methods of `server` inject faults."""
 
     def __init__(self) -> None:
         # Not pytest's folder: that one is closed to other users, and the server is one.

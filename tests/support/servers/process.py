@@ -1,9 +1,9 @@
-"""Real servers as children of the test run: logged, awaited, and ended by pid however the run ends."""
+"""Real servers as children of the test run: logged, awaited, and ended by pid even when the run is killed."""
 
 import contextlib
+import functools
 import itertools
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from iris_local.processes import started_at
+
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 20
 _PORTS = range(20_000, 30_000)
-_next_port = itertools.islice(itertools.cycle(_PORTS), secrets.randbelow(len(_PORTS)), None)
+_PORTS_OF_A_PROCESS = 200
 
 
 class ServerError(Exception):
@@ -65,7 +67,7 @@ class ServerProcess:
             time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
-        """Asks it to end and waits; kills it when it does not listen. Does nothing when it is not running."""
+        """Sends the stop signal and waits; kills it after a timeout. Does nothing when it is not running."""
         if self._process is None or self._process.poll() is not None:
             return
         self._process.send_signal(self._stop_signal)
@@ -80,14 +82,22 @@ class ServerProcess:
         return self._process.wait(seconds)
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would look to its clients."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        """SIGKILL, which looks like a crash to its clients. Its children notice; returns when they have ended, too."""
+        if self._process is None:
+            return
+        children = [] if self._process.poll() is not None else _children_from_now_on(self._process.pid)
+        self._process.kill()
+        self._process.wait()
+        # They hold what a successor on the same data needs: a PostgreSQL does not start beside them.
+        deadline = time.monotonic() + _STOP_SECONDS
+        while left := [pid for pid, started in children if _runs(pid, started)]:
+            if time.monotonic() > deadline:
+                raise ServerError(f"children of {self._command} outlived it by {_STOP_SECONDS} s: {left}")
+            time.sleep(_POLL_SECONDS)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stops it from running while it keeps its connections: the peer that is there and says nothing."""
+        """Suspends it while it keeps its connections: a peer that is connected and does not respond."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
             yield
@@ -101,18 +111,37 @@ class ServerProcess:
 def free_port() -> int:
     """A TCP port on loopback that nothing listens on at this moment.
 
-    Neither a client's connection nor another call gets it before the server does: it is below the ports that the kernel
-    gives to clients (and those that Kubernetes gives to nodes), and each call takes the next one, from a random start.
+    Nobody gets it before the server does, neither a client's connection nor another call nor another test run: it is
+    below the ports that the kernel gives to clients (and those that Kubernetes gives to nodes), each process has ports
+    of its own, and each call takes the next one.
     """
-    for _ in _PORTS:
-        port = next(_next_port)
+    ports = _ports_of_this_process()
+    for _ in range(_PORTS_OF_A_PROCESS):
+        port = next(ports)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise ServerError(f"no port of {_PORTS} is free")
+    raise ServerError(f"none of this process's {_PORTS_OF_A_PROCESS} ports is free")
+
+
+@functools.cache
+def _ports_of_this_process() -> Iterator[int]:
+    """Ports that no other process of the network namespace is given while this one runs, again and again."""
+    for first in _PORTS[::_PORTS_OF_A_PROCESS]:
+        # A name that one socket can have, and that the kernel takes back however the process ends.
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0iris-release-tests-ports-{first}")
+        except OSError:
+            claim.close()
+            continue
+        # Open until this process ends.
+        claim.detach()
+        return itertools.cycle(range(first, first + _PORTS_OF_A_PROCESS))
+    raise ServerError(f"other processes have all of {_PORTS}")
 
 
 def accepts(port: int) -> bool:
@@ -120,6 +149,25 @@ def accepts(port: int) -> bool:
     with socket.socket() as client:
         client.settimeout(1)
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _children_from_now_on(pid: int) -> list[tuple[int, int]]:
+    """The children of a child of ours, with the ticks at which they started. It is stopped, so that it gets no more."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [(child, started) for child in children if (started := started_at(child)) is not None]
+
+
+def _runs(pid: int, started: int) -> bool:
+    try:
+        ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
+    return not ended and started_at(pid) == started
 
 
 def _dies_with_this_process(user: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""A Prometheus 3 of the tests' own, with the scrape jobs that a test gives it."""
+"""A Prometheus 3 server for tests, with the test's scrape jobs."""
 
 import json
 import urllib.error
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from integration.harness.process import ServerProcess, free_port
-from integration.harness.tools import component
+from support.servers.process import ServerProcess, free_port
+from support.servers.tools import component
 
 
 class Prometheus:
-    """The server process and its address. The methods of `server` make its faults."""
+    """The server process and its address. The methods of `server` inject faults."""
 
     def __init__(self, folder: Path, scrape_configs: Sequence[Mapping[str, Any]], scrape_interval: str = "1s") -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -32,6 +32,8 @@ class Prometheus:
                 f"--config.file={configuration}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={self.url.removeprefix('http://')}",
+                # By default it looks at its targets for the first time after 5 s.
+                "--scrape.discovery-reload-interval=100ms",
             ],
             folder / "log",
             ready=self._answers,

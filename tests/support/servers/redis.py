@@ -1,16 +1,16 @@
-"""A Redis of the tests' own, configured as the deployed one: a password, a memory limit, nothing on disk."""
+"""A Redis server for tests, configured like the deployed one: a password, a memory limit, no persistence."""
 
 import subprocess
 from pathlib import Path
 
-from integration.harness.process import ServerProcess, accepts, free_port
-from integration.harness.tools import debian
+from support.servers.process import ServerProcess, accepts, free_port
+from support.servers.tools import debian
 
 _PASSWORD = "integration"
 
 
 class Redis:
-    """The server process and its address. The methods of `server` make its faults."""
+    """The server process and its address. The methods of `server` inject faults."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -25,7 +25,7 @@ class Redis:
         )
 
     def clear(self) -> None:
-        """Forgets every key."""
+        """Deletes every key."""
         subprocess.run(
             [
                 debian("redis-cli"),

@@ -1,4 +1,4 @@
-"""JSON schemas for kubeconform, out of what a real API server publishes: built-in kinds and ours alike."""
+"""JSON schemas for kubeconform, from the OpenAPI documents of a real API server: built-in kinds and ours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from integration.harness.kubernetes import KubeApiserver
+from support.servers.kubernetes import KubeApiserver
 
 # How kubeconform finds the file of a kind below the folder.
 LOCATION = "{{ .ResourceKind }}{{ .KindSuffix }}.json"

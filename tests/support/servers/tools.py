@@ -1,4 +1,4 @@
-"""Where the programs that the tests start come from. A missing one fails the test: a skipped test proves nothing."""
+"""Finds the programs that the tests start. A missing one fails the test: a skipped test proves nothing."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""VictoriaLogs: a server of the tests' own, and questions to any."""
+"""VictoriaLogs: a server for tests, and queries to any server."""
 
 import json
 import time
@@ -7,15 +7,15 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from integration.harness.process import ServerProcess, free_port
-from integration.harness.tools import component
+from support.servers.process import ServerProcess, free_port
+from support.servers.tools import component
 
 Row = dict[str, str]
 _POLL_SECONDS = 0.2
 
 
 class VictoriaLogs:
-    """The server process and its address. The methods of `server` make its faults."""
+    """The server process and its address. The methods of `server` inject faults."""
 
     def __init__(self, folder: Path) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -39,17 +39,17 @@ class VictoriaLogs:
             return False
 
 
-def ask(url: str, query: str) -> list[Row]:
-    """The answer to a LogsQL query, in the order in which it is given; HTTPError says that the query is none."""
+def query_logs(url: str, query: str) -> list[Row]:
+    """The rows of a LogsQL query, in the server's order; HTTPError for an invalid query."""
     form = urllib.parse.urlencode({"query": query}).encode()
     with urllib.request.urlopen(f"{url}/select/logsql/query", data=form, timeout=20) as answer:
         return [json.loads(line) for line in answer.read().splitlines()]
 
 
-def await_rows(url: str, query: str, count: int = 1, seconds: float = 30) -> list[Row]:
-    """Asks until there are so many rows; fails with those that there are."""
+def wait_for_rows(url: str, query: str, count: int = 1, seconds: float = 30) -> list[Row]:
+    """Polls until there are so many rows; fails with the rows that there are."""
     deadline = time.monotonic() + seconds
-    while len(rows := ask(url, query)) < count:
+    while len(rows := query_logs(url, query)) < count:
         assert time.monotonic() < deadline, f"{len(rows)} of {count} rows after {seconds} s for {query}: {rows[:20]}"
         time.sleep(_POLL_SECONDS)
     return rows

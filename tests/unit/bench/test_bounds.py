@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.inference.bounds import Bound, bounds, medians
+from bench.inference.bounds import Bound, bounds, medians_by_case
 from bench.inference.image import ImageSize
 from bench.inference.procfs import Memory, Usage
 from bench.inference.run import Run
@@ -37,28 +37,28 @@ def run(case: str, **seen: Any) -> Run:
 
 
 def judged(runs: Sequence[Run], ready: float | None = None, image: ImageSize = NO_IMAGE) -> Mapping[str, Bound]:
-    return {bound.name: bound for bound in bounds(medians(runs), ready, image)}
+    return {bound.name: bound for bound in bounds(medians_by_case(runs), ready, image)}
 
 
 def test_a_median_leaves_void_runs_out() -> None:
     runs = [run("bare", rate=rate) for rate in (10.0, 30.0, 20.0)] + [run("bare", rate=99.0, void=["failed"])]
-    assert medians(runs)["bare"].rate == 20
-    assert medians(runs)["bare"].repetitions == 3
+    assert medians_by_case(runs)["bare"].rate == 20
+    assert medians_by_case(runs)["bare"].repetitions == 3
 
 
 def test_a_case_with_nothing_but_void_runs_has_no_median() -> None:
-    assert medians([run("bare", void=["failed"])]) == {}
+    assert medians_by_case([run("bare", void=["failed"])]) == {}
 
 
 @pytest.mark.parametrize(("rate", "met"), [(400.0, True), (399.9, False)])
-def test_requests_are_held_against_the_bare_application(rate: float, met: bool) -> None:
+def test_the_request_rate_is_compared_with_the_bare_application(rate: float, met: bool) -> None:
     bound = judged([run("bare", rate=1_000.0), run("ours", rate=rate)])["requests: ours / bare ASGI"]
     assert bound.value == pytest.approx(rate / 1_000)
     assert bound.met is met
 
 
 @pytest.mark.parametrize(("p99", "met"), [(5.9, True), (6.0, False)])
-def test_p99_is_held_against_the_bare_application(p99: float, met: bool) -> None:
+def test_p99_is_compared_with_the_bare_application(p99: float, met: bool) -> None:
     assert judged([run("bare", p99_ms=2.0), run("ours", p99_ms=p99)])["p99: ours / bare ASGI"].met is met
 
 
@@ -69,7 +69,9 @@ def test_p99_is_held_against_the_bare_application(p99: float, met: bool) -> None
         ("requests: ours / MLServer, forest", "ours-forest", "mlserver-forest", 60),
     ],
 )
-def test_requests_are_held_against_mlserver_with_the_same_model(name: str, ours: str, theirs: str, times: int) -> None:
+def test_the_request_rate_is_compared_with_mlserver_with_the_same_model(
+    name: str, ours: str, theirs: str, times: int
+) -> None:
     assert judged([run(theirs, rate=10.0), run(ours, rate=10.0 * times)])[name].met is True
     assert judged([run(theirs, rate=10.1), run(ours, rate=10.0 * times)])[name].met is False
 
@@ -89,7 +91,7 @@ def test_memory_is_that_of_the_largest_of_ours() -> None:
     assert theirs["memory after load, the largest of ours"].met is True
 
 
-def test_start_and_image_are_held_against_their_limits() -> None:
+def test_start_and_image_are_compared_with_their_limits() -> None:
     good = judged([], 2.99, ImageSize(399_000_000, "an image"))
     bad = judged([], 3.0, ImageSize(400_000_000, "an image"))
     assert [good[name].met for name in ("start to ready", "image")] == [True, True]
@@ -102,6 +104,6 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
 
 
 def test_the_load_is_all_that_runs_beside_the_server() -> None:
-    found = medians([run("ours", shares={"server": 0.9, "wrk": 0.2, "postgres": 0.5, "redis": 0.1})])["ours"]
+    found = medians_by_case([run("ours", shares={"server": 0.9, "wrk": 0.2, "postgres": 0.5, "redis": 0.1})])["ours"]
     assert found.server_share == 0.9
     assert found.load_share == pytest.approx(0.8)

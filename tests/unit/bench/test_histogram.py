@@ -1,10 +1,10 @@
-"""wrk's addition to its latencies, and that it is taken back."""
+"""wrk's correction of its latencies, and its reversal."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.inference.histogram import percentile, without_invented
+from bench.inference.histogram import percentile, without_synthetic
 
 HISTOGRAMS = st.dictionaries(st.integers(1, 400), st.integers(1, 5), min_size=1, max_size=30)
 
@@ -22,24 +22,24 @@ def as_wrk_reports(measured: dict[int, int], interval: int) -> dict[int, int]:
 
 @given(HISTOGRAMS, st.integers(1, 500))
 def test_what_was_measured_comes_back_exactly(measured: dict[int, int], interval: int) -> None:
-    assert without_invented(as_wrk_reports(measured, interval), interval) == measured
+    assert without_synthetic(as_wrk_reports(measured, interval), interval) == measured
 
 
-def test_an_invented_latency_would_have_changed_the_99th_percentile() -> None:
+def test_a_synthetic_latency_would_have_changed_the_99th_percentile() -> None:
     measured = {10: 985, 100: 15}
     reported = as_wrk_reports(measured, 11)
     assert sum(reported.values()) > sum(measured.values())
-    assert percentile(reported, 95) > percentile(without_invented(reported, 11), 95) == 10
+    assert percentile(reported, 95) > percentile(without_synthetic(reported, 11), 95) == 10
 
 
 def test_a_latency_without_those_that_wrk_would_have_added_is_refused() -> None:
     with pytest.raises(ValueError, match="no latency of 70 us"):
-        without_invented({100: 1}, 30)
+        without_synthetic({100: 1}, 30)
 
 
 def test_fewer_latencies_than_wrk_would_have_added_are_refused() -> None:
     with pytest.raises(ValueError, match="1 latencies of 70 us are missing"):
-        without_invented({100: 2, 70: 1, 40: 2}, 30)
+        without_synthetic({100: 2, 70: 1, 40: 2}, 30)
 
 
 def test_a_percentile_is_a_latency_that_was_seen() -> None:
@@ -48,7 +48,7 @@ def test_a_percentile_is_a_latency_that_was_seen() -> None:
 
 
 @pytest.mark.parametrize("share", [0, -1, 100.1])
-def test_a_share_that_is_none_is_refused(share: float) -> None:
+def test_an_invalid_share_is_rejected(share: float) -> None:
     with pytest.raises(ValueError, match="a share is"):
         percentile({1: 1}, share)
 

@@ -22,7 +22,7 @@ def output(**changes: Any) -> str:
     return f"Running 2s test @ http://127.0.0.1\n  1 threads\nREPORT {json.dumps(report | changes)}\n"
 
 
-def test_a_report_is_found_between_the_lines_of_wrk() -> None:
+def test_a_report_is_found_in_the_output_of_wrk() -> None:
     load = parse(output(), connections=2)
     assert load == Load(100, 2.0, 103, 200, NO_ERRORS, {500: 90, 900: 10})
     assert load.rate == 50
@@ -30,7 +30,7 @@ def test_a_report_is_found_between_the_lines_of_wrk() -> None:
     assert load.failed == 0
 
 
-def test_invented_latencies_do_not_count() -> None:
+def test_synthetic_latencies_do_not_count() -> None:
     # 100 answers on 2 connections in 2 s: wrk expects one each 40,000 us, and makes 5 more of the 5 that took 130,000.
     load = parse(output(latencies={"500": 95, "50000": 5, "90000": 5, "130000": 5}), connections=2)
     assert load.latencies == {500: 95, 130_000: 5}
@@ -45,7 +45,7 @@ def test_every_kind_of_error_is_a_failure(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("made", "distinct"), [(200, True), (201, False)])
-def test_bodies_that_ran_out_are_noticed(made: int, distinct: bool) -> None:
+def test_exhausted_bodies_are_detected(made: int, distinct: bool) -> None:
     assert parse(output(made=made), connections=2).all_distinct is distinct
 
 
@@ -59,11 +59,11 @@ def test_latencies_that_wrk_cannot_have_written_are_refused() -> None:
         parse(output(latencies={"500": 95, "130000": 5}), connections=2)
 
 
-def test_no_report_is_an_error_that_shows_what_came_instead() -> None:
+def test_a_missing_report_is_an_error_that_shows_the_output() -> None:
     with pytest.raises(LoadError, match="unable to connect"):
         parse("unable to connect to 127.0.0.1:1 Connection refused\n", connections=2)
 
 
-def test_less_than_an_answer_a_connection_is_an_error() -> None:
+def test_fewer_responses_than_connections_is_an_error() -> None:
     with pytest.raises(LoadError, match="too few"):
         parse(output(requests=1, latencies={"500": 1}), connections=2)

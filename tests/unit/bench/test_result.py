@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.inference import result, table
-from bench.inference.bounds import bounds, medians
+from bench.inference.bounds import bounds, medians_by_case
 from bench.inference.image import ImageSize
 from bench.inference.machine import Machine
 from bench.inference.result import Result, Setting
@@ -19,7 +19,7 @@ IMAGE = ImageSize(300e6, "an image")
 
 
 def of(*runs: Run, ready: float = 1.5, image: ImageSize = IMAGE) -> Result:
-    found = medians(runs)
+    found = medians_by_case(runs)
     return Result(
         commit="0123456789ab",
         started_at="2024-01-31T12:00:00+00:00",
@@ -62,13 +62,13 @@ def test_a_missed_bound_fails_it_and_is_named() -> None:
     assert "MISSED" in line
 
 
-def test_a_void_run_fails_it_though_the_others_are_good() -> None:
+def test_a_void_run_fails_the_result() -> None:
     void = of(*GOOD, run("bentoml", void=["3 of 100 requests failed"]))
     assert not void.passed
     assert "void: bentoml, repetition 1: 3 of 100 requests failed" in shown(void)
 
 
-def test_what_was_not_measured_does_not_fail_it_but_is_said() -> None:
+def test_an_unmeasured_bound_does_not_fail_the_result_but_is_reported() -> None:
     unbuilt = of(*GOOD, image=ImageSize(None, "not built; make images"))
     assert unbuilt.passed
     line = next(line for line in shown(unbuilt).splitlines() if "image" in line)
@@ -93,7 +93,7 @@ def test_the_json_has_every_repetition_and_every_verdict(tmp_path: Path) -> None
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_server_that_had_not_its_whole_core_is_doubtful() -> None:
+def test_a_server_without_its_whole_core_is_marked_as_doubtful() -> None:
     assert "doubtful: bentoml had only 60% of its core" in shown(
         of(*GOOD, run("bentoml", shares={"server": 0.6, "wrk": 0.9}))
     )

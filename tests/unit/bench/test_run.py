@@ -6,7 +6,7 @@ import pytest
 
 from bench.inference.cases import CASES, order
 from bench.inference.load import Load
-from bench.inference.run import Behind, objections
+from bench.inference.run import RecordingResult, void_reasons
 
 MISSES = CASES["ours"]
 HITS = CASES["ours-hits"]
@@ -20,56 +20,56 @@ def load(**changes: Any) -> Load:
     return Load(**values | changes)
 
 
-def behind(**changes: Any) -> Behind:
+def behind(**changes: Any) -> RecordingResult:
     values: dict[str, Any] = {
         "hit_share": 0.0, "largest_backlog": 0, "drain_seconds": 0.0,
         "recorded": 241, "different": 241, "acknowledged": 241,
     }  # fmt: skip
-    return Behind(**values | changes)
+    return RecordingResult(**values | changes)
 
 
-def test_nothing_speaks_against_a_clean_measurement() -> None:
-    assert objections(MISSES, [load(), load()], behind(), connections=32) == []
+def test_a_clean_measurement_is_not_void() -> None:
+    assert void_reasons(MISSES, [load(), load()], behind(), connections=32) == []
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_one_error_is_enough_also_while_warming_up(place: int) -> None:
+def test_one_error_makes_a_run_void_even_while_warming_up(place: int) -> None:
     loads = [load(), load()]
     loads[place] = load(errors={"status": 1, "read": 0})
-    (objection,) = objections(MISSES, loads, behind(), connections=32)
+    (objection,) = void_reasons(MISSES, loads, behind(), connections=32)
     assert objection.startswith("1 of 100 requests failed")
 
 
-def test_flowers_that_were_asked_about_twice_are_no_misses() -> None:
+def test_repeated_instances_are_not_misses() -> None:
     repeated = load(made=201)
-    assert objections(MISSES, [repeated], None, connections=32) == ["only 200 bodies for 201 requests"]
-    assert objections(HITS, [repeated], None, connections=32) == []
+    assert void_reasons(MISSES, [repeated], None, connections=32) == ["only 200 bodies for 201 requests"]
+    assert void_reasons(HITS, [repeated], None, connections=32) == []
 
 
-def test_a_record_too_few_or_too_many_is_an_objection() -> None:
+def test_a_missing_or_additional_record_makes_a_run_void() -> None:
     # Two loads end with a request on each of the 32 connections, which may or may not be recorded.
     for recorded, good in ((240, False), (241, True), (241 + 64, True), (241 + 65, False)):
         seen = behind(recorded=recorded, different=recorded)
-        assert (objections(MISSES, [load(), load()], seen, connections=32) == []) is good
+        assert (void_reasons(MISSES, [load(), load()], seen, connections=32) == []) is good
 
 
-def test_unanswered_batches_may_have_left_all_their_records() -> None:
+def test_unanswered_batches_may_have_been_recorded() -> None:
     seen = behind(recorded=241 + 32 * 256, different=241 + 32 * 256)
-    assert objections(BATCH, [load()], seen, connections=32) == []
+    assert void_reasons(BATCH, [load()], seen, connections=32) == []
 
 
-def test_a_record_that_came_twice_is_an_objection() -> None:
-    (objection,) = objections(MISSES, [load(), load()], behind(recorded=242, different=241), connections=32)
+def test_a_duplicate_record_makes_a_run_void() -> None:
+    (objection,) = void_reasons(MISSES, [load(), load()], behind(recorded=242, different=241), connections=32)
     assert objection == "1 predictions were recorded twice"
 
 
-def test_hits_and_misses_must_be_what_the_row_says() -> None:
-    assert objections(MISSES, [load()], behind(hit_share=0.02), connections=32) != []
-    assert objections(HITS, [load()], behind(hit_share=0.5), connections=32) != []
-    assert objections(HITS, [load()], behind(hit_share=0.99), connections=32) == []
+def test_the_hit_rate_must_match_the_case() -> None:
+    assert void_reasons(MISSES, [load()], behind(hit_share=0.02), connections=32) != []
+    assert void_reasons(HITS, [load()], behind(hit_share=0.5), connections=32) != []
+    assert void_reasons(HITS, [load()], behind(hit_share=0.99), connections=32) == []
 
 
-def test_every_repetition_measures_all_and_begins_elsewhere() -> None:
+def test_every_repetition_measures_all_cases_in_rotated_order() -> None:
     cases = list(CASES.values())
     orders = [order(cases, repetition, 3) for repetition in range(3)]
     assert [sorted(case.name for case in one) for one in orders] == [sorted(CASES)] * 3

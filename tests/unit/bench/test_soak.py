@@ -51,7 +51,7 @@ def verdicts(last: Sample, records: Records) -> dict[str, bool]:
     return {finding.name: finding.good for finding in findings(last, FLAT, records, 10.0, 100.0)}
 
 
-def test_a_clean_soak_is_good() -> None:
+def test_a_clean_soak_passes() -> None:
     assert set(verdicts(sample(100, sent=1_000), Records(1_000, 1_000, 1_000, 0.0)).values()) == {True}
 
 
@@ -59,12 +59,12 @@ def test_one_failed_request_is_too_many() -> None:
     assert not verdicts(sample(100, sent=1_000, failed=1), Records(999, 999, 999, 0.0))["requests that failed"]
 
 
-def test_a_rate_that_was_not_held_is_said() -> None:
+def test_a_rate_that_was_not_sustained_is_reported() -> None:
     assert not verdicts(sample(100, sent=989), Records(989, 989, 989, 0.0))["rate sent"]
 
 
 @pytest.mark.parametrize(
     "records", [Records(1_000, 999, 999, 0.0), Records(1_000, 1_001, 1_001, 0.0), Records(1_000, 1_000, 999, 0.0)]
 )
-def test_a_record_lost_invented_or_doubled_is_found(records: Records) -> None:
+def test_a_lost_additional_or_duplicate_record_is_found(records: Records) -> None:
     assert not verdicts(sample(100, sent=1_000), records)["acknowledged and recorded"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from iris_demo import counts
-from iris_demo.samples import Fate, Kind, Label, Sample
+from iris_demo.samples import Kind, Label, LabelOutcome, Sample
 
 
 def sample(due: float, version: str = "1.0.0", status: int = 200, latency: float = 0.005) -> Sample:
@@ -27,7 +27,7 @@ def test_nothing_sent_is_nothing_failed() -> None:
     assert counts.totals([]).failures == 0
 
 
-def test_a_request_belongs_to_the_time_at_which_it_was_due() -> None:
+def test_a_request_is_counted_in_the_time_at_which_it_was_due() -> None:
     late = sample(9.9, latency=3.0)
     assert counts.between([late, sample(10.0), sample(20.0)], 10.0, 20.0) == [sample(10.0)]
 
@@ -49,14 +49,14 @@ def test_the_first_bad_answer_is_the_first_that_the_client_had_in_full() -> None
     slow_error = sample(10.0, "3.0.0", 500, latency=4.0)
     quick_error = sample(11.0, "3.0.0", 500, latency=0.5)
     other = sample(9.0, "1.0.0", 500)
-    assert counts.first_failed([other, slow_error, quick_error], "3.0.0") == 11.5
-    assert counts.first_failed([sample(10.0, "3.0.0")], "3.0.0") is None
+    assert counts.first_failed_answer([other, slow_error, quick_error], "3.0.0") == 11.5
+    assert counts.first_failed_answer([sample(10.0, "3.0.0")], "3.0.0") is None
 
 
 def test_the_first_slow_answer_is_above_the_limit() -> None:
     answers = [sample(10.0, "4.0.0", latency=0.1), sample(11.0, "4.0.0", latency=0.2)]
-    assert counts.first_slow(answers, "4.0.0", 0.1) == 11.2
-    assert counts.first_slow(answers, "4.0.0", 0.2) is None
+    assert counts.first_slow_answer(answers, "4.0.0", 0.1) == 11.2
+    assert counts.first_slow_answer(answers, "4.0.0", 0.2) is None
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,20 @@ def test_no_failure_of_a_good_release_is_explained() -> None:
 
 
 def test_labels_count_for_the_version_that_made_the_prediction() -> None:
-    fates = [("8.0.0", Fate.INCORRECT), ("6.0.0", Fate.CORRECT), ("8.0.0", Fate.LOST), ("6.0.0", Fate.CORRECT)]
-    labels = [Label(1000.0, version, fate) for version, fate in fates]
-    assert counts.labels_by_version(labels) == {"6.0.0": counts.Labels(2, 0, 0), "8.0.0": counts.Labels(0, 1, 1)}
+    outcomes = [
+        ("8.0.0", LabelOutcome.INCORRECT),
+        ("6.0.0", LabelOutcome.CORRECT),
+        ("8.0.0", LabelOutcome.LOST),
+        ("6.0.0", LabelOutcome.CORRECT),
+    ]
+    labels = [Label(1000.0, version, outcome) for version, outcome in outcomes]
+    assert counts.labels_by_version(labels) == {
+        "6.0.0": counts.LabelCounts(2, 0, 0),
+        "8.0.0": counts.LabelCounts(0, 1, 1),
+    }
+
+
+def test_lateness_is_that_of_the_generator_and_not_of_the_answer() -> None:
+    sent = [sample(1.0)._replace(late=0.001 * index, latency=9.0) for index in range(100)]
+    assert counts.lateness_quantile(sent, 0.99) == pytest.approx(0.099)
+    assert counts.lateness_quantile([], 0.99) is None

@@ -5,26 +5,27 @@ from dataclasses import replace
 import pytest
 
 from iris_demo import judge
-from iris_demo.judge import PROMOTED, ROLLED_BACK, UNDECIDED, Expectation, Step
-from iris_demo.observations import Check, Observation, Past, Release, ReleaseSeen, RouteSeen
+from iris_demo.judge import PROMOTED, ROLLED_BACK, UNDECIDED, Expectation, WeightStep
+from iris_demo.observations import Check, HistoryEntry, Observation, Release, ReleaseObserved, RouteObserved
 from iris_demo.samples import Kind, Sample
 
 GOOD = Expectation("2.0.0", "good", PROMOTED)
 BAD = Expectation("3.0.0", "bad", ROLLED_BACK, "ErrorRate")
 
 PROMOTED_2 = Release(
-    wanted="2.0.0",
+    spec_version="2.0.0",
     generation=2,
-    observed=2,
+    observed_generation=2,
     phase="Stable",
     stable="2.0.0",
     promoted="True",
     promoted_reason="Promoted",
 )
+PROGRESSING_2 = replace(PROMOTED_2, phase="Progressing", stable="1.0.0", promoted="Unknown")
 FAILING_3 = Release(
-    wanted="3.0.0",
+    spec_version="3.0.0",
     generation=3,
-    observed=3,
+    observed_generation=3,
     phase="RollingBack",
     verdict="Fail",
     checks=(Check("errorRate", "Fail", "9 of 9", 9),),
@@ -34,7 +35,10 @@ ROLLED_BACK_3 = replace(
     phase="RolledBack",
     promoted="False",
     promoted_reason="RolledBack",
-    history=(Past("3.0.0", "RolledBack", "ErrorRate: 9 of 9 requests failed"), Past("2.0.0", "Promoted", "")),
+    history=(
+        HistoryEntry("3.0.0", "RolledBack", "ErrorRate: 9 of 9 requests failed"),
+        HistoryEntry("2.0.0", "Promoted", ""),
+    ),
 )
 
 
@@ -44,10 +48,10 @@ def answer(due: float, version: str, status: int = 200, latency: float = 0.01) -
 
 def rollback(away: float) -> list[Observation]:
     return [
-        RouteSeen(110.0, 10),
-        ReleaseSeen(120.0, FAILING_3),
-        RouteSeen(away, 0),
-        ReleaseSeen(away + 1, ROLLED_BACK_3),
+        RouteObserved(110.0, 10),
+        ReleaseObserved(120.0, FAILING_3),
+        RouteObserved(away, 0),
+        ReleaseObserved(away + 1, ROLLED_BACK_3),
     ]
 
 
@@ -57,10 +61,10 @@ def test_a_promotion_counts_once_stable_serves_it() -> None:
     assert judge.outcome_of(replace(PROMOTED_2, stable="1.0.0"), "2.0.0") == UNDECIDED
 
 
-def test_what_the_operator_has_not_seen_yet_is_undecided() -> None:
+def test_a_spec_that_the_operator_has_not_observed_yet_is_undecided() -> None:
     assert judge.outcome_of(replace(PROMOTED_2, generation=3), "2.0.0") == UNDECIDED
-    assert judge.outcome_of(replace(ROLLED_BACK_3, wanted="4.0.0"), "4.0.0") == ROLLED_BACK
-    assert judge.outcome_of(replace(ROLLED_BACK_3, wanted="4.0.0", generation=4), "4.0.0") == UNDECIDED
+    assert judge.outcome_of(replace(ROLLED_BACK_3, spec_version="4.0.0"), "4.0.0") == ROLLED_BACK
+    assert judge.outcome_of(replace(ROLLED_BACK_3, spec_version="4.0.0", generation=4), "4.0.0") == UNDECIDED
     assert judge.outcome_of(ROLLED_BACK_3, "4.0.0") == UNDECIDED
 
 
@@ -71,22 +75,30 @@ def test_the_reason_is_the_newest_of_that_version() -> None:
 
 def test_a_promotion_without_a_failed_request_is_as_expected() -> None:
     seen: list[Observation] = [
-        RouteSeen(110.0, 10),
-        RouteSeen(125.0, 50),
-        RouteSeen(140.0, 100),
-        RouteSeen(145.0, 0),
-        ReleaseSeen(146.0, PROMOTED_2),
+        # The route's own weight is that of both arms.
+        RouteObserved(109.9, 20),
+        ReleaseObserved(110.0, replace(PROGRESSING_2, weight=10)),
+        ReleaseObserved(125.0, replace(PROGRESSING_2, weight=50)),
+        ReleaseObserved(140.0, replace(PROGRESSING_2, weight=100)),
+        ReleaseObserved(145.0, PROGRESSING_2),
+        ReleaseObserved(146.0, PROMOTED_2),
     ]
     report = judge.report(GOOD, seen, [answer(111.0, "2.0.0"), answer(112.0, "1.0.0")], 100.0, 146.0, 5.0)
     assert report.as_expected
     assert report.outcome == PROMOTED
-    assert report.steps == (Step(0, 10), Step(10, 15), Step(50, 15), Step(100, 5), Step(0, 1))
-    assert report.evidence == judge.Evidence()
+    assert report.steps == (
+        WeightStep(0, 10),
+        WeightStep(10, 15),
+        WeightStep(50, 15),
+        WeightStep(100, 5),
+        WeightStep(0, 1),
+    )
+    assert report.rollback_delays == judge.RollbackDelays()
     assert report.requests.by_version == {"1.0.0": 1, "2.0.0": 1}
 
 
-def test_one_failed_request_spoils_a_promotion() -> None:
-    report = judge.report(GOOD, [ReleaseSeen(146.0, PROMOTED_2)], [answer(111.0, "2.0.0", 500)], 100.0, 146.0, 5.0)
+def test_one_failed_request_makes_a_promotion_a_problem() -> None:
+    report = judge.report(GOOD, [ReleaseObserved(146.0, PROMOTED_2)], [answer(111.0, "2.0.0", 500)], 100.0, 146.0, 5.0)
     assert not report.as_expected
     assert "1 requests failed" in report.problems[0]
 
@@ -99,9 +111,9 @@ def test_a_rollback_is_measured_from_each_first_sign() -> None:
     ]
     report = judge.report(BAD, rollback(away=122.0), samples, 100.0, 123.0, 5.0)
     assert report.as_expected
-    assert report.evidence.from_fail_verdict == pytest.approx(2.0)
-    assert report.evidence.from_failed_answer == pytest.approx(10.5)
-    assert report.evidence.from_slow_answer == pytest.approx(10.5)
+    assert report.rollback_delays.from_fail_verdict == pytest.approx(2.0)
+    assert report.rollback_delays.from_failed_answer == pytest.approx(10.5)
+    assert report.rollback_delays.from_slow_answer == pytest.approx(10.5)
 
 
 def test_a_late_rollback_is_a_problem() -> None:
@@ -116,46 +128,46 @@ def test_a_rollback_for_the_wrong_cause_is_a_problem() -> None:
     assert "expected Latency" in report.problems[0]
 
 
-def test_another_end_than_expected_is_a_problem() -> None:
+def test_another_outcome_than_expected_is_a_problem() -> None:
     report = judge.report(replace(BAD, outcome=PROMOTED, cause=""), rollback(away=121.0), [], 100.0, 122.0, 5.0)
     assert report.problems == ("ended RolledBack, expected Promoted",)
 
 
-def test_a_canary_that_never_had_traffic_had_none_to_lose() -> None:
-    seen: list[Observation] = [ReleaseSeen(120.0, FAILING_3), ReleaseSeen(121.0, ROLLED_BACK_3)]
+def test_a_canary_without_traffic_has_no_rollback_delays() -> None:
+    seen: list[Observation] = [ReleaseObserved(120.0, FAILING_3), ReleaseObserved(121.0, ROLLED_BACK_3)]
     report = judge.report(BAD, seen, [], 100.0, 121.0, 5.0)
     assert report.as_expected
-    assert report.evidence == judge.Evidence()
-    assert report.steps == (Step(0, 21.0),)
+    assert report.rollback_delays == judge.RollbackDelays()
+    assert report.steps == (WeightStep(0, 21.0),)
 
 
-def test_a_status_about_the_release_before_is_no_evidence() -> None:
-    stale = replace(ROLLED_BACK_3, wanted="4.0.0", generation=4)
-    failing = replace(FAILING_3, wanted="4.0.0", generation=4, observed=4)
+def test_a_status_about_the_previous_release_is_ignored() -> None:
+    stale = replace(ROLLED_BACK_3, spec_version="4.0.0", generation=4)
+    failing = replace(FAILING_3, spec_version="4.0.0", generation=4, observed_generation=4)
     seen: list[Observation] = [
-        ReleaseSeen(100.0, stale),
-        RouteSeen(105.0, 10),
-        ReleaseSeen(110.0, failing),
-        RouteSeen(111.0, 0),
-        ReleaseSeen(112.0, replace(stale, observed=4)),
+        ReleaseObserved(100.0, stale),
+        RouteObserved(105.0, 10),
+        ReleaseObserved(110.0, failing),
+        RouteObserved(111.0, 0),
+        ReleaseObserved(112.0, replace(stale, observed_generation=4)),
     ]
     report = judge.report(replace(BAD, version="4.0.0"), seen, [], 100.0, 112.0, 5.0)
-    assert report.evidence.from_fail_verdict == pytest.approx(1.0)
+    assert report.rollback_delays.from_fail_verdict == pytest.approx(1.0)
 
 
-def test_what_happened_before_a_release_is_not_its_own() -> None:
-    earlier: list[Observation] = [RouteSeen(90.0, 10), RouteSeen(95.0, 0)]
-    report = judge.report(GOOD, [*earlier, ReleaseSeen(105.0, PROMOTED_2)], [], 100.0, 105.0, 5.0)
-    assert report.steps == (Step(0, 5.0),)
+def test_observations_before_a_release_are_ignored() -> None:
+    earlier: list[Observation] = [RouteObserved(90.0, 10), RouteObserved(95.0, 0)]
+    report = judge.report(GOOD, [*earlier, ReleaseObserved(105.0, PROMOTED_2)], [], 100.0, 105.0, 5.0)
+    assert report.steps == (WeightStep(0, 5.0),)
 
 
-def test_a_version_that_an_incident_of_both_is_blamed_on_is_a_problem_even_if_it_is_promoted() -> None:
+def test_blaming_a_shared_incident_on_the_canary_is_a_problem_even_if_it_is_promoted() -> None:
     shared = replace(GOOD, incident=True)
     canary = replace(PROMOTED_2, phase="Progressing", stable="1.0.0", canary="2.0.0", promoted="False")
     slow = (Check("latency", "Hold", "stable itself is in trouble", 90),)
-    held = [ReleaseSeen(110.0, replace(canary, checks=slow)), ReleaseSeen(146.0, PROMOTED_2)]
+    held = [ReleaseObserved(110.0, replace(canary, checks=slow)), ReleaseObserved(146.0, PROMOTED_2)]
     assert judge.report(shared, held, [], 100.0, 146.0, 5.0).as_expected
-    failed = [ReleaseSeen(110.0, replace(canary, checks=(Check("latency", "Fail", "over 25 ms", 90),))), held[-1]]
+    failed = [ReleaseObserved(110.0, replace(canary, checks=(Check("latency", "Fail", "over 25 ms", 90),))), held[-1]]
     assert judge.report(shared, failed, [], 100.0, 146.0, 5.0).problems == (
         "an incident of both versions was blamed on it: latency: over 25 ms",
     )

@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 
 from iris_demo import counts
-from iris_demo.load import Load, generate, refuse_other_machines
+from iris_demo.load import LoadConfig, generate, require_loopback
 from iris_demo.samples import Kind, Sample
-from iris_demo.traffic import STEADY, first_answer, traffic
+from iris_demo.traffic import CONSECUTIVE_SUCCESSES, run_load, wait_until_serving
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -35,11 +35,11 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def load(url: str, rate: float = 100.0, requests: int = 50, timeout: float = 20.0, seconds: float = 5.0) -> Load:
-    return Load(url, "iris.example.com", rate, seconds, requests, timeout)
+def load(url: str, rate: float = 100.0, requests: int = 50, timeout: float = 20.0, seconds: float = 5.0) -> LoadConfig:
+    return LoadConfig(url, "iris.example.com", rate, seconds, requests, timeout)
 
 
-async def run(load: Load) -> list[Sample]:
+async def run(load: LoadConfig) -> list[Sample]:
     samples: list[Sample] = []
     sent = await generate(load, asyncio.Event(), samples.append)
     assert sent == len(samples)
@@ -63,7 +63,7 @@ async def test_requests_are_distinct_predictions_for_the_host() -> None:
     assert len(set(bodies)) == 50
 
 
-async def test_so_many_flowers_are_asked_for_in_turn_again_and_again() -> None:
+async def test_a_limited_number_of_instances_is_sent_in_turn() -> None:
     bodies: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -72,17 +72,17 @@ async def test_so_many_flowers_are_asked_for_in_turn_again_and_again() -> None:
 
     async with serving(answer) as url:
         # One after the other, so that they arrive in the order in which they were sent.
-        await run(replace(load(url, rate=50, requests=6), flowers=3))
+        await run(replace(load(url, rate=50, requests=6), instances=3))
     assert len(set(bodies)) == 3
     assert bodies[:3] == bodies[3:]
 
 
-async def test_fewer_flowers_than_none_are_refused() -> None:
-    with pytest.raises(ValueError, match="flowers must not be below 0"):
-        replace(load("http://127.0.0.1:1/v1/predict"), flowers=-1)
+async def test_a_negative_number_of_instances_is_rejected() -> None:
+    with pytest.raises(ValueError, match="instances must not be below 0"):
+        replace(load("http://127.0.0.1:1/v1/predict"), instances=-1)
 
 
-async def test_the_key_goes_with_every_request_and_is_no_argument_of_the_process() -> None:
+async def test_the_key_is_sent_with_every_request_and_is_not_an_argument_of_the_process() -> None:
     keys: set[str | None] = set()
     arguments: list[str] = []
 
@@ -93,9 +93,9 @@ async def test_the_key_goes_with_every_request_and_is_no_argument_of_the_process
 
     async with serving(answer) as url:
         with_key = replace(load(url, requests=10), key="iris_secret")
-        await first_answer(with_key, seconds=30)
-        async with traffic(with_key) as running:
-            await running.until(lambda samples: len(samples) == 10, seconds=20)
+        await wait_until_serving(with_key, seconds=30)
+        async with run_load(with_key) as running:
+            await running.wait_for(lambda samples: len(samples) == 10, seconds=20)
     assert keys == {"Bearer iris_secret"}
     assert "iris_demo.load" in arguments[-1]
     assert "iris_secret" not in "".join(arguments)
@@ -107,7 +107,7 @@ def _arguments_of_children() -> str:
     return "\n".join(Path(f"/proc/{child}/cmdline").read_text() for child in mine)
 
 
-async def test_the_first_answer_is_awaited_until_it_is_no_accident() -> None:
+async def test_serving_is_awaited_until_several_consecutive_successes() -> None:
     count = 0
 
     async def answer(_: web.Request) -> web.Response:
@@ -117,11 +117,11 @@ async def test_the_first_answer_is_awaited_until_it_is_no_accident() -> None:
         return web.json_response({}, status=401 if count < 8 and count % 2 else 200)
 
     async with serving(answer) as url:
-        await first_answer(load(url), seconds=10)
-    assert count >= 7 + STEADY
+        await wait_until_serving(load(url), seconds=10)
+    assert count >= 7 + CONSECUTIVE_SUCCESSES
 
 
-async def test_slow_answers_do_not_slow_the_clock_and_show_as_latency() -> None:
+async def test_slow_responses_do_not_slow_the_rate_and_show_as_latency() -> None:
     waiting = 0
     all_are_there = asyncio.Event()
 
@@ -177,16 +177,16 @@ async def test_no_server_is_a_failure_of_every_request() -> None:
     assert [sample.kind for sample in samples] == [Kind.CONNECT] * 5
 
 
-async def test_the_process_counts_everything_and_stops_when_told() -> None:
+async def test_the_process_counts_everything_and_stops_on_request() -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({}, headers={"X-Model-Version": "1.0.0"})
 
     async with serving(answer) as url:
-        await first_answer(load(url), seconds=30)
+        await wait_until_serving(load(url), seconds=30)
         batches: list[Sample] = []
-        async with traffic(load(url, requests=1000, seconds=30)) as running:
+        async with run_load(load(url, requests=1000, seconds=30)) as running:
             running.listen(batches.extend)
-            await running.until(lambda samples: len(samples) >= 30, seconds=20)
+            await running.wait_for(lambda samples: len(samples) >= 30, seconds=20)
     assert 30 <= len(running.samples) < 1000
     assert batches == running.samples
 
@@ -195,19 +195,19 @@ async def test_the_process_stops_at_its_bounds() -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({})
 
-    async with serving(answer) as url, traffic(load(url, requests=10)) as running:
-        await running.until(lambda samples: len(samples) == 10, seconds=20)
+    async with serving(answer) as url, run_load(load(url, requests=10)) as running:
+        await running.wait_for(lambda samples: len(samples) == 10, seconds=20)
         with pytest.raises(RuntimeError, match="ended"):
-            await running.until(lambda samples: len(samples) > 10, seconds=20)
+            await running.wait_for(lambda samples: len(samples) > 10, seconds=20)
 
 
 @pytest.mark.parametrize("url", ["http://192.0.2.1/v1/predict", "http://example.com/", "http://0.0.0.0/", "nonsense"])
 def test_load_goes_to_loopback_only(url: str) -> None:
     with pytest.raises(ValueError, match="loopback only"):
-        refuse_other_machines(url)
+        require_loopback(url)
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, 5000.0])
-def test_a_rate_that_cannot_be_held_is_refused(rate: float) -> None:
+def test_a_rate_that_cannot_be_sent_is_rejected(rate: float) -> None:
     with pytest.raises(ValueError, match="rate"):
         load("http://127.0.0.1/", rate=rate)

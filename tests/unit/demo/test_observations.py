@@ -1,14 +1,23 @@
 from __future__ import annotations
 
-from iris_demo.observations import CANARY, CANARY_WEIGHT, Check, Past, Release, canary_weight, last_seen, release_of
+from iris_demo.observations import (
+    CANARY,
+    CANARY_WEIGHT,
+    Check,
+    HistoryEntry,
+    Release,
+    canary_weight,
+    event_time,
+    release_of,
+)
 
 
-def test_a_release_that_nobody_has_reconciled_reads_as_empty() -> None:
+def test_a_release_without_a_status_is_read_as_empty() -> None:
     seen = release_of({"metadata": {"generation": 1}, "spec": {"model": {"version": "1.0.0"}}})
-    assert seen == Release(wanted="1.0.0", generation=1)
+    assert seen == Release(spec_version="1.0.0", generation=1)
 
 
-def test_a_status_is_read_whole() -> None:
+def test_every_field_of_a_status_is_read() -> None:
     seen = release_of(
         {
             "metadata": {"generation": 4},
@@ -35,10 +44,10 @@ def test_a_status_is_read_whole() -> None:
     assert (seen.promoted, seen.promoted_reason, seen.promoted_message) == ("False", "RolledBack", "errorRate")
     assert seen.failing == (Check("errorRate", "Fail", "9 of 9", 9),)
     assert seen.judged_bad
-    assert seen.history == (Past("3.0.0", "RolledBack", "errorRate"),)
+    assert seen.history == (HistoryEntry("3.0.0", "RolledBack", "errorRate"),)
 
 
-def test_the_weight_is_what_the_ingress_says_and_0_when_it_says_nothing() -> None:
+def test_the_weight_is_read_from_the_ingress_and_is_0_without_one() -> None:
     def ingress(**annotations: str) -> dict[str, object]:
         return {"metadata": {"annotations": annotations}}
 
@@ -49,7 +58,7 @@ def test_the_weight_is_what_the_ingress_says_and_0_when_it_says_nothing() -> Non
     assert canary_weight(None) == 0
 
 
-def test_an_event_is_as_old_as_its_last_occurrence() -> None:
-    assert last_seen({"eventTime": "2026-01-01T00:00:01.5Z", "lastTimestamp": None}) == "2026-01-01T00:00:01.5Z"
-    assert last_seen({"lastTimestamp": "2026-01-01T00:00:05Z", "firstTimestamp": "2026-01-01T00:00:01Z"})
-    assert last_seen({}) == ""
+def test_the_time_of_an_event_is_that_of_its_last_occurrence() -> None:
+    assert event_time({"eventTime": "2026-01-01T00:00:01.5Z", "lastTimestamp": None}) == "2026-01-01T00:00:01.5Z"
+    assert event_time({"lastTimestamp": "2026-01-01T00:00:05Z", "firstTimestamp": "2026-01-01T00:00:01Z"})
+    assert event_time({}) == ""

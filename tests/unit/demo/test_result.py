@@ -9,39 +9,39 @@ from rich.console import Console
 
 from iris_demo import summary
 from iris_demo.cli import write
-from iris_demo.counts import Labels, Second, Totals
-from iris_demo.judge import ROLLED_BACK, Evidence, Expectation, Report, Step
-from iris_demo.result import Operator, Result, as_json
+from iris_demo.counts import LabelCounts, Second, Totals
+from iris_demo.judge import ROLLED_BACK, Expectation, ReleaseReport, RollbackDelays, WeightStep
+from iris_demo.result import DemoResult, OperatorCost, as_json
 
 TOTALS = Totals(10, 8, {"status 500": 2}, {"1.0.0": 8, "3.0.0": 2}, {"3.0.0": 2})
-REPORT = Report(
+REPORT = ReleaseReport(
     expected=Expectation("3.0.0", "expects other features", ROLLED_BACK, "ErrorRate"),
     outcome=ROLLED_BACK,
     reason="errorRate: 2 of 2",
     seconds=30.04,
-    steps=(Step(0, 10.0), Step(10, 15.5)),
-    evidence=Evidence(from_failed_answer=5.123, from_fail_verdict=0.5),
+    steps=(WeightStep(0, 10.0), WeightStep(10, 15.5)),
+    rollback_delays=RollbackDelays(from_failed_answer=5.123, from_fail_verdict=0.5),
     requests=TOTALS,
     unexplained=0,
     problems=(),
 )
-RESULT = Result(
+RESULT = DemoResult(
     started=1000.0,
     seconds=60.0,
     rate=60.0,
-    wanted=1,
+    requested=1,
     reports=(REPORT,),
     requests=TOTALS,
-    labels={"1.0.0": Labels(39, 1, 0), "3.0.0": Labels(4, 6, 2)},
+    labels={"1.0.0": LabelCounts(39, 1, 0), "3.0.0": LabelCounts(4, 6, 2)},
     unexplained=0,
     history=(Second(0, 10, 2, {"1.0.0": 8, "3.0.0": 2}),),
-    operator=Operator(70 * 1024 * 1024, 10.0, ()),
+    operator=OperatorCost(70 * 1024 * 1024, 10.0, ()),
 )
 
 
 def test_a_run_passes_only_when_all_of_it_was_as_expected() -> None:
     assert RESULT.passed
-    assert not replace(RESULT, wanted=2).passed, "a release was not reached"
+    assert not replace(RESULT, requested=2).passed, "a release was not reached"
     assert not replace(RESULT, reports=(replace(REPORT, problems=("late",)),)).passed
     assert not replace(RESULT, unexplained=1).passed
     assert not replace(RESULT, requests=Totals()).passed, "no traffic proves nothing"
@@ -58,23 +58,23 @@ def test_the_json_has_what_the_summary_shows() -> None:
     assert written["history"] == [{"second": 0, "sent": 10, "failed": 2, "byVersion": {"1.0.0": 8, "3.0.0": 2}}]
 
 
-def test_labels_are_told_by_version() -> None:
+def test_labels_are_reported_by_version() -> None:
     written = json.loads(json.dumps(as_json(RESULT)))
     assert written["labels"]["3.0.0"] == {"correct": 4, "incorrect": 6, "lost": 2}
     output = StringIO()
-    summary.show(RESULT, Console(file=output, width=200))
+    summary.print_summary(RESULT, Console(file=output, width=200))
     assert "1.0.0 right in 39 of 40, 3.0.0 right in 4 of 10; 2 lost." in output.getvalue()
 
 
 def test_the_table_names_release_outcome_and_reason() -> None:
     out = StringIO()
-    summary.show(RESULT, Console(file=out, width=200))
+    summary.print_summary(RESULT, Console(file=out, width=200))
     shown = out.getvalue()
     for part in ("3.0.0", "RolledBack", "errorRate: 2 of 2", "70 MiB", "PASSED"):
         assert part in shown
 
 
-def test_the_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_the_file_is_replaced_atomically(tmp_path: Path) -> None:
     path = tmp_path / "artifacts" / "demo.json"
     write(RESULT, path)
     write(RESULT, path)

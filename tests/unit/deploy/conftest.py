@@ -1,20 +1,12 @@
 import pytest
 import yaml
 
-from integration.harness.tools import component
 from iris_install import overlay
-from iris_install.errors import InstallError
-from iris_install.kubectl import Kubectl, find_kubectl
-from unit.deploy.manifests import Manifest
+from iris_install.kubectl import Kubectl
+from support.deploy.fixtures import kubectl
+from support.deploy.manifests import Manifest
 
-
-@pytest.fixture(scope="session")
-def kubectl() -> Kubectl:
-    """One that is there; it renders, and asks no cluster anything."""
-    try:
-        return Kubectl(find_kubectl())
-    except InstallError:
-        return Kubectl(component("kubectl"))
+__all__ = ["kubectl", "rendered"]
 
 
 @pytest.fixture(scope="session", params=["local", "production"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from unit.deploy.manifests import WORKLOADS, Manifest, workloads
+from support.deploy.manifests import WORKLOADS, Manifest, workloads
 
 ROOT = Path(__file__).resolve().parents[3]
 DRAWING = (ROOT / "docs" / "architecture.md").read_text().partition("```mermaid")[2].partition("```")[0]

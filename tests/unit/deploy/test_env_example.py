@@ -62,7 +62,7 @@ def test_it_has_every_variable_of_the_operator_with_its_default() -> None:
     assert operator.from_environment(found) == operator.from_environment(required)
 
 
-def test_it_works_as_it_is_with_the_examples_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_is_a_working_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     service, _ = parts()
     for name, (_, value, _) in assignments(service).items():
         monkeypatch.setenv(name, value)

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from iris_install.kubectl import Kubectl
-from unit.deploy.manifests import Manifest, containers, named, workloads
-from unit.deploy.pipelines import LABELS, LOGS, PIPELINES, pipeline
+from support.deploy.manifests import Manifest, containers, find_manifest, workloads
+from support.deploy.pipelines import LABELS, LOGS, PIPELINES, pipeline
 
 READERS = ("alloy", "promtail", "otelcol")
 STORES = ("loki", "victorialogs")
@@ -36,7 +36,7 @@ def alloy_block(name: str) -> str:
     return text.rpartition(f"\n\t{name} {{\n")[2].partition("\n\t}\n")[0]
 
 
-def test_labels_are_the_same_five_from_every_shipper_and_in_every_store() -> None:
+def test_labels_are_the_same_five_from_every_collector_and_in_every_store() -> None:
     collector, loki = loaded("otelcol/collector.yaml"), loaded("loki/loki.yaml")
     (kept_by_promtail,) = promtail_stages("labelallow")
     (indexed,) = loki["limits_config"]["otlp_config"]["resource_attributes"]["attributes_config"]
@@ -61,7 +61,7 @@ def test_promtail_and_alloy_give_the_same_fields() -> None:
     assert {"request_id", "revision", "features", "predictions", "stack", "status", "route"} <= set(fields)
 
 
-def test_every_shipper_spells_levels_alike() -> None:
+def test_every_collector_uses_the_same_level_names() -> None:
     spellings = re.compile(r'"([a-z0-9.*#-]+)": "([a-z]+)"')
     operators = loaded("otelcol/collector.yaml")["receivers"]["file_log"]["operators"]
     (mapped,) = (operator["value"] for operator in operators if operator.get("field") == "resource.level")
@@ -86,8 +86,8 @@ def test_what_is_older_than_the_retention_is_deleted() -> None:
 
 
 def test_only_an_address_tells_the_collector_which_store_it_sends_to(kubectl: Kubectl) -> None:
-    to_loki = named(pipeline(kubectl, "loki", "otelcol"), "DaemonSet", "otelcol")
-    to_victorialogs = named(pipeline(kubectl, "otelcol", "victorialogs"), "DaemonSet", "otelcol")
+    to_loki = find_manifest(pipeline(kubectl, "loki", "otelcol"), "DaemonSet", "otelcol")
+    to_victorialogs = find_manifest(pipeline(kubectl, "otelcol", "victorialogs"), "DaemonSet", "otelcol")
     endpoints = []
     for daemonset in (to_loki, to_victorialogs):
         (container,) = daemonset["spec"]["template"]["spec"]["containers"]
@@ -102,15 +102,15 @@ def test_only_an_address_tells_the_collector_which_store_it_sends_to(kubectl: Ku
     ]
 
 
-def test_everything_is_in_the_namespace_that_may_read_the_nodes_files(objects: list[Manifest]) -> None:
-    namespace = named(objects, "Namespace", "iris-logs")
+def test_everything_is_in_the_namespace_that_may_mount_the_nodes_files(objects: list[Manifest]) -> None:
+    namespace = find_manifest(objects, "Namespace", "iris-logs")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
     for item in objects:
         if item["kind"] not in ("Namespace", "ClusterRole", "ClusterRoleBinding"):
             assert item["metadata"]["namespace"] == "iris-logs", item["metadata"]["name"]
 
 
-def test_only_who_reads_files_is_root_and_mounts_the_node(objects: list[Manifest]) -> None:
+def test_only_file_readers_are_root_and_mount_the_node(objects: list[Manifest]) -> None:
     for name, pod in workloads(objects):
         folders = {v["name"]: v["hostPath"]["path"] for v in pod["volumes"] if "hostPath" in v}
         if name in READERS:
@@ -147,7 +147,7 @@ def test_each_container_is_bounded_and_probed_and_has_a_fixed_tag(objects: list[
         assert re.fullmatch(r"v?\d+\.\d+\.\d+", tag), f"{name}: {container['image']}"
 
 
-def test_rights_beyond_the_namespace_are_to_look_at_pods(objects: list[Manifest]) -> None:
+def test_cluster_permissions_are_to_read_pods(objects: list[Manifest]) -> None:
     roles = [item for item in objects if item["kind"] == "ClusterRole"]
     assert len(roles) == 1
     assert roles[0]["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
@@ -155,20 +155,20 @@ def test_rights_beyond_the_namespace_are_to_look_at_pods(objects: list[Manifest]
 
 
 def test_nothing_is_reachable_that_no_policy_opens(objects: list[Manifest]) -> None:
-    closed = named(objects, "NetworkPolicy", "deny-all")["spec"]
+    closed = find_manifest(objects, "NetworkPolicy", "deny-all")["spec"]
     assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     for name, _ in workloads(objects):
-        policy = named(objects, "NetworkPolicy", name)["spec"]
+        policy = find_manifest(objects, "NetworkPolicy", name)["spec"]
         assert policy["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": name}}
         assert all(rule["from"] and rule["ports"] for rule in policy["ingress"])
         assert all(rule["to"] and rule["ports"] for rule in policy.get("egress", []))
         assert ("egress" in policy) == (name in READERS)
 
 
-def test_grafana_asks_the_loki_that_is_installed(kubectl: Kubectl) -> None:
+def test_grafana_queries_the_installed_loki(kubectl: Kubectl) -> None:
     (source,) = loaded("../grafana/datasources/loki.yaml")["datasources"]
     objects = pipeline(kubectl, "loki", "alloy")
-    (port,) = named(objects, "Service", "loki")["spec"]["ports"]
+    (port,) = find_manifest(objects, "Service", "loki")["spec"]["ports"]
     assert source["url"] == f"http://loki.iris-logs.svc:{port['port']}"
     (alloy,) = (pod["containers"][0] for name, pod in workloads(objects) if name == "alloy")
     assert alloy["env"][0]["value"].startswith(f"{source['url']}/")

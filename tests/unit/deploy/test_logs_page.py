@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from unit.deploy.pipelines import LABELS, LOGS, ROOT
+from support.deploy.pipelines import LABELS, LOGS, ROOT
 
 PAGE = (ROOT / "docs" / "logs.md").read_text()
 SECTIONS = {text.partition("\n")[0]: text for text in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]}
@@ -15,7 +15,7 @@ def queries(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def test_the_questions_that_people_have_are_there() -> None:
+def test_the_logs_page_has_every_question() -> None:
     assert list(QUESTIONS) == [
         "What one looks at first",
         "The payload and the prediction of a request",
@@ -34,7 +34,7 @@ def test_each_question_is_asked_of_both_stores_about_the_same_streams(text: str)
         assert set(re.findall(r'(\w+)=~?"', of_loki)) <= set(LABELS)
 
 
-def test_every_store_and_shipper_on_the_page_is_a_component() -> None:
+def test_every_store_and_collector_on_the_page_is_a_component() -> None:
     (table,) = re.findall(r"^\| \| what it is \| where \|\n\| --- \| --- \| --- \|\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
     named = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
     assert sorted([*named, "namespace"]) == sorted(path.name for path in LOGS.iterdir() if path.is_dir())

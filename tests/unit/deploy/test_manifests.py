@@ -5,7 +5,7 @@ import yaml
 
 from iris_install import credentials
 from iris_local import components
-from unit.deploy.manifests import Manifest, containers, named, workloads
+from support.deploy.manifests import Manifest, containers, find_manifest, workloads
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMESPACES = ("iris-system", "iris")
@@ -16,7 +16,7 @@ Objects = list[Manifest]
 
 def test_namespaces_enforce_the_restricted_pod_security_standard(rendered: Objects) -> None:
     for namespace in NAMESPACES:
-        labels = named(rendered, "Namespace", namespace)["metadata"]["labels"]
+        labels = find_manifest(rendered, "Namespace", namespace)["metadata"]["labels"]
         for mode in ("enforce", "audit", "warn"):
             assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
             assert re.fullmatch(r"v1\.\d+", labels[f"pod-security.kubernetes.io/{mode}-version"])
@@ -33,7 +33,7 @@ def test_no_update_takes_the_old_pod_away_before_the_new_one_serves_unless_there
                 assert item["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
     # One writer of a release; one process on the storage of metrics, dashboards and logs; one that tells people, once.
     assert by_strategy["Recreate"] - {"grafana", "victorialogs"} == {"iris-operator", "prometheus", "alertmanager"}
-    assert named(rendered, "StatefulSet", "postgres")["spec"]["updateStrategy"] == {"type": "RollingUpdate"}
+    assert find_manifest(rendered, "StatefulSet", "postgres")["spec"]["updateStrategy"] == {"type": "RollingUpdate"}
 
 
 def test_everything_lives_in_a_namespace_of_ours_or_defines_one_or_the_resource(rendered: Objects) -> None:
@@ -90,7 +90,7 @@ def test_scratch_space_is_bounded(rendered: Objects) -> None:
                 assert "sizeLimit" in volume["emptyDir"], f"{name}: {volume['name']}"
 
 
-def test_only_who_talks_to_the_api_gets_a_token_for_it(rendered: Objects) -> None:
+def test_only_clients_of_the_api_server_get_a_token(rendered: Objects) -> None:
     tokens = {name for name, pod in workloads(rendered) if pod.get("automountServiceAccountToken", True)}
     assert tokens - {"otelcol"} == {"iris-operator", "prometheus"}
 
@@ -127,13 +127,13 @@ def test_no_right_is_given_by_wildcard_and_none_to_secrets(rendered: Objects) ->
 
 
 def test_the_operator_may_not_change_what_a_release_asks_for(rendered: Objects) -> None:
-    role = named(rendered, "Role", "iris-operator", "iris")
+    role = find_manifest(rendered, "Role", "iris-operator", "iris")
     (rule,) = (rule for rule in role["rules"] if rule["resources"] == ["irismodelreleases"])
     assert sorted(rule["verbs"]) == ["get", "list", "patch", "watch"]
 
 
 def test_there_is_never_a_second_operator(rendered: Objects) -> None:
-    spec = named(rendered, "Deployment", "iris-operator")["spec"]
+    spec = find_manifest(rendered, "Deployment", "iris-operator")["spec"]
     assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
 
 
@@ -145,14 +145,14 @@ def test_secrets_are_referred_to_and_never_written_down(rendered: Objects) -> No
             assert "valueFrom" in variable if secret else "@" not in variable.get("value", ""), name
 
 
-def test_the_stores_read_secrets_that_the_installer_makes(rendered: Objects) -> None:
+def test_the_stores_read_the_secrets_that_the_installer_creates(rendered: Objects) -> None:
     read = {
         source["secretRef"]["name"] for _, container in containers(rendered) for source in container.get("envFrom", [])
     }
     assert read == {credentials.POSTGRES, credentials.REDIS}
 
 
-def test_the_cache_makes_room_before_it_meets_its_memory_limit(rendered: Objects) -> None:
+def test_the_cache_evicts_before_it_reaches_its_memory_limit(rendered: Objects) -> None:
     (config,) = (item["data"]["redis.conf"] for item in rendered if "redis.conf" in item.get("data", {}))
     settings = dict(line.split(" ", 1) for line in config.splitlines() if line and not line.startswith("#"))
     (limit,) = (c["resources"]["limits"]["memory"] for name, c in containers(rendered) if name == "redis/redis")
@@ -170,12 +170,13 @@ def test_targets_are_labelled_with_what_analysis_compares(rendered: Objects) -> 
         "release": ["__meta_kubernetes_pod_label_iris_mlrelease_dev_release"],
         "revision": ["__meta_kubernetes_pod_label_iris_mlrelease_dev_revision"],
         "version": ["__meta_kubernetes_pod_label_iris_mlrelease_dev_version"],
+        "arm": ["__meta_kubernetes_pod_label_iris_mlrelease_dev_arm"],
     }
 
 
 def test_production_keeps_its_database_on_a_volume() -> None:
     objects = list(yaml.safe_load_all((ROOT / "deploy/base/stores/postgres.yaml").read_text()))
-    claims = named(objects, "StatefulSet", "postgres")["spec"]["volumeClaimTemplates"]
+    claims = find_manifest(objects, "StatefulSet", "postgres")["spec"]["volumeClaimTemplates"]
     assert [claim["metadata"]["name"] for claim in claims] == ["data"]
 
 

@@ -13,10 +13,10 @@ from iris_install import overlay
 from iris_install.kubectl import Kubectl
 from iris_local import node
 from iris_operator.engine.manifests import deployment
-from iris_operator.engine.release import Inputs, parse_release
-from unit.deploy.manifests import Manifest, named
-from unit.deploy.reachability import Pod, may_enter, may_leave, reachable
-from unit.operator.simulation import manifest
+from iris_operator.engine.release import RevisionInputs, parse_release
+from support.deploy.manifests import Manifest, find_manifest
+from support.deploy.reachability import Pod, egress_allowed, ingress_allowed, reachable
+from support.operator.simulation import manifest
 
 Objects = list[Manifest]
 Flow = tuple[str, str, int]
@@ -39,7 +39,7 @@ MAY = {
 # Only in production there is one.
 GRAFANA_MAY = {("grafana", "prometheus", 9090)}
 KUBELET, HTTPS = 10250, 443
-# To what is no pod: the kubelets, and whoever is told of alerts.
+# To targets that are not pods: the kubelets, and receivers of alerts.
 OUTSIDE = {("prometheus", KUBELET), ("alertmanager", HTTPS)}
 RESOLVE_NAMES = (
     *("inference", "iris-records", "postgres", "redis"),
@@ -62,18 +62,18 @@ def made_by_the_operator(version: str) -> Manifest:
     body: dict[str, Any] = manifest(version)
     body["metadata"] |= {"uid": "1", "generation": 1, "resourceVersion": "1"}
     release = parse_release(body)
-    return deployment(release, Inputs.of(release.spec), "stable", 2, None)
+    return deployment(release, RevisionInputs.of(release.spec), "stable", 2, None)
 
 
-@pytest.fixture(params=["local", "production"])
+@pytest.fixture(scope="module", params=["local", "production"])
 def where(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rendered(kubectl: Kubectl, where: str) -> Objects:
     text = overlay.render(kubectl, where, "registry.example.com/iris-operator:1.2.3")
-    records = kubectl.text("kustomize", str(overlay.ROOT / "deploy" / "records"))
+    records = kubectl.run("kustomize", str(overlay.ROOT / "deploy" / "records"))
     return [*filter(None, yaml.safe_load_all(text)), *filter(None, yaml.safe_load_all(records))]
 
 
@@ -84,7 +84,7 @@ def policies(rendered: Objects) -> Objects:
 
 def all_of_it(rendered: Objects, where: str) -> dict[str, Pod]:
     """Everything of ours, and everybody else."""
-    cronjob = named(rendered, "CronJob", "iris-records")
+    cronjob = find_manifest(rendered, "CronJob", "iris-records")
     job = {"metadata": cronjob["metadata"], "spec": cronjob["spec"]["jobTemplate"]["spec"]}
     local = where == "local"
     return {
@@ -113,15 +113,15 @@ def kind_of(pod: Pod) -> str:
 Passes = Callable[[Objects, Pod, Pod, int], bool]
 
 
-@pytest.mark.parametrize("passes", [may_leave, may_enter])
-def test_each_end_lets_through_exactly_what_must_talk(
+@pytest.mark.parametrize("passes", [egress_allowed, ingress_allowed])
+def test_each_end_allows_exactly_the_required_connections(
     rendered: Objects, policies: Objects, where: str, passes: Passes
 ) -> None:
     """A policy that is loosened by mistake opens nothing while the other end is closed, and is found all the same."""
     world = all_of_it(rendered, where)
     api_port = node.ADDRESSES.port if where == "local" else 6443
     ports = {number for pod in world.values() for number in pod.ports.values()} - {53} | {22, HTTPS, KUBELET, api_port}
-    end = 1 if passes is may_enter else 0
+    end = 1 if passes is ingress_allowed else 0
     ours = {name for name, pod in world.items() if pod.namespace in ("iris", "iris-system")}
     can: set[Flow] = {
         (kind_of(source), kind_of(target), 6443 if port == api_port else port)
@@ -132,27 +132,29 @@ def test_each_end_lets_through_exactly_what_must_talk(
     }
     # Where the address of the API server is not known, its ports are open to every address.
     outside = {(name, to, port) for name, to, port in can if to in ("internet", "API server")}
-    told = {flow for flow in outside if (flow[0], flow[2]) in OUTSIDE}
-    beyond = {(name, to, port) for name, to, port in outside - told if port in (443, 6443)}
+    known = {flow for flow in outside if (flow[0], flow[2]) in OUTSIDE}
+    api_connections = {(name, to, port) for name, to, port in outside - known if port in (443, 6443)}
     api = {flow for flow in MAY if flow[1] == "API server"}
-    if passes is may_leave:
-        assert beyond == api if where == "local" else beyond >= api
-        assert {name for name, _, _ in beyond} == {"iris-operator", "prometheus"}
-        assert {(name, port) for name, _, port in told} == OUTSIDE
+    if passes is egress_allowed:
+        assert api_connections == api if where == "local" else api_connections >= api
+        assert {name for name, _, _ in api_connections} == {"iris-operator", "prometheus"}
+        assert {(name, port) for name, _, port in known} == OUTSIDE
         # The local cluster's only node is where its API server is.
-        assert (("prometheus", "internet", KUBELET) in told) is (where != "local")
+        assert (("prometheus", "internet", KUBELET) in known) is (where != "local")
     may = MAY if where == "local" else MAY | GRAFANA_MAY
-    assert can - beyond - told == {flow for flow in may - api if flow[end] in ours}
+    assert can - api_connections - known == {flow for flow in may - api if flow[end] in ours}
 
 
-def test_everything_of_ours_can_resolve_names(rendered: Objects, policies: Objects, where: str) -> None:
+def test_every_pod_can_resolve_names(rendered: Objects, policies: Objects, where: str) -> None:
     world = all_of_it(rendered, where)
     for name in RESOLVE_NAMES:
         assert reachable(policies, world[name], world["DNS"], 53, "UDP"), name
         assert reachable(policies, world[name], world["DNS"], 53, "TCP"), name
 
 
-def test_a_pod_that_no_policy_names_reaches_nothing_else(rendered: Objects, policies: Objects, where: str) -> None:
+def test_a_pod_without_a_policy_of_its_own_reaches_nothing_else(
+    rendered: Objects, policies: Objects, where: str
+) -> None:
     world = all_of_it(rendered, where)
     stranger = world["stranger in iris"]
     for target in world.values():
@@ -162,7 +164,7 @@ def test_a_pod_that_no_policy_names_reaches_nothing_else(rendered: Objects, poli
 
 
 def test_the_local_overlay_names_the_local_api_server(policies: Objects, where: str) -> None:
-    (rule,) = named(policies, "NetworkPolicy", "kubernetes-api")["spec"]["egress"]
+    (rule,) = find_manifest(policies, "NetworkPolicy", "kubernetes-api")["spec"]["egress"]
     block = {"ipBlock": {"cidr": f"{node.ADDRESSES.host}/32"}}
     expected = {"to": [block], "ports": [{"port": node.ADDRESSES.port}]}
     assert (rule == expected) is (where == "local")

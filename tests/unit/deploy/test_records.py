@@ -1,15 +1,15 @@
 import pytest
 import yaml
 
-from iris_inference.migrate import parser
+from iris_inference.storage.migrate import build_parser
 from iris_install import credentials, overlay
 from iris_install.kubectl import Kubectl
-from unit.deploy.manifests import Manifest
+from support.deploy.manifests import Manifest
 
 
 @pytest.fixture(scope="session")
 def cronjob(kubectl: Kubectl) -> Manifest:
-    rendered = kubectl.text("kustomize", str(overlay.ROOT / "deploy" / "records"))
+    rendered = kubectl.run("kustomize", str(overlay.ROOT / "deploy" / "records"))
     return dict(yaml.safe_load(rendered))
 
 
@@ -18,7 +18,7 @@ def pod(cronjob: Manifest) -> Manifest:
     return dict(cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"])
 
 
-def test_it_runs_where_the_stores_are_as_a_user_without_privileges(cronjob: Manifest, pod: Manifest) -> None:
+def test_it_runs_in_the_stores_namespace_as_an_unprivileged_user(cronjob: Manifest, pod: Manifest) -> None:
     assert cronjob["metadata"]["namespace"] == "iris"
     context = pod["securityContext"]
     assert (context["runAsNonRoot"], context["seccompProfile"]) == (True, {"type": "RuntimeDefault"})
@@ -31,14 +31,14 @@ def test_it_runs_where_the_stores_are_as_a_user_without_privileges(cronjob: Mani
     assert pod["automountServiceAccountToken"] is False
 
 
-def test_it_runs_the_command_as_the_command_wants_it(pod: Manifest) -> None:
+def test_it_runs_a_valid_command(pod: Manifest) -> None:
     (container,) = pod["containers"]
     assert container["command"] == ["python", "-m", "iris_inference.migrate"]
-    assert parser().parse_args(container["args"]).keep_days == 90
+    assert build_parser().parse_args(container["args"]).keep_days == 90
     assert container["envFrom"] == [{"secretRef": {"name": credentials.INFERENCE}}]
 
 
-def test_a_run_that_hangs_or_is_over_goes(cronjob: Manifest) -> None:
+def test_a_hanging_or_finished_run_is_removed(cronjob: Manifest) -> None:
     spec = cronjob["spec"]["jobTemplate"]["spec"]
     assert spec["activeDeadlineSeconds"] > 0
     assert spec["ttlSecondsAfterFinished"] > 0

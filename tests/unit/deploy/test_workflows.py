@@ -43,7 +43,7 @@ def test_an_action_is_pinned_to_one_commit_everywhere() -> None:
     assert len(pins) == len({action for action, _ in pins})
 
 
-def test_the_token_may_only_read_unless_a_job_says_otherwise(workflow: dict[str, Any]) -> None:
+def test_the_token_is_read_only_unless_a_job_needs_more(workflow: dict[str, Any]) -> None:
     assert workflow["permissions"] == {"contents": "read"}
     for name, job in workflow["jobs"].items():
         more = {right: level for right, level in job.get("permissions", {}).items() if right != "contents"}
@@ -51,27 +51,27 @@ def test_the_token_may_only_read_unless_a_job_says_otherwise(workflow: dict[str,
         assert job.get("permissions", {}).get("contents", "read") == "read"
 
 
-def test_every_job_ends_by_itself(workflow: dict[str, Any]) -> None:
+def test_every_job_has_a_timeout(workflow: dict[str, Any]) -> None:
     own = {name: job for name, job in workflow["jobs"].items() if "uses" not in job}
     assert [name for name, job in own.items() if "timeout-minutes" not in job] == []
 
 
-def test_runs_of_a_workflow_do_not_meet(workflow: dict[str, Any]) -> None:
+def test_runs_of_a_workflow_are_not_concurrent(workflow: dict[str, Any]) -> None:
     assert workflow["concurrency"]["group"]
     # A deployment that is stopped halfway leaves nobody to tell how it ended.
     assert workflow["name"] == "test" or workflow["concurrency"]["cancel-in-progress"] == "false"
 
 
-def test_nothing_that_others_wrote_becomes_part_of_a_command(workflow: dict[str, Any]) -> None:
+def test_no_expression_is_interpolated_into_a_command(workflow: dict[str, Any]) -> None:
     assert [step["run"] for step in steps(workflow) if "${{" in step.get("run", "")] == []
 
 
-def test_the_token_of_the_checkout_is_not_left_for_later_steps(workflow: dict[str, Any]) -> None:
+def test_the_checkouts_token_is_not_persisted(workflow: dict[str, Any]) -> None:
     checkouts = [step for step in steps(workflow) if step.get("uses", "").startswith("actions/checkout@")]
     assert [step for step in checkouts if step.get("with", {}).get("persist-credentials") != "false"] == []
 
 
-def test_what_is_deployed_was_tested_and_is_named_by_digest() -> None:
+def test_the_deployed_image_was_tested_and_is_referenced_by_digest() -> None:
     images, deploy = (
         yaml.safe_load((ROOT / f".github/workflows/{name}.yaml").read_text()) for name in ("images", "deploy")
     )

@@ -1,3 +1,3 @@
-from contract.inference.models import exported
+from support.inference.models import exported
 
 __all__ = ["exported"]

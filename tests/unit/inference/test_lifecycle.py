@@ -1,7 +1,7 @@
 from iris_inference.lifecycle import Lifecycle
 
 
-def test_it_is_ready_only_between_the_load_and_the_drain() -> None:
+def test_it_is_ready_only_between_loading_and_draining() -> None:
     lifecycle = Lifecycle()
     seen = [lifecycle.ready]
     lifecycle.loaded()

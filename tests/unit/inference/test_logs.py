@@ -28,7 +28,7 @@ def test_a_stack_trace_is_a_field() -> None:
     assert "ValueError: invalid literal" in str(line["stack"])
 
 
-def test_what_is_no_json_is_still_a_line() -> None:
+def test_values_that_json_does_not_have_are_written_as_text() -> None:
     line = render("odd", number=math.nan, thing=object())
     assert line["number"] == "NaN"
     assert str(line["thing"]).startswith("<object")

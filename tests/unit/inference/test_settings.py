@@ -39,7 +39,7 @@ def test_the_defaults_serve(monkeypatch: pytest.MonkeyPatch) -> None:
         ("IRIS_MODEL_PUBLIC_KEYS", "hunter2"),
     ],
 )
-def test_a_wrong_variable_is_named_and_its_value_is_not_shown(
+def test_an_invalid_variable_is_named_and_its_value_is_not_shown(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", DATABASE)
@@ -49,7 +49,7 @@ def test_a_wrong_variable_is_named_and_its_value_is_not_shown(
     assert "hunter2" not in str(refusal.value)
 
 
-def test_bounds_are_a_list_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latency_buckets_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", DATABASE)
     monkeypatch.setenv("IRIS_LATENCY_BUCKETS", "0.004, 0.005,0.25")
     assert read_settings(Settings).latency_buckets == (0.004, 0.005, 0.25)
@@ -64,7 +64,7 @@ def test_a_password_is_not_shown_by_the_settings_themselves(monkeypatch: pytest.
     assert settings.redis_url.get_secret_value() == "redis://:hunter2@redis:6379/0"
 
 
-def test_keys_that_nobody_keeps_stop_the_start_with_both_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_required_keys_without_a_database_stop_the_start_with_both_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     with pytest.raises(SettingsError, match=r"^IRIS_AUTH: .*set DATABASE_URL, or IRIS_AUTH=off to serve everybody"):
         read_settings(Settings)
@@ -79,7 +79,7 @@ def test_a_wrong_database_url_is_one_error_and_not_two(monkeypatch: pytest.Monke
     assert [line.partition(":")[0] for line in str(refusal.value).splitlines()] == ["DATABASE_URL"]
 
 
-def test_commands_on_the_database_need_no_more_than_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_on_the_database_need_only_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IRIS_PORT", "http")
     monkeypatch.setenv("DATABASE_URL", DATABASE)
     assert read_settings(DatabaseSettings).schema_mode == "migrate"

@@ -15,7 +15,7 @@ class Cluster:
     def __init__(self) -> None:
         self.secrets: dict[str, dict[str, Any]] = {}
 
-    def find(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+    def get_or_none(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
         assert (kind, namespace) == ("secret", "iris")
         return self.secrets.get(name)
 
@@ -29,13 +29,13 @@ class Cluster:
         return {key: base64.b64decode(value).decode() for key, value in self.secrets[name]["data"].items()}
 
 
-def test_the_first_installation_makes_all_three() -> None:
+def test_the_first_installation_creates_all_three() -> None:
     cluster = Cluster()
 
     outcome = credentials.ensure(cluster)
 
     assert outcome == dict.fromkeys(("postgres-credentials", "redis-credentials", "iris-inference"), "created")
-    assert {name: tuple(cluster.values(name)) for name in cluster.secrets} == credentials.KEYS
+    assert {name: tuple(cluster.values(name)) for name in cluster.secrets} == credentials.SECRET_KEYS
 
 
 def test_installing_again_changes_nothing() -> None:
@@ -49,7 +49,7 @@ def test_installing_again_changes_nothing() -> None:
     assert json.dumps(cluster.secrets) == before
 
 
-def test_two_installations_share_no_password() -> None:
+def test_two_installations_have_different_passwords() -> None:
     one, other = Cluster(), Cluster()
     credentials.ensure(one)
     credentials.ensure(other)
@@ -59,7 +59,7 @@ def test_two_installations_share_no_password() -> None:
         assert len(one.values(name)[key]) >= 40
 
 
-def test_the_service_is_given_the_passwords_of_the_stores() -> None:
+def test_the_service_gets_the_passwords_of_the_stores() -> None:
     cluster = Cluster()
     credentials.ensure(cluster)
 
@@ -82,7 +82,7 @@ def test_an_interrupted_installation_is_finished(survivors: list[str]) -> None:
     assert password in cluster.values("iris-inference")["DATABASE_URL"]
 
 
-def test_a_password_that_needs_escaping_still_makes_an_address() -> None:
+def test_a_password_is_escaped_in_a_url() -> None:
     cluster = Cluster()
     cluster.create(
         {
@@ -96,7 +96,7 @@ def test_a_password_that_needs_escaping_still_makes_an_address() -> None:
     assert "iris:p%40ss%2Fw%3Ard@postgres" in cluster.values("iris-inference")["DATABASE_URL"]
 
 
-def test_a_secret_that_lacks_a_key_is_named_and_left_alone() -> None:
+def test_a_secret_that_lacks_a_key_is_an_error_and_is_not_changed() -> None:
     cluster = Cluster()
     credentials.ensure(cluster)
     del cluster.secrets["postgres-credentials"]["data"]["POSTGRES_DB"]
@@ -105,7 +105,7 @@ def test_a_secret_that_lacks_a_key_is_named_and_left_alone() -> None:
         credentials.ensure(cluster)
 
 
-def test_a_service_secret_without_its_store_is_not_papered_over() -> None:
+def test_a_service_secret_without_its_stores_secret_is_an_error() -> None:
     cluster = Cluster()
     credentials.ensure(cluster)
     del cluster.secrets["redis-credentials"]

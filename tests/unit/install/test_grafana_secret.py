@@ -8,7 +8,7 @@ class Cluster:
     def __init__(self) -> None:
         self.created: list[Mapping[str, Any]] = []
 
-    def find(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+    def get_or_none(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
         assert (kind, name, namespace) == ("secret", "grafana-admin", "iris-system")
         return dict(self.created[0]) if self.created else None
 

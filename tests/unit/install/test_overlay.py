@@ -7,11 +7,11 @@ from iris_install import overlay
 from iris_install.errors import InstallError
 from iris_install.kubectl import Kubectl
 from iris_local.paths import Paths
-from unit.deploy.manifests import named
+from support.deploy.manifests import find_manifest
 
 
 @pytest.mark.parametrize(
-    ("context", "wanted", "chosen"),
+    ("context", "requested", "chosen"),
     [
         ("iris-local", None, "local"),
         ("arn:aws:eks:cluster", None, "production"),
@@ -19,23 +19,23 @@ from unit.deploy.manifests import named
         ("iris-local", "production", "production"),
     ],
 )
-def test_the_overlay_follows_the_context_unless_one_is_asked_for(context: str, wanted: str | None, chosen: str) -> None:
-    assert overlay.choose(context, wanted) == chosen
+def test_the_overlay_follows_the_context_unless_one_is_given(context: str, requested: str | None, chosen: str) -> None:
+    assert overlay.choose(context, requested) == chosen
 
 
-def test_an_unknown_overlay_is_refused_with_those_that_exist() -> None:
+def test_an_unknown_overlay_is_rejected_with_the_existing_ones() -> None:
     with pytest.raises(InstallError, match="no overlay staging; there are: local, production"):
         overlay.choose("iris-local", "staging")
 
 
-def test_logs_are_read_where_the_local_cluster_keeps_them(
+def test_logs_are_read_where_the_local_cluster_stores_them(
     kubectl: Kubectl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IRIS_CACHE", str(tmp_path))
     objects = list(yaml.safe_load_all(overlay.render(kubectl, "local", "localhost/iris-operator:1")))
-    volumes = named(objects, "DaemonSet", "otelcol")["spec"]["template"]["spec"]["volumes"]
+    volumes = find_manifest(objects, "DaemonSet", "otelcol")["spec"]["template"]["spec"]["volumes"]
     paths = {volume["name"]: volume["hostPath"]["path"] for volume in volumes if "hostPath" in volume}
-    assert paths == {"pod-logs": str(Paths(tmp_path).pod_logs), "state": str(Paths(tmp_path).shipping)}
+    assert paths == {"pod-logs": str(Paths(tmp_path).pod_logs), "state": str(Paths(tmp_path).log_shipper_state)}
 
 
 @pytest.mark.parametrize("image", ["iris-operator", "registry.example.com:5000/iris-operator", "iris operator:1", ""])

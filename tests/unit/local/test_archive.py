@@ -26,7 +26,7 @@ def _content(packed: tarfile.TarFile, name: str) -> bytes:
     return member.read()
 
 
-def test_layers_that_the_receiver_holds_are_not_packed(tmp_path: Path) -> None:
+def test_existing_layers_are_not_packed(tmp_path: Path) -> None:
     config, (shared, own) = _image(tmp_path)
     packed = tmp_path / "image.tar"
     archive.pack(tmp_path, "localhost/iris:1", {shared}, packed)
@@ -52,4 +52,4 @@ def test_the_index_names_the_image_and_describes_its_manifest(tmp_path: Path) ->
 
 def test_a_layer_that_an_image_has_twice_is_packed_once() -> None:
     manifest = {"config": {"digest": "sha256:c"}, "layers": [{"digest": "sha256:a"}, {"digest": "sha256:a"}]}
-    assert archive.parts(manifest) == ["sha256:c", "sha256:a"]
+    assert archive.blob_digests(manifest) == ["sha256:c", "sha256:a"]

@@ -4,7 +4,7 @@ from iris_local import cli
 
 
 @pytest.mark.parametrize("command", ["up", "down", "status", "images", "build", "kubeconfig", "operator-image"])
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_a_help_text(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
     assert ended.value.code == 0

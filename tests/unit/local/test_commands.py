@@ -14,12 +14,12 @@ def test_variables_are_added_to_the_environment() -> None:
     assert run(["sh", "-c", 'echo "$EXTRA:$PATH"'], environment={"EXTRA": "more"}).startswith("more:/")
 
 
-def test_a_failure_names_the_program_and_quotes_its_last_words() -> None:
+def test_a_failure_names_the_program_and_quotes_the_end_of_its_output() -> None:
     with pytest.raises(CommandError, match=r"`sh -c .*` ended with 3:\nno such thing"):
         run(["sh", "-c", "echo no such thing >&2; exit 3"])
 
 
-def test_a_failure_of_a_logged_program_quotes_the_end_of_the_log_and_says_where_it_is(tmp_path: Path) -> None:
+def test_a_failure_of_a_logged_program_quotes_the_end_of_the_log_and_its_path(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "build.log"
     with pytest.raises(CommandError, match=r"line 40") as caught:
         run(["sh", "-c", "for i in $(seq 40); do echo line $i; done; exit 1"], log=log)
@@ -33,7 +33,7 @@ def test_a_program_that_does_not_exist_is_an_error_that_names_it() -> None:
         run(["no-such-program"])
 
 
-def test_success_is_told_from_failure() -> None:
+def test_success_and_failure_are_distinguished() -> None:
     assert succeeds(["true"])
     assert not succeeds(["false"])
 

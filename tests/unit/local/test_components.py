@@ -16,7 +16,7 @@ SHARED = re.compile(r"(k8s\.io/(?:api|apimachinery|client-go)|google\.golang\.or
 @pytest.fixture
 def component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Component:
     shutil.copytree(COMPONENTS["pause"].folder, tmp_path / "pause")
-    monkeypatch.setattr(components, "_MODULES", tmp_path)
+    monkeypatch.setattr(components, "_MODULE_FOLDERS", tmp_path)
     return COMPONENTS["pause"]
 
 

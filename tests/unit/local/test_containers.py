@@ -46,10 +46,10 @@ def test_containers_start_where_the_out_of_memory_score_may_not_be_lowered() -> 
     assert config["plugins"]["io.containerd.grpc.v1.cri"]["restrict_oom_score_adj"] is True
 
 
-def test_pods_get_addresses_of_the_pod_range_and_a_way_out() -> None:
+def test_pods_get_addresses_of_the_pod_range_and_a_default_route() -> None:
     configuration = json.loads(containers.pod_network(PATHS))
     (plugin,) = configuration["plugins"]
-    assert configuration["name"] == PATHS.mark
+    assert configuration["name"] == PATHS.cluster_id
     assert plugin["ipam"]["ranges"] == [[{"subnet": network.POD_RANGE}]]
     assert plugin["ipam"]["routes"] == [{"dst": "0.0.0.0/0"}]
     assert Path(plugin["ipam"]["dataDir"]).is_relative_to(PATHS.cluster)

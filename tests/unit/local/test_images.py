@@ -29,11 +29,11 @@ def test_the_key_changes_with_the_recipe_the_inputs_and_the_arguments(image: Ima
     assert len(set(keys)) == len(keys)
 
 
-def test_another_base_is_another_image(image: Image) -> None:
+def test_the_base_image_is_part_of_the_key(image: Image) -> None:
     assert dataclasses.replace(image, base="example.com/python:3.11").key != image.key
 
 
-def test_labels_say_where_an_image_comes_from() -> None:
+def test_labels_have_the_provenance_of_an_image() -> None:
     for image in catalog.project_images():
         labels = dict(image.arguments)
         assert {"REVISION", "CREATED", "SOURCE"} <= labels.keys()
@@ -45,7 +45,7 @@ def test_the_operators_version_is_its_packages() -> None:
     assert dict(catalog.operator_image().arguments)["VERSION"] == iris_operator.__version__
 
 
-def test_what_tools_leave_in_the_sources_does_not_change_the_key(image: Image) -> None:
+def test_caches_of_tools_do_not_change_the_key(image: Image) -> None:
     before = image.key
     cache = image.inputs[0] / "__pycache__"
     cache.mkdir()
@@ -57,12 +57,12 @@ def test_a_keyed_name_is_the_name_with_the_key(image: Image) -> None:
     assert image.keyed_name == f"localhost/it:1.inputs-{image.key}"
 
 
-def test_only_earlier_builds_of_the_same_image_are_superseded() -> None:
+def test_only_earlier_builds_of_the_same_image_are_outdated() -> None:
     names = ["localhost/it:1", "localhost/it:1.inputs-a", "localhost/it:1.inputs-b", "localhost/it:2.inputs-a"]
-    assert images.superseded(names, "localhost/it:1.inputs-b") == ["localhost/it:1.inputs-a"]
+    assert images.outdated(names, "localhost/it:1.inputs-b") == ["localhost/it:1.inputs-a"]
 
 
-def test_an_image_of_a_program_is_keyed_by_the_build_that_it_holds(tmp_path: Path) -> None:
+def test_an_image_of_a_program_is_keyed_by_its_build(tmp_path: Path) -> None:
     builds = [{"coredns": tmp_path / f"coredns-{key}"} for key in ("aaa", "bbb")]
     (one,), (other,) = (catalog.program_images(build) for build in builds)
     assert one.name == other.name == f"localhost/coredns:{COMPONENTS['coredns'].version}"
@@ -88,3 +88,10 @@ def test_there_is_an_image_for_each_model_version() -> None:
 
 def test_each_model_version_has_a_recipe_of_the_same_name() -> None:
     assert set(catalog.MODELS) == set(RECIPES)
+
+
+def test_a_faulty_version_is_built_after_and_again_with_the_good_one_below_it() -> None:
+    names = [image.keyed_name for image in catalog.project_images()]
+    for image in catalog.faulty_images():
+        assert names.index(image.base) < names.index(image.keyed_name)
+        assert image.key != dataclasses.replace(image, base="localhost/iris-inference:2.0.0.inputs-other").key

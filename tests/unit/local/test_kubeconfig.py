@@ -13,10 +13,10 @@ def test_a_kubeconfig_names_its_context_and_is_for_its_owner_only(tmp_path: Path
     kubeconfig.write(path, "https://10.213.255.1:16443", tmp_path / "pki", "admin")
     assert json.loads(path.read_text())["current-context"] == "iris-local"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    kubeconfig.require_own(path)
+    kubeconfig.require_local(path)
 
 
-def test_a_kubeconfig_that_is_right_already_is_not_written_again(tmp_path: Path) -> None:
+def test_an_unchanged_kubeconfig_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     kubeconfig.write(path, "https://10.213.255.1:16443", tmp_path, "admin")
     before = path.stat().st_ino
@@ -28,17 +28,17 @@ def test_a_kubeconfig_that_is_right_already_is_not_written_again(tmp_path: Path)
 def test_another_context_is_refused(tmp_path: Path, context: str | None) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps({"current-context": context}))
-    with pytest.raises(LocalClusterError, match="is left alone"):
-        kubeconfig.require_own(path)
+    with pytest.raises(LocalClusterError, match="is not used"):
+        kubeconfig.require_local(path)
 
 
-def test_a_file_of_another_make_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_ours_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text("apiVersion: v1\ncurrent-context: iris-local\n")
     with pytest.raises(LocalClusterError, match="was not written by the local cluster"):
-        kubeconfig.require_own(path)
+        kubeconfig.require_local(path)
 
 
 def test_without_a_cluster_the_error_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(LocalClusterError, match="make cluster-up"):
-        kubeconfig.require_own(tmp_path / "kubeconfig")
+        kubeconfig.require_local(tmp_path / "kubeconfig")

@@ -25,7 +25,7 @@ COMMIT
 """
 
 
-def test_only_our_chains_and_the_rules_that_lead_to_them_are_removed() -> None:
+def test_only_our_chains_and_the_rules_that_jump_to_them_are_removed() -> None:
     assert network.removal_script(SAVED).splitlines() == [
         "*nat",
         ":IRIS-LOCAL - [0:0]",
@@ -40,7 +40,7 @@ def test_only_our_chains_and_the_rules_that_lead_to_them_are_removed() -> None:
     ]
 
 
-def test_tables_without_chains_of_ours_are_left_alone() -> None:
+def test_tables_without_our_chains_are_not_changed() -> None:
     others = "*filter\n:INPUT DROP [0:0]\n:DOCKER - [0:0]\n-A INPUT -j DOCKER\nCOMMIT\n"
     assert network.removal_script(others) == ""
 
@@ -54,11 +54,11 @@ def test_tables_without_chains_of_ours_are_left_alone() -> None:
         (["10.213.255.1"], ["10.213.255.1"]),
     ],
 )
-def test_routes_into_our_range_are_noticed(destinations: list[str], taken: list[str]) -> None:
+def test_routes_into_our_range_are_detected(destinations: list[str], taken: list[str]) -> None:
     assert network.overlapping("10.213.0.0/16", destinations) == taken
 
 
-def test_the_cables_of_pods_are_told_from_what_others_have() -> None:
+def test_the_devices_of_pods_are_distinguished_from_others() -> None:
     routes = [
         {"dst": "default", "dev": "eth0"},
         {"dst": "10.213.0.76", "dev": "vethf4866469"},
@@ -68,7 +68,7 @@ def test_the_cables_of_pods_are_told_from_what_others_have() -> None:
     assert network.pod_devices(routes) == ["vethf4866469"]
 
 
-def test_pods_services_and_the_node_share_no_address() -> None:
+def test_pods_services_and_the_node_have_disjoint_addresses() -> None:
     pods, services = ipaddress.ip_network(network.POD_RANGE), ipaddress.ip_network(network.SERVICE_RANGE)
     node = ipaddress.ip_address(network.NODE_ADDRESS)
     assert not pods.overlaps(services)
@@ -76,7 +76,7 @@ def test_pods_services_and_the_node_share_no_address() -> None:
     assert node not in services
 
 
-def test_the_fixed_services_lie_in_the_services_range() -> None:
+def test_the_fixed_services_are_in_the_service_range() -> None:
     services = ipaddress.ip_network(network.SERVICE_RANGE)
     assert ipaddress.ip_address(network.DNS_SERVICE) in services
     # Kubernetes itself gives the first address to the API server.

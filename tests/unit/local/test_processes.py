@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from iris_local.errors import LocalClusterError
-from iris_local.processes import Supervisor, fingerprint, kill, marks, start_time, started_at
+from iris_local.processes import Supervisor, fingerprint, identity_variables, kill, start_time, started_at
 
 SLEEP = ["sleep", "300"]
 
@@ -17,7 +17,7 @@ SLEEP = ["sleep", "300"]
 def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     supervisor = Supervisor(tmp_path, tmp_path / "logs")
     yield supervisor
-    supervisor.stop(supervisor.all(), patience=0)
+    supervisor.stop(supervisor.all(), grace_seconds=0)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_started_process_is_found_by_its_name(supervisor: Supervisor) -> None:
     assert started_at(found.pid) == found.started
 
 
-def test_a_process_that_runs_is_not_started_again(supervisor: Supervisor) -> None:
+def test_a_running_process_is_not_started_again(supervisor: Supervisor) -> None:
     supervisor.ensure("sleep", SLEEP)
     before = supervisor.servers()["sleep"]
     supervisor.ensure("sleep", SLEEP)
@@ -59,16 +59,16 @@ def test_a_process_whose_input_file_changes_is_replaced(supervisor: Supervisor, 
     assert after.pid != before.pid
 
 
-def test_another_clusters_processes_are_not_seen(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_another_clusters_processes_are_not_found(supervisor: Supervisor, tmp_path: Path) -> None:
     other = Supervisor(tmp_path / "other", tmp_path / "logs")
     other.ensure("sleep", SLEEP)
     try:
         assert supervisor.all() == []
     finally:
-        other.stop(other.all(), patience=0)
+        other.stop(other.all(), grace_seconds=0)
 
 
-def test_what_a_process_starts_is_found_but_is_no_server(supervisor: Supervisor) -> None:
+def test_a_child_process_is_found_but_is_not_a_server(supervisor: Supervisor) -> None:
     supervisor.ensure("sh", ["sh", "-c", "sleep 300; true"])
     supervisor.wait("sh", lambda: len(supervisor.all()) > 1, timeout=5)
     assert sorted((process.program, process.is_server) for process in supervisor.all()) == [
@@ -78,17 +78,17 @@ def test_what_a_process_starts_is_found_but_is_no_server(supervisor: Supervisor)
     assert list(supervisor.servers()) == ["sh"]
 
 
-def test_a_process_that_ignores_the_request_to_end_is_killed(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_a_process_that_ignores_sigterm_is_killed(supervisor: Supervisor, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     supervisor.ensure("sh", ["sh", "-c", f"trap '' TERM; touch {ready}; while :; do sleep 300; done"])
     supervisor.wait("sh", ready.exists, timeout=5)
-    supervisor.stop([supervisor.servers()["sh"]], patience=0.1)
+    supervisor.stop([supervisor.servers()["sh"]], grace_seconds=0.1)
     assert supervisor.servers() == {}
 
 
-def test_a_process_that_ends_at_its_start_is_reported_with_its_last_words(supervisor: Supervisor) -> None:
+def test_a_process_that_ends_while_starting_is_reported_with_the_end_of_its_log(supervisor: Supervisor) -> None:
     supervisor.ensure("sh", ["sh", "-c", "echo the port is taken; exit 1"])
-    with pytest.raises(LocalClusterError, match="sh ended at its start:\nthe port is taken"):
+    with pytest.raises(LocalClusterError, match="sh ended while starting:\nthe port is taken"):
         supervisor.wait("sh", lambda: False, timeout=5)
 
 
@@ -100,9 +100,9 @@ def test_a_process_that_is_not_ready_in_time_is_reported(supervisor: Supervisor)
 
 def test_a_missing_process_is_reported(supervisor: Supervisor) -> None:
     supervisor.ensure("sleep", SLEEP)
-    supervisor.require(["sleep"])
+    supervisor.require_running(["sleep"])
     with pytest.raises(LocalClusterError, match="etcd ended"):
-        supervisor.require(["sleep", "etcd"])
+        supervisor.require_running(["sleep", "etcd"])
 
 
 def test_a_signal_reaches_only_a_process_of_the_same_start_time(stranger: "subprocess.Popen[bytes]") -> None:
@@ -114,25 +114,25 @@ def test_a_signal_reaches_only_a_process_of_the_same_start_time(stranger: "subpr
     assert stranger.wait(timeout=5) == -signal.SIGTERM
 
 
-def test_a_process_that_is_gone_is_passed_over() -> None:
+def test_a_process_that_has_ended_is_ignored() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
     kill({process.pid: 1})
     assert started_at(process.pid) is None
 
 
-def test_the_start_time_is_read_past_any_name_of_the_program() -> None:
+def test_the_start_time_is_read_for_any_program_name() -> None:
     fields = " ".join(str(number) for number in range(3, 53))
     assert start_time(f"42 (a) b (c) d) {fields}\n") == 22
     assert start_time(Path("/proc/self/stat").read_text()) == started_at(os.getpid())
 
 
-def test_marks_are_read_from_an_environment_among_other_variables() -> None:
+def test_our_variables_are_read_from_an_environment_with_others() -> None:
     environ = b"PATH=/bin\0IRIS_LOCAL_ROOT=/cache=x\0IRIS_LOCAL_PROCESS=etcd\0LANG=\xff\0"
-    assert marks(environ) == {"IRIS_LOCAL_ROOT": "/cache=x", "IRIS_LOCAL_PROCESS": "etcd"}
+    assert identity_variables(environ) == {"IRIS_LOCAL_ROOT": "/cache=x", "IRIS_LOCAL_PROCESS": "etcd"}
 
 
-def test_the_fingerprint_changes_with_the_command_and_with_what_it_reads(tmp_path: Path) -> None:
+def test_the_fingerprint_changes_with_the_command_and_its_input_files(tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text("a")
     prints = [fingerprint(["etcd"], []), fingerprint(["etcd", "-v"], []), fingerprint(["etcd"], [config])]

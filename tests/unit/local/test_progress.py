@@ -3,17 +3,17 @@ import threading
 
 import pytest
 
-from iris_local.progress import Progress, span
+from iris_local.progress import Progress, format_duration
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0s"), (9.4, "9s"), (59.6, "1m00s"), (60, "1m00s"), (245, "4m05s"), (3600, "60m00s")]
 )
-def test_durations_read_as_people_write_them(seconds: float, text: str) -> None:
-    assert span(seconds) == text
+def test_durations_are_human_readable(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
-def test_a_long_step_says_its_expected_time_how_far_it_is_and_how_long_it_took() -> None:
+def test_a_long_step_reports_its_expected_elapsed_and_total_time() -> None:
     ticked = threading.Event()
 
     class Sink(io.StringIO):
@@ -31,14 +31,14 @@ def test_a_long_step_says_its_expected_time_how_far_it_is_and_how_long_it_took()
     assert lines[-1].startswith("build kubernetes: done in ")
 
 
-def test_a_short_step_says_no_expected_time() -> None:
+def test_a_short_step_reports_no_expected_time() -> None:
     sink = io.StringIO()
     with Progress(sink).step("start the control plane", expected=10):
         pass
     assert "about" not in sink.getvalue()
 
 
-def test_a_step_that_fails_says_so_and_passes_the_error_on() -> None:
+def test_a_failed_step_is_reported_and_its_error_is_raised() -> None:
     sink = io.StringIO()
     with (
         pytest.raises(ValueError, match="broken"),
@@ -49,8 +49,8 @@ def test_a_step_that_fails_says_so_and_passes_the_error_on() -> None:
     assert "done" not in sink.getvalue()
 
 
-def test_lines_start_with_the_time_since_the_beginning() -> None:
+def test_lines_begin_with_the_elapsed_time() -> None:
     sink = io.StringIO()
     times = iter([100.0, 165.0])
-    Progress(sink, clock=lambda: next(times)).say("half way")
+    Progress(sink, clock=lambda: next(times)).log("half way")
     assert sink.getvalue() == "  1m05s  half way\n"

@@ -34,7 +34,7 @@ def test_an_image_comes_from_the_commit_that_last_changed_its_sources(checkout: 
     assert (found.short, found.modified) == (found.revision[:12], False)
 
 
-def test_what_is_not_committed_is_said(checkout: Path) -> None:
+def test_uncommitted_changes_are_marked(checkout: Path) -> None:
     (checkout / "one").write_text("changed")
     found = provenance.of([checkout / "one"], checkout, {})
     assert found.revision == git(checkout, "rev-parse", "HEAD~1") + "-modified"
@@ -42,22 +42,20 @@ def test_what_is_not_committed_is_said(checkout: Path) -> None:
     assert not provenance.of([checkout / "other"], checkout, {}).modified
 
 
-def test_outside_of_a_repository_nothing_is_made_up(tmp_path: Path) -> None:
+def test_outside_of_a_repository_the_provenance_is_unknown(tmp_path: Path) -> None:
     assert provenance.of([tmp_path], tmp_path, {}) == Provenance("unknown", "unknown", "unknown")
 
 
 @pytest.mark.parametrize(
-    ("origin", "told"),
+    ("origin", "source"),
     [
         ("https://user:token@example.com/iris/releases.git", "https://example.com/iris/releases"),
         ("/somewhere/on/this/machine", "unknown"),
     ],
 )
-def test_the_source_is_an_address_that_others_can_use_and_holds_no_password(
-    checkout: Path, origin: str, told: str
-) -> None:
+def test_the_source_is_a_public_url_without_a_password(checkout: Path, origin: str, source: str) -> None:
     git(checkout, "remote", "add", "origin", origin)
-    assert provenance.of([checkout / "one"], checkout, {}).source == told
+    assert provenance.of([checkout / "one"], checkout, {}).source == source
 
 
 def test_on_github_the_source_is_the_repository_of_the_run(checkout: Path) -> None:

@@ -2,19 +2,19 @@ import re
 
 import pytest
 
-from unit.observability.repository import LOCAL_RULES, OBSERVABILITY, RULES, RUNBOOKS, alerts, load
+from support.observability.repository import LOCAL_RULES, OBSERVABILITY, RULES, RUNBOOKS, alerts, load
 
 ALERTS = alerts()
 SEVERITIES = {"critical", "warning", "info", "none"}
 SECTIONS = ["What it means", "Look here", "Mend it"]
 
 
-def test_each_alert_has_a_page_and_each_page_an_alert() -> None:
+def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
     assert {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"} == set(ALERTS)
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_says_how_bad_it_is_what_was_measured_and_where_to_read_on(name: str) -> None:
+def test_an_alert_has_a_severity_a_measured_value_and_a_runbook_link(name: str) -> None:
     rule = ALERTS[name]
     assert rule["labels"]["severity"] in SEVERITIES
     assert rule["annotations"]["runbook_url"].endswith(f"/docs/runbooks/{name}.md")
@@ -25,7 +25,7 @@ def test_an_alert_says_how_bad_it_is_what_was_measured_and_where_to_read_on(name
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_a_page_says_what_it_means_where_to_look_and_how_to_mend_it(name: str) -> None:
+def test_a_runbook_has_meaning_diagnosis_and_remedy(name: str) -> None:
     page = (RUNBOOKS / f"{name}.md").read_text()
     assert page.startswith(f"# {name}\n\nSeverity: {ALERTS[name]['labels']['severity']}\n")
     assert re.findall(r"^## (.*)$", page, re.MULTILINE) == SECTIONS
@@ -33,7 +33,7 @@ def test_a_page_says_what_it_means_where_to_look_and_how_to_mend_it(name: str) -
     assert [link for link in re.findall(r"\]\((\w+)\.md\)", page) if link not in ALERTS] == []
 
 
-def test_the_rules_of_the_local_cluster_have_the_same_expressions_and_only_less_patience() -> None:
+def test_the_rules_of_the_local_cluster_differ_only_in_their_durations() -> None:
     assert sorted(path.name for path in LOCAL_RULES.iterdir()) == [path.name for path in RULES]
     for path in RULES:
         base, local = (
@@ -51,7 +51,7 @@ def test_the_object_for_the_prometheus_operator_has_exactly_the_groups_of_the_ru
     assert made["spec"]["groups"] == [group for path in RULES for group in load(path)["groups"]]
 
 
-def test_what_silences_an_alert_is_an_alert_itself() -> None:
+def test_inhibiting_alerts_exist() -> None:
     config = load(OBSERVABILITY / "alertmanager" / "alertmanager.yml")
     named = [
         name

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from iris_observability import generated
-from unit.observability.repository import OBSERVABILITY, load
+from support.observability.repository import OBSERVABILITY, load
 
 GRAFANA = OBSERVABILITY / "grafana"
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
@@ -25,8 +25,8 @@ def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
     return [panel for panel in board["panels"] if panel["type"] != "row"]
 
 
-def test_the_files_are_what_the_code_makes() -> None:
-    assert generated.differing() == []
+def test_the_files_are_what_the_code_generates() -> None:
+    assert generated.outdated() == []
 
 
 def test_a_file_that_was_edited_by_hand_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
@@ -34,13 +34,13 @@ def test_a_file_that_was_edited_by_hand_is_found(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(generated, name, tmp_path / name)
     monkeypatch.setattr(generated, "PROMETHEUS_RULE", tmp_path / "rules.yaml")
     generated.write()
-    assert generated.differing() == []
+    assert generated.outdated() == []
     edited, foreign = tmp_path / "DASHBOARDS" / "iris-service.json", tmp_path / "DASHBOARDS" / "mine.json"
     edited.write_text(edited.read_text().replace("Iris: service", "Mine"))
     foreign.write_text("{}")
-    assert generated.differing() == [edited, foreign]
+    assert generated.outdated() == [edited, foreign]
     generated.write()
-    assert generated.differing() == []
+    assert generated.outdated() == []
 
 
 def test_there_is_one_for_each_subject() -> None:
@@ -49,13 +49,13 @@ def test_there_is_one_for_each_subject() -> None:
     ]  # fmt: skip
 
 
-def test_panels_say_what_they_show_and_no_two_are_called_alike(board: dict[str, Any]) -> None:
+def test_panels_have_a_description_and_unique_titles(board: dict[str, Any]) -> None:
     titles = [panel["title"] for panel in panels(board)]
     assert len(set(titles)) == len(titles)
     assert [panel["title"] for panel in panels(board) if not panel["description"].endswith(".")] == []
 
 
-def test_panels_lie_within_the_board_and_beside_each_other(board: dict[str, Any]) -> None:
+def test_panels_are_within_the_dashboard_and_do_not_overlap(board: dict[str, Any]) -> None:
     places = [panel["gridPos"] for panel in board["panels"]]
     assert [place for place in places if place["x"] + place["w"] > 24] == []
     for one, other in combinations(places, 2):
@@ -64,7 +64,7 @@ def test_panels_lie_within_the_board_and_beside_each_other(board: dict[str, Any]
         assert not (across and down), (one, other)
 
 
-def test_queries_use_variables_that_the_board_has(board: dict[str, Any]) -> None:
+def test_queries_use_variables_that_the_dashboard_has(board: dict[str, Any]) -> None:
     given = {variable["name"] for variable in board["templating"]["list"]} | {"__rate_interval", "__auto"}
     for panel in panels(board):
         assert panel["targets"], panel["title"]
@@ -74,14 +74,14 @@ def test_queries_use_variables_that_the_board_has(board: dict[str, Any]) -> None
             assert target["datasource"]["uid"].strip("${}") in given
 
 
-def test_the_release_has_a_mark_at_each_decision() -> None:
+def test_the_release_dashboard_has_an_annotation_at_each_decision() -> None:
     board = json.loads((GRAFANA / "dashboards" / "iris-release.json").read_text())
     (marks,) = (a for a in board["annotations"]["list"] if not a.get("builtIn"))
     assert "iris_release_decisions_total" in marks["expr"]
     assert marks["enable"] is True
 
 
-def test_grafana_is_given_every_dashboard_where_its_provider_looks() -> None:
+def test_grafana_gets_every_dashboard_in_its_providers_folder() -> None:
     maps = {made["name"]: made["files"] for made in load(GRAFANA / "kustomization.yaml")["configMapGenerator"]}
     assert maps["grafana-dashboards"] == [f"dashboards/{path.name}" for path in FILES]
     (provider,) = load(GRAFANA / "provider.yaml")["providers"]

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from iris_local import node
-from unit.observability.repository import OBSERVABILITY, ROOT, groups, load
+from support.observability.repository import OBSERVABILITY, ROOT, groups, load
 
 SCRAPES = ROOT / "deploy" / "base" / "prometheus"
 # Labels that the rules read of what is scraped by whom.
@@ -63,12 +63,12 @@ def test_the_same_series_of_the_kubelet_are_kept() -> None:
     assert (monitor["interval"], monitor["honorLabels"]) == (job["scrape_interval"], job["honor_labels"])
 
 
-def test_the_kubelet_of_the_local_cluster_is_where_prometheus_looks() -> None:
+def test_prometheus_scrapes_the_kubelets_port_of_the_local_cluster() -> None:
     places = [rule["replacement"] for rule in jobs()["iris-kubelet"]["relabel_configs"] if "replacement" in rule]
     assert places == [f"$1:{node.KUBELET_PORT}"]
 
 
-def test_rules_name_only_jobs_that_there_are() -> None:
+def test_rules_use_only_existing_jobs() -> None:
     named = {
         name for group in groups() for rule in group["rules"] for name in re.findall(r'job="([\w-]+)"', rule["expr"])
     }

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from iris_operator.settings import WrongSettingError, from_environment
+from iris_operator.settings import InvalidSettingError, from_environment
 
 GOOD = {"IRIS_NAMESPACES": "iris, other", "IRIS_PROMETHEUS_URL": "http://prometheus:9090"}
 
@@ -23,6 +23,6 @@ def test_namespaces_are_a_list_and_the_rest_has_defaults() -> None:
         ("IRIS_METRICS_MAX_AGE_SECONDS", "0"),
     ],
 )
-def test_a_wrong_setting_is_named(name: str, value: str) -> None:
-    with pytest.raises(WrongSettingError, match=name):
+def test_an_invalid_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(InvalidSettingError, match=name):
         from_environment({**GOOD, name: value})

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from iris_pipeline import cli, stages
-from iris_pipeline.outcome import Outcome, State, wanted_of
-from iris_pipeline.publish import Published
-from iris_pipeline.summary import Finished
-from unit.pipeline.operated import operated
+from iris_pipeline.outcome import Outcome, State, desired_model
+from iris_pipeline.publish import PublishedImage
+from iris_pipeline.summary import RolloutResult
+from support.pipeline.operated import release_in_state
 
 DIGEST = f"sha256:{'d' * 64}"
 
@@ -21,26 +21,26 @@ def outside_of_github(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, state: State, reason: str) -> None:
-    resource = operated("rolled_back")
-    found = Finished("iris", wanted_of(resource), Outcome(state, reason), 12.0, [], resource)
+    resource = release_in_state("rolled_back")
+    found = RolloutResult("iris", desired_model(resource), Outcome(state, reason), 12.0, [], resource)
     monkeypatch.setattr(stages, "run", lambda *_: found)
 
 
 @pytest.mark.parametrize("command", ["run", "publish", "release", "wait"])
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_a_help_text(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         cli.main([command, "--help"])
     assert left.value.code == 0
     assert "usage: python -m iris_pipeline" in capsys.readouterr().out
 
 
-def test_a_promotion_ends_green(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_promotion_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     ended(monkeypatch, State.PROMOTED, "version 2.0.0 serves all traffic")
     assert cli.main(["run"]) == 0
 
 
 @pytest.mark.parametrize("state", [State.ROLLED_BACK, State.UNDECIDED, State.SUPERSEDED, State.DELETED])
-def test_whatever_is_no_promotion_ends_red_and_names_the_reason(
+def test_anything_but_a_promotion_fails_with_the_reason(
     state: State, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     ended(monkeypatch, state, "ErrorRate: [36/36] failed")
@@ -63,7 +63,7 @@ def test_on_github_the_reason_is_shown_above_the_log(
 
 def test_an_image_without_a_digest_is_not_released(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["release", "--version", "2.0.0", "--image", "registry.example.com/iris-inference:2.0.0"]) == 2
-    assert "names no digest" in capsys.readouterr().out
+    assert "has no digest" in capsys.readouterr().out
 
 
 def test_a_model_that_does_not_exist_is_refused_before_anything_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,15 +80,15 @@ def test_a_push_to_another_registry_needs_a_name_and_a_password(
     assert "$REGISTRY_USERNAME is not set" in capsys.readouterr().out
 
 
-def test_later_steps_of_a_job_are_told_names_and_digests() -> None:
+def test_later_steps_of_a_job_get_names_and_digests() -> None:
     published = [
-        Published(f"registry.example.com/iris-{name}", "t", DIGEST, "1 MB", Path("artifacts/sbom/x.cdx.json"))
+        PublishedImage(f"registry.example.com/iris-{name}", "t", DIGEST, "1 MB", Path("artifacts/sbom/x.cdx.json"))
         for name in ("operator", "inference")
     ]
-    told = dict(line.strip().split("=", 1) for line in cli._outputs(published))
-    assert told["inference-image"] == f"registry.example.com/iris-inference@{DIGEST}"
-    assert told["operator-digest"] == DIGEST
-    assert told["operator-sbom"] == "artifacts/sbom/x.cdx.json"
+    outputs = dict(line.strip().split("=", 1) for line in cli._outputs(published))
+    assert outputs["inference-image"] == f"registry.example.com/iris-inference@{DIGEST}"
+    assert outputs["operator-digest"] == DIGEST
+    assert outputs["operator-sbom"] == "artifacts/sbom/x.cdx.json"
 
 
 def test_a_kubeconfig_from_a_secret_is_readable_by_nobody_else_and_gone_afterwards(
@@ -101,6 +101,6 @@ def test_a_kubeconfig_from_a_secret_is_readable_by_nobody_else_and_gone_afterwar
     assert not path.exists()
 
 
-def test_without_a_kubeconfig_there_is_no_guessing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_kubeconfig_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     assert cli.main(["wait"]) == 2

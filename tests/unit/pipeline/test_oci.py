@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from iris_local.registry import Access
+from iris_local.registry import RegistryAccess
 from iris_pipeline.errors import PipelineError
-from iris_pipeline.oci import Registry, Stored
+from iris_pipeline.oci import RegistryClient, RemoteImage
 
 MANIFEST = json.dumps({"config": {"digest": "sha256:c"}, "layers": []}).encode()
 BASIC = f"Basic {base64.b64encode(b'iris:word').decode()}"
@@ -37,10 +37,10 @@ class Internet:
         raise urllib.error.HTTPError(request.full_url, 401, "no", headers, io.BytesIO(b"who are you?"))
 
 
-def asking(monkeypatch: pytest.MonkeyPatch, challenge: str) -> tuple[Registry, Internet]:
+def asking(monkeypatch: pytest.MonkeyPatch, challenge: str) -> tuple[RegistryClient, Internet]:
     internet = Internet(challenge)
     monkeypatch.setattr(urllib.request, "urlopen", internet.open)
-    return Registry(Access("registry.example.com/team/iris", "iris", "word")), internet
+    return RegistryClient(RegistryAccess("registry.example.com/team/iris", "iris", "word")), internet
 
 
 def test_a_password_is_given_for_a_token_at_the_place_that_the_registry_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +49,7 @@ def test_a_password_is_given_for_a_token_at_the_place_that_the_registry_names(mo
         monkeypatch, f'Bearer realm="https://tokens.example.com/give",service="registry",scope="{scope}"'
     )
     found = registry.find("iris-operator", "1.0.0")
-    assert found == Stored(f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}", "sha256:c")
+    assert found == RemoteImage(f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}", "sha256:c")
     url = "https://registry.example.com/v2/team/iris/iris-operator/manifests/1.0.0"
     token = "https://tokens.example.com/give?service=registry&scope=repository%3Ateam%2Firis%2Firis-operator%3Apull"
     assert internet.asked == [(url, ""), (token, BASIC), (url, "Bearer abc")]
@@ -57,12 +57,12 @@ def test_a_password_is_given_for_a_token_at_the_place_that_the_registry_names(mo
 
 def test_the_password_is_not_sent_to_a_place_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     registry, internet = asking(monkeypatch, 'Bearer realm="http://tokens.example.com/give",service="registry"')
-    with pytest.raises(PipelineError, match="login of an unknown kind"):
+    with pytest.raises(PipelineError, match="unknown kind of authentication"):
         registry.find("iris-operator", "1.0.0")
     assert BASIC not in [authorization for _, authorization in internet.asked]
 
 
 def test_a_wrong_password_is_an_error_and_not_an_image_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     registry, _ = asking(monkeypatch, 'Basic realm="registry"')
-    with pytest.raises(PipelineError, match=r"answers 401 .*: who are you"):
+    with pytest.raises(PipelineError, match=r"answered 401 .*: who are you"):
         registry.find("iris-operator", "1.0.0")

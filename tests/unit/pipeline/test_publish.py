@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from iris_local.images import Image, Store
-from iris_local.registry import Access
+from iris_local.images import Image, ImageStore
+from iris_local.registry import RegistryAccess
 from iris_pipeline.errors import PipelineError
-from iris_pipeline.oci import Registry, Stored
+from iris_pipeline.oci import RegistryClient, RemoteImage
 from iris_pipeline.publish import Publisher
 
 IDENTITY, OTHER = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 DIGEST = f"sha256:{'d' * 64}"
-ACCESS = Access("registry.example.com/team", "iris", "a-secret-word", Path("/trust"))
+ACCESS = RegistryAccess("registry.example.com/team", "iris", "a-secret-word", Path("/trust"))
 
 
-class Builds(Store):
-    """Buildah's storage with one image, and a note of what it was told."""
+class Builds(ImageStore):
+    """Buildah's storage with one image, and a record of the commands it got."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.told, self.credentials = root, list[list[str]](), ""
+        self.root, self.commands, self.credentials = root, list[list[str]](), ""
         self.identity = IDENTITY
 
     def names(self) -> dict[str, str]:
@@ -33,7 +33,7 @@ class Builds(Store):
 
     def buildah(self, *arguments: str | Path, log: Path | None = None) -> str:
         assert log is None
-        self.told.append([str(argument) for argument in arguments])
+        self.commands.append([str(argument) for argument in arguments])
         options = dict(str(part).split("=", 1) for part in arguments if "=" in str(part))
         self.credentials = Path(options["--authfile"]).read_text()
         Path(options["--digestfile"]).write_text(f"{DIGEST}\n")
@@ -47,14 +47,14 @@ class Builds(Store):
     key = ""
 
 
-class Remote(Registry):
+class Remote(RegistryClient):
     """A registry with one repository."""
 
-    def __init__(self, **tags: Stored) -> None:
-        super().__init__(dataclasses.replace(ACCESS, authority=None))
+    def __init__(self, **tags: RemoteImage) -> None:
+        super().__init__(dataclasses.replace(ACCESS, ca_dir=None))
         self.access, self.tags = ACCESS, tags
 
-    def find(self, name: str, reference: str) -> Stored | None:
+    def find(self, name: str, reference: str) -> RemoteImage | None:
         assert name == "iris-operator"
         return self.tags.get(reference)
 
@@ -73,50 +73,50 @@ def builds(tmp_path: Path, image: Image) -> Builds:
 
 
 def publisher(builds: Builds, remote: Remote, tmp_path: Path) -> tuple[Publisher, list[str]]:
-    said: list[str] = []
-    return Publisher(builds, remote, tmp_path / "lists", said.append), said
+    messages: list[str] = []
+    return Publisher(builds, remote, tmp_path / "lists", messages.append), messages
 
 
 def test_a_new_image_is_pushed_and_known_by_its_digest(builds: Builds, image: Image, tmp_path: Path) -> None:
-    working, said = publisher(builds, Remote(), tmp_path)
+    working, messages = publisher(builds, Remote(), tmp_path)
     (published,) = working.publish([image])
     assert published.reference == f"registry.example.com/team/iris-operator@{DIGEST}"
     assert (published.tag, published.size) == ("c" * 12, "201 MB")
-    assert builds.told[0][-2:] == [image.keyed_name, f"docker://registry.example.com/team/iris-operator:{'c' * 12}"]
-    assert "--cert-dir=/trust" in builds.told[0]
+    assert builds.commands[0][-2:] == [image.keyed_name, f"docker://registry.example.com/team/iris-operator:{'c' * 12}"]
+    assert "--cert-dir=/trust" in builds.commands[0]
     assert json.loads(published.sbom.read_text())["metadata"]["component"]["version"] == published.tag
-    assert any(DIGEST in line and "201 MB" in line for line in said)
+    assert any(DIGEST in line and "201 MB" in line for line in messages)
 
 
 def test_the_password_is_in_no_command_line(builds: Builds, image: Image, tmp_path: Path) -> None:
     publisher(builds, Remote(), tmp_path)[0].publish([image])
-    assert "a-secret-word" not in str(builds.told)
+    assert "a-secret-word" not in str(builds.commands)
     (auth,) = json.loads(builds.credentials)["auths"].values()
     assert base64.b64decode(auth["auth"]).decode() == "iris:a-secret-word"
 
 
-def test_what_is_there_already_is_not_pushed_again(builds: Builds, image: Image, tmp_path: Path) -> None:
-    remote = Remote(**{"c" * 12: Stored(DIGEST, IDENTITY)})
+def test_an_existing_image_is_not_pushed_again(builds: Builds, image: Image, tmp_path: Path) -> None:
+    remote = Remote(**{"c" * 12: RemoteImage(DIGEST, IDENTITY)})
     (published,) = publisher(builds, remote, tmp_path)[0].publish([image])
     assert published.digest == DIGEST
-    assert builds.told == []
+    assert builds.commands == []
 
 
-def test_a_tag_that_is_there_with_another_content_is_refused(builds: Builds, image: Image, tmp_path: Path) -> None:
-    remote = Remote(**{"1.0.0": Stored(DIGEST, OTHER)})
-    with pytest.raises(PipelineError, match=f"1.0.0 is there with another content .{DIGEST}"):
+def test_a_tag_that_exists_with_other_content_is_rejected(builds: Builds, image: Image, tmp_path: Path) -> None:
+    remote = Remote(**{"1.0.0": RemoteImage(DIGEST, OTHER)})
+    with pytest.raises(PipelineError, match=f"1.0.0 exists with other content .{DIGEST}"):
         publisher(builds, remote, tmp_path)[0].publish([image], "1.0.0")
-    assert builds.told == []
+    assert builds.commands == []
 
 
-def test_files_that_change_after_the_build_are_noticed(builds: Builds, image: Image, tmp_path: Path) -> None:
+def test_files_that_change_after_the_build_are_detected(builds: Builds, image: Image, tmp_path: Path) -> None:
     image.containerfile.write_text("FROM scratch\nUSER 1\n")
     with pytest.raises(PipelineError, match="did they change meanwhile"):
         publisher(builds, Remote(), tmp_path)[0].publish([image])
-    assert builds.told == []
+    assert builds.commands == []
 
 
 def test_latest_is_refused_before_anything_is_pushed(builds: Builds, image: Image, tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="latest is refused"):
         publisher(builds, Remote(), tmp_path)[0].publish([image], "latest")
-    assert builds.told == []
+    assert builds.commands == []

@@ -4,17 +4,18 @@ import copy
 
 import pytest
 
-from iris_demo.kube import Kube, Object, Resource
+from iris_demo.kube import KubeClient, Object
+from iris_demo.resources import Resource
 from iris_demo.scenario import LOUD
 from iris_pipeline.errors import PipelineError
-from iris_pipeline.outcome import Wanted
-from iris_pipeline.releasing import ask_for, change, filled
+from iris_pipeline.outcome import DesiredModel
+from iris_pipeline.releasing import from_template, request_model, spec_patch
 
-WANTED = Wanted("2.0.0", "registry.example.com/iris-inference@sha256:abc")
+DESIRED = DesiredModel("2.0.0", "registry.example.com/iris-inference@sha256:abc")
 
 
-class Server(Kube):
-    """Holds one release, or none, and notes what it is asked to change."""
+class Server(KubeClient):
+    """Holds one release, or none, and records the changes that it is asked for."""
 
     def __init__(self, existing: Object | None) -> None:
         super().__init__(None)
@@ -29,25 +30,25 @@ class Server(Kube):
         self.applied.append(manifest)
         return manifest
 
-    async def merge(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
+    async def merge_patch(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
         assert (resource.plural, namespace, name) == ("irismodelreleases", "iris", "iris")
         self.merged.append(change)
         return change
 
 
-async def test_of_a_release_that_is_there_only_the_model_changes() -> None:
+async def test_only_the_model_of_an_existing_release_changes() -> None:
     server = Server(LOUD.manifest("1.0.0"))
-    await ask_for(server, "iris", "iris", WANTED)
-    assert server.merged == [{"spec": {"model": {"version": WANTED.version, "image": WANTED.image}}}]
+    await request_model(server, "iris", "iris", DESIRED)
+    assert server.merged == [{"spec": {"model": {"version": DESIRED.version, "image": DESIRED.image}}}]
     assert server.applied == []
 
 
-async def test_a_release_that_is_missing_is_made_from_the_template() -> None:
+async def test_a_missing_release_is_created_from_the_template() -> None:
     server, template = Server(None), LOUD.manifest("1.0.0")
     before = copy.deepcopy(template)
-    await ask_for(server, "iris", "iris", WANTED, pull_secret="iris-registry", template=template)
+    await request_model(server, "iris", "iris", DESIRED, pull_secret="iris-registry", template=template)
     (made,) = server.applied
-    assert made["spec"]["model"] == {"name": "iris", "version": WANTED.version, "image": WANTED.image}
+    assert made["spec"]["model"] == {"name": "iris", "version": DESIRED.version, "image": DESIRED.image}
     assert made["spec"]["serving"]["imagePullSecrets"] == [{"name": "iris-registry"}]
     assert made["spec"]["serving"]["envFrom"] == before["spec"]["serving"]["envFrom"]
     assert template == before
@@ -55,21 +56,21 @@ async def test_a_release_that_is_missing_is_made_from_the_template() -> None:
 
 async def test_without_a_template_a_missing_release_is_an_error() -> None:
     with pytest.raises(PipelineError, match="no release iris/iris"):
-        await ask_for(Server(None), "iris", "iris", WANTED)
+        await request_model(Server(None), "iris", "iris", DESIRED)
 
 
 def test_a_secret_to_pull_with_comes_beside_those_that_are_named() -> None:
     spec = {"serving": {"imagePullSecrets": [{"name": "mine"}]}}
-    assert change(spec, WANTED, "iris-registry")["serving"] == {
+    assert spec_patch(spec, DESIRED, "iris-registry")["serving"] == {
         "imagePullSecrets": [{"name": "mine"}, {"name": "iris-registry"}]
     }
-    assert "serving" not in change(spec, WANTED, "mine")
-    assert "serving" not in change(spec, WANTED)
+    assert "serving" not in spec_patch(spec, DESIRED, "mine")
+    assert "serving" not in spec_patch(spec, DESIRED)
 
 
 def test_a_template_without_a_model_image_is_filled() -> None:
-    made = filled({"metadata": {}, "spec": {}}, "iris", "iris", WANTED)
+    made = from_template({"metadata": {}, "spec": {}}, "iris", "iris", DESIRED)
     assert made == {
         "metadata": {"namespace": "iris", "name": "iris"},
-        "spec": {"model": {"version": WANTED.version, "image": WANTED.image}},
+        "spec": {"model": {"version": DESIRED.version, "image": DESIRED.image}},
     }

@@ -1,7 +1,6 @@
 import json
 
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from iris_pipeline.contents import Contents, DebianPackage, PythonDistribution
 from iris_pipeline.sbom import Subject, cyclonedx
@@ -17,6 +16,9 @@ CONTENTS = Contents(
 
 
 def test_it_is_what_the_schema_asks_for() -> None:
+    # Its import compiles grammars, for longer than a second, in every process that collects this file.
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415 - see above
+
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(cyclonedx(SUBJECT, CONTENTS)) is None
 
 

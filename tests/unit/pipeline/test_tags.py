@@ -5,7 +5,7 @@ import pytest
 
 from iris_local.images import Image
 from iris_pipeline.errors import PipelineError
-from iris_pipeline.tags import checked, tag_of
+from iris_pipeline.tags import tag_of, validated
 
 COMMIT = "44ccd040b8e6c1e3f7b5e1b1a7c0d2f4e6a8b0c2"
 
@@ -43,7 +43,7 @@ def test_without_a_repository_the_inputs_are_the_name(image: Image) -> None:
     assert tag_of(unknown) == unknown.key
 
 
-def test_a_wanted_name_is_taken(image: Image) -> None:
+def test_a_given_tag_is_used(image: Image) -> None:
     assert tag_of(labelled(image, REVISION=COMMIT), "1.2.0") == "1.2.0"
 
 
@@ -54,6 +54,6 @@ def test_latest_is_refused(image: Image, model: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("tag", ["", "a b", "-x", "x" * 129, "a/b", "$(id)", "a:b"])
-def test_what_is_no_tag_is_refused_before_anything_is_built(tag: str) -> None:
+def test_an_invalid_tag_is_rejected_before_anything_is_built(tag: str) -> None:
     with pytest.raises(PipelineError, match="cannot be a tag"):
-        checked(tag)
+        validated(tag)

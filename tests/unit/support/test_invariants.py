@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
-from e2e.invariants import CANARY_WEIGHT_TOTAL, SERVICE_OF_SLICE, Entry, violations
 from iris_demo.observations import CANARY, CANARY_WEIGHT
+from support.e2e.invariants import ARM_LABEL, CANARY_WEIGHT_TOTAL, CONTROL, SERVICE_OF_SLICE, Entry, violations
 
 GRACE = 4.0
 
@@ -17,6 +18,8 @@ class History:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.now = 1000.0
+        self.begun, self.stage = 0, "Progressing"
+        self.analysis: dict[str, str] = {}
 
     def add(self, kind: str, name: str, body: dict[str, Any] | None, after: float = 1.0) -> History:
         self.now += after
@@ -33,17 +36,33 @@ class History:
     def service(self, backend: str, revision: str) -> History:
         return self.add("services", f"iris-{backend}", {"spec": {"selector": {"revision": revision}}})
 
-    def ready(self, backend: str, count: int, after: float = 1.0) -> History:
+    def ready(self, backend: str, count: int, after: float = 1.0, control: int = 0) -> History:
         labels = {SERVICE_OF_SLICE: f"iris-{backend}"}
-        endpoints = [{"conditions": {"ready": True}}] * count + [{"conditions": {"ready": False}}]
+        endpoints: list[dict[str, Any]] = [{"conditions": {"ready": True}}] * count + [{"conditions": {"ready": False}}]
+        for index in range(control):
+            pod = f"iris-control-{index}"
+            self.add("pods", pod, {"metadata": {"labels": {ARM_LABEL: CONTROL}}}, 0)
+            endpoints.append({"conditions": {"ready": True}, "targetRef": {"name": pod}})
         return self.add(
             "endpointslices", f"iris-{backend}-x", {"metadata": {"labels": labels}, "endpoints": endpoints}, after
         )
 
     def verdict(self, verdict: str, after: float = 1.0) -> History:
-        judged = datetime.fromtimestamp(self.now + after, UTC).isoformat()
+        self.analysis = {"verdict": verdict, "judgedAt": datetime.fromtimestamp(self.now + after, UTC).isoformat()}
+        return self.status(after)
+
+    def step(self, index: int, stage: str = "Progressing") -> History:
+        self.begun, self.stage = index, stage
+        return self.status()
+
+    def status(self, after: float = 1.0) -> History:
+        steps = [{"weight": 20}, {"weight": 60}, {"weight": 100}]
+        body = {"canary": {"revision": "b"}, "step": {"index": self.begun}, "rollout": {"stage": self.stage}}
         return self.add(
-            "irismodelreleases", "iris", {"status": {"analysis": {"verdict": verdict, "judgedAt": judged}}}, after
+            "irismodelreleases",
+            "iris",
+            {"spec": {"rollout": {"steps": steps}}, "status": body | {"analysis": self.analysis}},
+            after,
         )
 
     def gone(self) -> History:
@@ -58,7 +77,7 @@ def rollout() -> History:
     return history.service("canary", "b").ready("canary", 1)
 
 
-def test_a_whole_rollout_breaches_nothing() -> None:
+def test_a_complete_rollout_has_no_violation() -> None:
     history = rollout().weight(20).verdict("Hold").verdict("Pass").weight(60).verdict("Pass").weight(100)
     history.service("stable", "b").ready("stable", 1).weight(0)
     assert history.found() == []
@@ -83,14 +102,14 @@ def test_weight_written_to_a_canary_without_endpoints_is_a_breach_at_once() -> N
     assert breach.startswith("I2: iris-canary was written")
 
 
-def test_endpoints_may_vanish_for_as_long_as_the_operator_needs_to_answer() -> None:
+def test_endpoints_may_vanish_for_the_operators_reaction_time() -> None:
     history = rollout().weight(20).ready("canary", 0).weight(0, after=GRACE - 1)
     assert history.found() == []
     (breach,) = rollout().weight(20).ready("canary", 0).weight(0, after=GRACE + 1).found()
     assert "no ready endpoint for 5.0 s" in breach
 
 
-def test_when_nobody_is_ready_anywhere_the_weight_may_stay() -> None:
+def test_without_any_ready_pod_the_weight_may_stay() -> None:
     history = rollout().weight(20).ready("stable", 0).ready("canary", 0).verdict("NoData", after=60)
     assert history.found() == []
 
@@ -100,22 +119,45 @@ def test_stable_without_endpoints_is_a_breach_too() -> None:
     assert "for 5.0 s" in breach
 
 
-def test_a_backend_is_not_swapped_under_its_traffic() -> None:
+def test_a_backend_with_traffic_is_not_replaced() -> None:
     (breach,) = rollout().weight(20).service("canary", "c").found()
     assert "the canary Service changed" in breach
     (breach,) = rollout().weight(20).service("stable", "b").found()
     assert "the stable Service changed" in breach
 
 
-def test_a_rise_without_a_pass_is_a_breach() -> None:
-    assert rollout().weight(20).verdict("Hold").weight(60).found() == [
-        "I3: the weight rose from 20 to 60 without a Pass since it became 20"
+def test_a_step_without_a_pass_is_a_breach() -> None:
+    assert rollout().step(1).weight(20).verdict("Hold").step(2).weight(60).found() == [
+        "I3: step 2 began without a Pass since step 1 began"
     ]
 
 
 def test_the_pass_of_an_earlier_step_is_stale() -> None:
-    history = rollout().weight(20).verdict("Pass").weight(60, after=5).verdict("Hold", after=5).weight(100)
-    assert history.found() == ["I3: the weight rose from 60 to 100 without a Pass since it became 60"]
+    history = rollout().step(1).weight(20).verdict("Pass").step(2).weight(60).verdict("Hold").step(3).weight(100)
+    assert history.found() == ["I3: step 3 began without a Pass since step 2 began"]
+
+
+def test_a_higher_route_weight_in_the_same_step_needs_no_pass() -> None:
+    assert rollout().step(1).weight(20).ready("canary", 1, control=1).weight(40).found() == []
+
+
+def test_the_canary_may_not_get_more_than_its_step() -> None:
+    (breach,) = rollout().step(1).weight(40).weight(0).found()
+    assert breach == "I4: iris-canary was written so that the canary has 40 % of the requests in a step of 20 %"
+
+
+def test_a_control_group_that_vanishes_leaves_the_canary_its_requests_for_the_operators_reaction_time_only() -> None:
+    beside = rollout().ready("canary", 1, control=1).step(1).weight(40).ready("canary", 1)
+    assert deepcopy(beside).weight(20, after=GRACE - 1).found() == []
+    assert deepcopy(beside).weight(20, after=GRACE + 1).found() == []
+    (breach,) = beside.ready("canary", 1, after=GRACE + 1).weight(20).found()
+    assert breach == "I4: for 5.0 s the canary has 40 % of the requests in a step of 20 %"
+
+
+def test_at_the_last_step_and_while_it_is_promoted_the_canary_may_get_all() -> None:
+    history = rollout().step(1).weight(20).verdict("Pass").step(2).weight(60).verdict("Pass").step(3).weight(100)
+    assert history.found() == []
+    assert rollout().step(1, stage="Promoting").weight(100).found() == []
 
 
 def test_the_first_share_and_a_fall_need_no_pass() -> None:

@@ -6,17 +6,17 @@ import numpy as np
 import onnx
 import pytest
 
-from contract.inference.models import Exported
-from iris_inference.artifact import ArtifactError, read_artifact, read_manifest
-from iris_inference.runtime import Model, pack
-from iris_inference.schemas import FEATURES
+from iris_inference.api.schemas import FEATURES
+from iris_inference.model.artifact import ArtifactError, read_artifact, read_manifest
+from iris_inference.model.runtime import Model, pack
 from iris_training import cli, dataset, parity
-from iris_training.distribution import describe
+from iris_training.distribution import bin_values
 from iris_training.export import export
 from iris_training.recipes import RECIPES
+from support.inference.models import Exported
 
 
-def loaded(exported: Exported, recipe: str) -> Model:
+def load(exported: Exported, recipe: str) -> Model:
     folder = exported(recipe)
     return Model(read_artifact(folder, read_manifest(folder)), FEATURES)
 
@@ -26,12 +26,12 @@ def test_training_and_service_agree_on_the_features_of_a_request() -> None:
 
 
 def labels_of(model: Model) -> list[int]:
-    instances = [tuple(map(float, row)) for row in dataset.iris().features]
+    instances = [tuple(map(float, row)) for row in dataset.load_dataset().features]
     return [prediction.class_index for prediction in model.predict(pack(instances))]
 
 
-def right(labels: list[int]) -> int:
-    return sum(label == true for label, true in zip(labels, dataset.iris().labels.tolist(), strict=True))
+def correct(labels: list[int]) -> int:
+    return sum(label == true for label, true in zip(labels, dataset.load_dataset().labels.tolist(), strict=True))
 
 
 def recorded_accuracy(exported: Exported, recipe: str) -> float:
@@ -41,18 +41,18 @@ def recorded_accuracy(exported: Exported, recipe: str) -> float:
 
 @pytest.mark.parametrize("recipe", ["1.0.0", "2.0.0", "4.0.0", "6.0.0", "6.1.0", "9.0.0"])
 def test_a_model_that_loads_labels_the_data_set_well(exported: Exported, recipe: str) -> None:
-    assert right(labels_of(loaded(exported, recipe))) >= 144
+    assert correct(labels_of(load(exported, recipe))) >= 144
 
 
-def test_the_model_with_a_fifth_feature_is_sound_in_itself(exported: Exported) -> None:
-    assert loaded(exported, "3.0.0").missing_features == ("petal_area",)
+def test_the_model_with_a_fifth_feature_loads(exported: Exported) -> None:
+    assert load(exported, "3.0.0").missing_features == ("petal_area",)
 
 
 def test_the_slow_model_is_slower_by_far_more_than_noise(exported: Exported) -> None:
-    assert loaded(exported, "4.0.0").warm_seconds > 100 * loaded(exported, "2.0.0").warm_seconds
+    assert load(exported, "4.0.0").inference_seconds > 100 * load(exported, "2.0.0").inference_seconds
 
 
-def test_the_file_that_was_cut_short_does_not_match_its_manifest(exported: Exported) -> None:
+def test_the_truncated_file_does_not_match_its_manifest(exported: Exported) -> None:
     folder = exported("5.0.0")
     manifest = read_manifest(folder)
     assert (folder / "model.onnx").stat().st_size < manifest.size_bytes
@@ -60,23 +60,23 @@ def test_the_file_that_was_cut_short_does_not_match_its_manifest(exported: Expor
         read_artifact(folder, manifest)
 
 
-def test_exchanged_labels_cannot_be_seen_in_training_and_exchange_the_predictions(exported: Exported) -> None:
-    sound, exchanged = loaded(exported, "6.0.0"), loaded(exported, "7.0.0")
-    assert labels_of(exchanged) == [2 - label for label in labels_of(sound)]
+def test_swapped_labels_swap_the_predictions_and_are_invisible_in_training(exported: Exported) -> None:
+    sound, swapped = load(exported, "6.0.0"), load(exported, "7.0.0")
+    assert labels_of(swapped) == [2 - label for label in labels_of(sound)]
     assert recorded_accuracy(exported, "7.0.0") == recorded_accuracy(exported, "6.0.0")
 
 
-def test_without_petals_a_model_serves_every_request_and_is_wrong_about_two_classes_alike(exported: Exported) -> None:
-    model = loaded(exported, "8.0.0")
+def test_without_petals_a_model_serves_every_request_and_confuses_two_classes_equally(exported: Exported) -> None:
+    model = load(exported, "8.0.0")
     assert not model.missing_features
     labels = labels_of(model)
-    assert 110 <= right(labels) <= 130
-    # As many are taken for the one as for the other: only labels tell it from a sound model.
+    assert 110 <= correct(labels) <= 130
+    # The counts of the predicted classes stay equal: only true labels reveal the defect.
     assert max(abs(labels.count(kind) - 50) for kind in range(3)) <= 5
 
 
-def test_the_slower_model_does_a_fifth_more_work_for_each_answer(exported: Exported) -> None:
-    assert reference_flowers(exported, "9.0.0") == reference_flowers(exported, "6.0.0") * 6 / 5
+def test_the_slower_model_does_six_times_the_work_for_each_answer(exported: Exported) -> None:
+    assert reference_flowers(exported, "9.0.0") == reference_flowers(exported, "6.0.0") * 6
 
 
 def reference_flowers(exported: Exported, recipe: str) -> int:
@@ -91,22 +91,22 @@ def test_the_same_recipe_gives_the_same_bytes(exported: Exported, tmp_path_facto
     assert (again / "model.onnx").read_bytes() == (exported("2.0.0") / "model.onnx").read_bytes()
 
 
-def test_nothing_in_the_file_follows_the_order_of_a_set(exported: Exported) -> None:
+def test_operator_sets_are_sorted_in_the_file(exported: Exported) -> None:
     for recipe in ("1.0.0", "2.0.0", "4.0.0"):
         domains = [operator_set.domain for operator_set in onnx.load(exported(recipe) / "model.onnx").opset_import]
         assert domains == sorted(domains)
 
 
-def test_an_export_that_answers_differently_is_refused(exported: Exported) -> None:
+def test_an_export_that_predicts_differently_is_rejected(exported: Exported) -> None:
     recipe = RECIPES["1.0.0"]
-    trained = recipe.fit(dataset.iris())
+    trained = recipe.fit(dataset.load_dataset())
     own, other = (exported(name) / "model.onnx" for name in ("1.0.0", "2.0.0"))
     assert parity.check(own.read_bytes(), trained, recipe.derive).max_probability_difference < 1e-5
     with pytest.raises(parity.ParityError, match="labels differ"):
         parity.check(other.read_bytes(), trained, recipe.derive)
 
 
-def test_the_command_writes_the_version_that_it_is_told(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_command_writes_the_given_version(tmp_path_factory: pytest.TempPathFactory) -> None:
     out = tmp_path_factory.mktemp("out") / "new"
     assert cli.main(["export", "--recipe", "1.0.0", "--version", "1.0.1-rc.1", "--out", str(out)]) == 0
     manifest = json.loads((out / "manifest.json").read_text())
@@ -114,7 +114,7 @@ def test_the_command_writes_the_version_that_it_is_told(tmp_path_factory: pytest
     assert manifest["sha256"] == hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest()
 
 
-def test_the_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_explains_the_export(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         cli.main(["export", "--help"])
     shown = capsys.readouterr().out
@@ -128,21 +128,21 @@ def test_an_unknown_recipe_is_refused_with_the_known_ones(capsys: pytest.Capture
     assert "1.0.0" in capsys.readouterr().err
 
 
-def test_the_manifest_has_the_training_data_in_quarters_that_its_own_flowers_fall_into(exported: Exported) -> None:
-    """Counted as the service counts, with the digits that a request has."""
+def test_the_manifest_has_the_quartiles_of_the_training_data(exported: Exported) -> None:
+    """Counted as in the service, with the digits that a request has."""
     written = read_manifest(exported("1.0.0")).training.features
     assert tuple(written) == FEATURES
-    for name, column in zip(FEATURES, dataset.iris().features.T, strict=True):
+    for name, column in zip(FEATURES, dataset.load_dataset().features.T, strict=True):
         found = [0] * len(written[name].counts)
         for value in column:
             found[bisect_left(written[name].bounds, float(str(value)))] += 1
         assert tuple(found) == written[name].counts
-        below, *quarters, above = written[name].shares
+        below, *quartiles, above = written[name].shares
         assert (below, above) == (0, 0)
-        assert quarters == pytest.approx([0.25] * 4, abs=0.1)
+        assert quartiles == pytest.approx([0.25] * 4, abs=0.1)
 
 
-def test_a_model_is_described_by_the_features_that_it_was_trained_on(exported: Exported) -> None:
+def test_the_manifest_describes_the_features_that_the_model_was_trained_on(exported: Exported) -> None:
     for recipe in ("3.0.0", "8.0.0"):
         manifest = read_manifest(exported(recipe))
         assert tuple(manifest.training.features) == manifest.features
@@ -154,4 +154,4 @@ def test_a_model_is_described_by_the_features_that_it_was_trained_on(exported: E
     ids=str,
 )
 def test_few_values_have_few_bins_and_all_are_between_the_outer_two(values: list[float], counts: list[int]) -> None:
-    assert describe(np.array(values, dtype=np.float32))["counts"] == counts
+    assert bin_values(np.array(values, dtype=np.float32))["counts"] == counts

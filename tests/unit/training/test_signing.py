@@ -1,14 +1,14 @@
-"""The commands that make keys and sign; what the prediction service makes of it is in test_signature.py."""
+"""The commands `keygen` and `sign`; test_signature.py has the verification by the prediction service."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from contract.inference.models import Exported
-from iris_inference.artifact import read_manifest
-from iris_inference.signature import public_keys
+from iris_inference import public_keys
+from iris_inference.model.artifact import read_manifest
 from iris_training import cli
+from support.inference.models import Exported
 
 
 def openssl(*arguments: str | Path) -> str:
@@ -24,10 +24,10 @@ def key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, str]:
     return tmp_path / "key.pem", public_key
 
 
-def test_a_private_key_is_for_its_owner_and_is_never_overwritten(
+def test_a_private_key_is_readable_by_its_owner_only_and_never_overwritten(
     key: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Seen to fail with `O_EXCL` taken out."""
+    """Seen to fail without `O_EXCL`."""
     file, _ = key
     before = file.read_bytes()
     assert file.stat().st_mode & 0o777 == 0o600
@@ -40,8 +40,8 @@ def test_an_export_is_signed_as_it_is_written(tmp_path: Path, key: tuple[Path, s
     file, public_key = key
     out = tmp_path / "model"
     assert cli.main(["export", "--recipe", "1.0.0", "--out", str(out), "--key", str(file)]) == 0
-    assert read_manifest(out, public_keys(public_key)).version == "1.0.0"
-    # What is exported into the same folder without a key must not keep a signature that is not its own.
+    assert read_manifest(out, public_keys.parse(public_key)).version == "1.0.0"
+    # An export into the same folder without a key must not keep the signature of the earlier one.
     assert cli.main(["export", "--recipe", "2.0.0", "--out", str(out)]) == 0
     assert not (out / "manifest.sig").exists()
 
@@ -63,7 +63,7 @@ def test_openssl_signs_and_checks_the_same(exported: Exported, tmp_path: Path, k
     assert signature.read_bytes() == ours
 
 
-def test_a_key_of_another_kind_signs_nothing(
+def test_a_key_of_another_type_signs_nothing(
     exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rsa, nothing, text = tmp_path / "rsa.pem", tmp_path / "nothing.pem", tmp_path / "text.pem"

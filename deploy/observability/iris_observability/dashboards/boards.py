@@ -1,4 +1,4 @@
-"""Which dashboards there are."""
+"""The registry of dashboards."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from iris_observability.dashboards import logs, operator, release, resources, service
 
-_BOARDS = {
-    "iris-logs": logs.board,
-    "iris-operator": operator.board,
-    "iris-release": release.board,
-    "iris-resources": resources.board,
-    "iris-service": service.board,
+_BUILDERS = {
+    "iris-logs": logs.dashboard,
+    "iris-operator": operator.dashboard,
+    "iris-release": release.dashboard,
+    "iris-resources": resources.dashboard,
+    "iris-service": service.dashboard,
 }
 
 
 def as_json() -> dict[str, str]:
     """Every dashboard's JSON as Grafana imports it, by its uid."""
-    return {uid: f"{_encoded(make().uid(uid).build())}\n" for uid, make in _BOARDS.items()}
+    return {uid: f"{_encoded(builder().uid(uid).build())}\n" for uid, builder in _BUILDERS.items()}
 
 
 def _encoded(dashboard: Any) -> str:
-    # Twice: the encoder's own order of keys is that of its classes, and a diff should show changes only.
+    # Encoded twice to sort the keys, so that a diff shows changes only.
     return json.dumps(json.loads(JSONEncoder().encode(dashboard)), indent=1, sort_keys=True)

@@ -1,4 +1,4 @@
-"""The vocabulary of the dashboards: a query, a graph, a number, a list of states, and the board they hang on."""
+"""Builders for the parts of a dashboard: queries, graphs, stat panels, state timelines, and the dashboard itself."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
+from iris_operator.metric_names import RELEASE_PHASE
+
 TAG = "iris"
-# Chosen on the board, so that the JSON can be imported into any Grafana.
-METRICS = DataSourceRef(type_val="prometheus", uid="${metrics}")
-LOGS = DataSourceRef(type_val="loki", uid="${logs}")
-# Of one release, for the selectors of the queries.
-RELEASE = 'namespace="$namespace",release="$release"'
-# Grafana's own: at least four scrapes, however far one zooms in.
-RATE = "$__rate_interval"
+# Dashboard variables, so that the JSON can be imported into any Grafana.
+PROMETHEUS = DataSourceRef(type_val="prometheus", uid="${metrics}")
+LOKI = DataSourceRef(type_val="loki", uid="${logs}")
+# Label matchers for the chosen release.
+RELEASE_SELECTOR = 'namespace="$namespace",release="$release"'
+# Grafana's variable: at least four scrape intervals at any zoom level.
+RATE_INTERVAL = "$__rate_interval"
 
 _HEIGHT = 7
 _WIDTH = 8
@@ -37,7 +39,7 @@ _WIDTH = 8
 
 @dataclass(frozen=True)
 class Query:
-    """PromQL, and how its series are called: `{{label}}` stands for a label's value."""
+    """PromQL, and the legend of its series, in which `{{label}}` is replaced by the label's value."""
 
     expression: str
     legend: str
@@ -50,7 +52,7 @@ def graph(title: str, description: str, *queries: Query, unit: str = "short", lo
         timeseries.Panel()
         .title(title)
         .description(description)
-        .datasource(METRICS)
+        .datasource(PROMETHEUS)
         .unit(unit)
         .height(_HEIGHT)
         .span(_WIDTH)
@@ -70,21 +72,21 @@ def graph(title: str, description: str, *queries: Query, unit: str = "short", lo
     return panel if log else panel.axis_soft_min(0)
 
 
-def number(title: str, description: str, *queries: Query, unit: str = "short") -> stat.Panel:
+def stat_panel(title: str, description: str, *queries: Query, unit: str = "short") -> stat.Panel:
     """The newest value, large."""
-    panel = stat.Panel().title(title).description(description).datasource(METRICS).unit(unit).height(4).span(_WIDTH)
+    panel = stat.Panel().title(title).description(description).datasource(PROMETHEUS).unit(unit).height(4).span(_WIDTH)
     for target in _targets(queries):
         panel.with_target(target)
     return panel
 
 
-def states(title: str, description: str, *queries: Query) -> statetimeline.Panel:
+def state_timeline(title: str, description: str, *queries: Query) -> statetimeline.Panel:
     """Which states held when."""
     panel = (
         statetimeline.Panel()
         .title(title)
         .description(description)
-        .datasource(METRICS)
+        .datasource(PROMETHEUS)
         .height(_HEIGHT)
         .span(_WIDTH)
         .merge_values(True)
@@ -94,9 +96,9 @@ def states(title: str, description: str, *queries: Query) -> statetimeline.Panel
     return panel
 
 
-def empty_board(title: str, description: str, *, of_one_release: bool = True) -> grafana.Dashboard:
-    """An empty board; `of_one_release` lets the reader choose which."""
-    made = (
+def new_dashboard(title: str, description: str, *, release_variables: bool = True) -> grafana.Dashboard:
+    """An empty dashboard; `release_variables` adds variables to choose a release."""
+    dashboard = (
         grafana.Dashboard(title)
         .description(description)
         .tags([TAG])
@@ -115,17 +117,19 @@ def empty_board(title: str, description: str, *, of_one_release: bool = True) ->
         )
         .with_variable(grafana.DatasourceVariable("metrics").label("Prometheus").type("prometheus"))
     )
-    if of_one_release:
-        made.with_variable(_choice("namespace", "label_values(iris_release_phase, namespace)"))
-        made.with_variable(_choice("release", 'label_values(iris_release_phase{namespace="$namespace"}, release)'))
-    return made
+    if release_variables:
+        dashboard.with_variable(_label_variable("namespace", f"label_values({RELEASE_PHASE}, namespace)"))
+        dashboard.with_variable(
+            _label_variable("release", f'label_values({RELEASE_PHASE}{{namespace="$namespace"}}, release)')
+        )
+    return dashboard
 
 
-def _choice(name: str, query: str) -> grafana.QueryVariable:
+def _label_variable(name: str, query: str) -> grafana.QueryVariable:
     return (
         grafana.QueryVariable(name)
         .label(name.title())
-        .datasource(METRICS)
+        .datasource(PROMETHEUS)
         .query(query)
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
@@ -136,7 +140,7 @@ def _choice(name: str, query: str) -> grafana.QueryVariable:
 def _targets(queries: Sequence[Query]) -> list[prometheus.Dataquery]:
     return [
         prometheus.Dataquery()
-        .datasource(METRICS)
+        .datasource(PROMETHEUS)
         .expr(query.expression)
         .legend_format(query.legend)
         .range()

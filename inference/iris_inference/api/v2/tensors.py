@@ -1,7 +1,7 @@
-"""The messages of the Open Inference Protocol, version 2: tensors in JSON, or as bytes behind the JSON.
+"""The messages of the Open Inference Protocol, version 2: tensors in JSON, or as bytes after the JSON.
 
-One input tensor, `features`, holds a flower a row. Three outputs say the same as `/v1/predict` does: `class`, `label`
-and `probabilities`. FP32 is exactly what the model is fed with.
+One input tensor, `features`, has a row for each instance. The three outputs have the content of `/v1/predict`: `class`,
+`label` and `probabilities`. FP32 is exactly the type of the model's input.
 """
 
 import struct
@@ -13,10 +13,19 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StringConstraints, Tag, TypeAdapter
 from pydantic.config import JsonDict
 
-from iris_inference.predictions import Prediction, classes_of, probabilities_of
-from iris_inference.problems import ProblemError
-from iris_inference.runtime import Instance
-from iris_inference.schemas import FEATURES, FLAT_FORM, MAX_INSTANCES, MAX_LENGTH_CM, ROWS_FORM, WHOLE, Length, Vector
+from iris_inference.api.schemas import (
+    ALLOW_INTEGRAL_FLOAT,
+    FEATURES,
+    FLAT_FORM,
+    MAX_INSTANCES,
+    MAX_LENGTH_CM,
+    ROWS_FORM,
+    Length,
+    Vector,
+)
+from iris_inference.errors import ProblemError
+from iris_inference.model.prediction import Prediction, classes_of, probabilities_of
+from iris_inference.model.runtime import Instance
 
 WIDTH: Final = len(FEATURES)
 INPUT: Final = "features"
@@ -25,7 +34,7 @@ OUTPUTS: Final[tuple[OutputName, ...]] = ("class", "label", "probabilities")
 DATATYPES: Final[dict[OutputName, str]] = {"class": "INT64", "label": "BYTES", "probabilities": "FP32"}
 
 
-class _Closed(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -34,32 +43,32 @@ def _form(value: Any) -> str:
     return ROWS_FORM if nested else FLAT_FORM
 
 
-Data = Annotated[
+TensorData = Annotated[
     Annotated[list[Length], Field(min_length=WIDTH, max_length=MAX_INSTANCES * WIDTH), Tag(FLAT_FORM)]
     | Annotated[list[Vector], Field(min_length=1, max_length=MAX_INSTANCES), Tag(ROWS_FORM)],
     Discriminator(_form),
 ]
 
 
-Numbers: Final[TypeAdapter[Any]] = TypeAdapter(Data)
+TENSOR_DATA: Final[TypeAdapter[Any]] = TypeAdapter(TensorData)
 
 
-class InputParameters(_Closed):
+class InputParameters(_StrictModel):
     """How large the tensor is behind the JSON, in bytes; without it the tensor is in `data`."""
 
-    binary_data_size: Annotated[int, Field(strict=True, ge=1), WHOLE] | None = None
+    binary_data_size: Annotated[int, Field(strict=True, ge=1), ALLOW_INTEGRAL_FLOAT] | None = None
 
 
 def _describe_json(schema: JsonDict) -> None:
-    """The document's schema is that of the JSON form: the data is there. The binary form is none of JSON schema's."""
+    """Describe the JSON form, where data is required. JSON Schema cannot describe the binary form."""
     schema["required"] = ["name", "shape", "datatype", "data"]
     properties = schema["properties"]
     if isinstance(properties, dict):
-        properties["data"] = Numbers.json_schema()
+        properties["data"] = TENSOR_DATA.json_schema()
         properties["parameters"] = {"type": "object", "maxProperties": 0, "description": "binary_data_size, see above"}
 
 
-class InputTensor(_Closed):
+class InputTensor(_StrictModel):
     """The flowers: a row of four lengths in centimetres each, in the order of `/v1/predict`.
 
     `shape` is `[flowers, 4]` and must fit `data`, which is flat or a row for each flower. In a binary request there is
@@ -70,21 +79,21 @@ class InputTensor(_Closed):
 
     name: Literal["features"]
     shape: tuple[
-        Annotated[int, Field(strict=True, ge=1, le=MAX_INSTANCES), WHOLE],
-        Annotated[int, Field(strict=True, ge=WIDTH, le=WIDTH), WHOLE],
+        Annotated[int, Field(strict=True, ge=1, le=MAX_INSTANCES), ALLOW_INTEGRAL_FLOAT],
+        Annotated[int, Field(strict=True, ge=WIDTH, le=WIDTH), ALLOW_INTEGRAL_FLOAT],
     ]
     datatype: Literal["FP32"]
     parameters: InputParameters = InputParameters()
-    data: Data | None = None
+    data: TensorData | None = None
 
 
-class OutputParameters(_Closed):
+class OutputParameters(_StrictModel):
     """Whether the tensor is to follow as bytes behind the JSON."""
 
     binary_data: StrictBool | None = None
 
 
-class RequestedOutput(_Closed):
+class RequestedOutput(_StrictModel):
     """A tensor that is wanted in the answer."""
 
     name: OutputName
@@ -99,7 +108,7 @@ class InferParameters(BaseModel):
     binary_data_output: Annotated[StrictBool, Field(description="all outputs as bytes behind the JSON")] = False
 
 
-class InferRequest(_Closed):
+class InferRequest(_StrictModel):
     """Flowers as a tensor. `id` comes back; `outputs` says which tensors are wanted, all of them when it is missing."""
 
     model_config = ConfigDict(
@@ -115,8 +124,8 @@ class InferRequest(_Closed):
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=1)]
     outputs: Annotated[list[RequestedOutput], Field(max_length=len(OUTPUTS))] = []
 
-    def wanted(self) -> list[tuple[OutputName, bool]]:
-        """The outputs of the answer, each with whether it is to be binary."""
+    def requested_outputs(self) -> list[tuple[OutputName, bool]]:
+        """The outputs of the response, each with whether it is to be binary."""
         default = self.parameters.binary_data_output
         if not self.outputs:
             return [(name, default) for name in OUTPUTS]
@@ -150,56 +159,56 @@ class InferResponse(BaseModel):
     outputs: list[OutputTensor]
 
 
-def instances(tensor: InputTensor, binary: bytes | None) -> list[Instance]:
-    """The flowers of a request; `binary` is what follows the JSON, None when nothing may.
+def parse_instances(tensor: InputTensor, binary: bytes | None) -> list[Instance]:
+    """The instances of a request; `binary` is what follows the JSON, None when nothing may.
 
-    Raises ProblemError 422 when data and shape do not fit, or a value is no length.
+    Raises ProblemError 422 when data and shape do not fit, or a value is not a length.
     """
     size = tensor.parameters.binary_data_size
     if size is None:
         if tensor.data is None or binary:
-            raise _wrong("inputs.0: data or parameters.binary_data_size must say where the tensor is")
+            raise _invalid("inputs.0: data or parameters.binary_data_size must say where the tensor is")
         values = np.array(tensor.data, dtype=np.float32).reshape(-1)
     else:
         if tensor.data is not None or binary is None or len(binary) != size:
-            raise _wrong(
+            raise _invalid(
                 f"inputs.0: parameters.binary_data_size promises {size} bytes behind the JSON and no data in it, "
                 f"but there are {len(binary or b'')}; Inference-Header-Content-Length says where the JSON ends"
             )
         values = _from_bytes(binary)
     if values.size != tensor.shape[0] * WIDTH:
-        raise _wrong(f"inputs.0: shape {list(tensor.shape)} does not fit the {values.size} values that were sent")
+        raise _invalid(f"inputs.0: shape {list(tensor.shape)} does not fit the {values.size} values that were sent")
     rows: list[list[float]] = values.reshape(-1, WIDTH).tolist()
     return [tuple(row) for row in rows]
 
 
 def _from_bytes(binary: bytes) -> "np.ndarray[Any, np.dtype[np.float32]]":
     if len(binary) % 4:
-        raise _wrong(f"inputs.0: {len(binary)} bytes are no whole number of FP32 values")
+        raise _invalid(f"inputs.0: {len(binary)} bytes are no whole number of FP32 values")
     values = np.frombuffer(binary, dtype="<f4")
-    # Not a number is not within bounds either.
+    # NaN fails this comparison, too.
     if not np.all(np.abs(values) <= MAX_LENGTH_CM):
-        raise _wrong(f"inputs.0: a value is not finite or beyond {MAX_LENGTH_CM:g} cm")
+        raise _invalid(f"inputs.0: a value is not finite or beyond {MAX_LENGTH_CM:g} cm")
     return values
 
 
-def outputs(
-    wanted: Sequence[tuple[OutputName, bool]], predictions: Sequence[Prediction], classes: Sequence[str]
+def render_outputs(
+    requested: Sequence[tuple[OutputName, bool]], predictions: Sequence[Prediction], classes: Sequence[str]
 ) -> tuple[list[dict[str, Any]], bytes]:
-    """The wanted tensors, and the bytes of the binary ones in the same order."""
-    described: list[dict[str, Any]] = []
-    behind: list[bytes] = []
-    for name, binary in wanted:
+    """The requested tensors, and the bytes of the binary ones in the same order."""
+    rendered: list[dict[str, Any]] = []
+    binary_parts: list[bytes] = []
+    for name, binary in requested:
         values = _values(name, predictions, classes)
         shape = [len(predictions), len(classes)] if name == "probabilities" else [len(predictions)]
         tensor: dict[str, Any] = {"name": name, "datatype": DATATYPES[name], "shape": shape}
         if binary:
-            behind.append(_to_bytes(name, values))
-            tensor["parameters"] = {"binary_data_size": len(behind[-1])}
+            binary_parts.append(_to_bytes(name, values))
+            tensor["parameters"] = {"binary_data_size": len(binary_parts[-1])}
         else:
             tensor["data"] = values
-        described.append(tensor)
-    return described, b"".join(behind)
+        rendered.append(tensor)
+    return rendered, b"".join(binary_parts)
 
 
 def _values(name: OutputName, predictions: Sequence[Prediction], classes: Sequence[str]) -> list[Any]:
@@ -220,5 +229,5 @@ def _to_bytes(name: OutputName, values: list[Any]) -> bytes:
     return b"".join(struct.pack("<I", len(text)) + text for text in texts)
 
 
-def _wrong(detail: str) -> ProblemError:
+def _invalid(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail)

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs migrations on the connection, and in the transaction, of whoever asked for them."""
+"""Alembic's environment: runs migrations on the caller's connection, in the caller's transaction."""
 
 from alembic import context
 

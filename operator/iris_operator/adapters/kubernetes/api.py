@@ -1,9 +1,9 @@
-"""Plain JSON to and from the API server, its refusals turned into the engine's words."""
+"""Plain JSON to and from the API server, its errors turned into the engine's exceptions."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -11,27 +11,18 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from iris_operator.api import names
+from iris_operator.engine.kinds import ResourceKind
 from iris_operator.engine.ports import Conflict, Forbidden, Json, Unavailable
 
-_PLURALS = {
-    ("apps/v1", "Deployment"): "deployments",
-    ("v1", "Service"): "services",
-    ("v1", "ConfigMap"): "configmaps",
-    ("v1", "Event"): "events",
-    ("networking.k8s.io/v1", "Ingress"): "ingresses",
-    ("autoscaling/v2", "HorizontalPodAutoscaler"): "horizontalpodautoscalers",
-    ("policy/v1", "PodDisruptionBudget"): "poddisruptionbudgets",
-    (names.API_VERSION, names.KIND): names.PLURAL,
-}
 _APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
-# A request that hangs must not hang the release: the next pass asks again.
+# A request that hangs must not block the release: the next reconcile repeats it.
 _TIMEOUT_SECONDS = 10.0
-_DEFAULT_PATIENCE_SECONDS = 2.0
+_DEFAULT_RETRY_SECONDS = 2.0
 
 
 async def connect() -> client.ApiClient:
-    """A client of the cluster that we run in, or of the current kubeconfig outside of one."""
+    """A client of the cluster that the operator runs in, or of the current kubeconfig outside of one."""
     configuration = client.Configuration()
     try:
         config.load_incluster_config(client_configuration=configuration)
@@ -41,23 +32,25 @@ async def connect() -> client.ApiClient:
 
 
 class KubernetesApi:
-    """get, apply, create, delete: by manifest, in JSON, without models."""
+    """get, apply, create and delete with manifests in JSON, without the generated client's models."""
 
-    def __init__(self, api_client: client.ApiClient) -> None:
+    def __init__(self, api_client: client.ApiClient, kinds: Iterable[ResourceKind]) -> None:
+        """`kinds` are those whose objects it can reach."""
         self._client = api_client
+        self._plurals = {(kind.api_version, kind.kind): kind.plural for kind in kinds}
 
     async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Json | None:
         """An object as it is stored now; None when there is none."""
-        status, body = await self._request("GET", _path(api_version, kind, namespace, name))
+        status, body = await self._request("GET", self._path(api_version, kind, namespace, name))
         return None if status == HTTPStatus.NOT_FOUND else body
 
     async def apply(self, manifest: Json, *, subresource: str = "", manager: str = names.FIELD_MANAGER) -> Json:
-        """Server-side apply with force: fields that we name become the field manager's, all others stay.
+        """Server-side apply with force: the fields in the manifest become the field manager's, all others stay.
 
         Raises:
             Conflict: the manifest names a resource version that is not the stored one.
         """
-        path = _path_of(manifest) + (f"/{subresource}" if subresource else "")
+        path = self._path_of(manifest) + (f"/{subresource}" if subresource else "")
         query = {"fieldManager": manager, "force": "true"}
         status, body = await self._request("PATCH", path, query=query, body=manifest, content_type=_APPLY)
         if status == HTTPStatus.NOT_FOUND:
@@ -68,12 +61,20 @@ class KubernetesApi:
         """Create an object, its name given or generated."""
         api_version, kind, namespace = manifest["apiVersion"], manifest["kind"], manifest["metadata"]["namespace"]
         query = {"fieldManager": names.FIELD_MANAGER}
-        _, body = await self._request("POST", _path(api_version, kind, namespace, ""), query=query, body=manifest)
+        _, body = await self._request("POST", self._path(api_version, kind, namespace, ""), query=query, body=manifest)
         return body
 
     async def delete(self, manifest: Json) -> None:
-        """Delete an object; its pods go after it."""
-        await self._request("DELETE", _path_of(manifest), query={"propagationPolicy": "Background"})
+        """Delete an object; its dependents are garbage-collected in the background."""
+        await self._request("DELETE", self._path_of(manifest), query={"propagationPolicy": "Background"})
+
+    def _path_of(self, manifest: Json) -> str:
+        metadata = manifest["metadata"]
+        return self._path(manifest["apiVersion"], manifest["kind"], metadata["namespace"], metadata["name"])
+
+    def _path(self, api_version: str, kind: str, namespace: str, name: str) -> str:
+        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        return f"{root}/namespaces/{namespace}/{self._plurals[api_version, kind]}" + (f"/{name}" if name else "")
 
     async def _request(
         self,
@@ -93,32 +94,32 @@ class KubernetesApi:
                 header_params=headers,
                 auth_settings=["BearerToken"],
             )
-            # The body goes past the generated client's serialiser: it is JSON already.
+            # The body skips the generated client's serialiser: it is JSON already.
             response = await self._client.call_api(
                 prepared[0], prepared[1], prepared[2], body=body, _request_timeout=_TIMEOUT_SECONDS
             )
             data = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}", _DEFAULT_PATIENCE_SECONDS) from error
+            raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}", _DEFAULT_RETRY_SECONDS) from error
         if response.status < HTTPStatus.MULTIPLE_CHOICES or response.status == HTTPStatus.NOT_FOUND:
             return response.status, json.loads(data) if data else {}
-        raise _refusal(method, path, response.status, response.headers.get("Retry-After"), data)
+        raise _error_for(method, path, response.status, response.headers.get("Retry-After"), data)
 
 
-def _refusal(method: str, path: str, status: int, retry_after: str | None, data: bytes) -> Exception:
+def _error_for(method: str, path: str, status: int, retry_after: str | None, data: bytes) -> Exception:
     message = _message(data)
     if status == HTTPStatus.CONFLICT:
         return Conflict(f"{method} {path}: {message}")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return Forbidden(f"{message or path} (the operator's Role must allow it)")
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        patience = float(retry_after) if retry_after and retry_after.isdigit() else _DEFAULT_PATIENCE_SECONDS
-        return Unavailable(f"{method} {path}: {status} {message}", patience)
+        retry_after_seconds = float(retry_after) if retry_after and retry_after.isdigit() else _DEFAULT_RETRY_SECONDS
+        return Unavailable(f"{method} {path}: {status} {message}", retry_after_seconds)
     return Refused(f"{method} {path}: {status} {message}")
 
 
 class Refused(Exception):
-    """The API server finds our object wrong; the message is its own."""
+    """The API server rejects the object as invalid; the message is its own."""
 
 
 def _message(data: bytes) -> str:
@@ -126,13 +127,3 @@ def _message(data: bytes) -> str:
         return str(json.loads(data).get("message", ""))
     except (ValueError, AttributeError):
         return data[:200].decode(errors="replace")
-
-
-def _path_of(manifest: Json) -> str:
-    metadata = manifest["metadata"]
-    return _path(manifest["apiVersion"], manifest["kind"], metadata["namespace"], metadata["name"])
-
-
-def _path(api_version: str, kind: str, namespace: str, name: str) -> str:
-    root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
-    return f"{root}/namespaces/{namespace}/{_PLURALS[api_version, kind]}" + (f"/{name}" if name else "")

@@ -20,20 +20,20 @@ class ReleaseObjects:
     async def apply_unscaled(self, manifest: Json) -> None:
         """See `Objects.apply_unscaled`.
 
-        A field that its last owner leaves out of an apply is set back to its default, here to one pod. So a second
-        field manager takes over the number first, provided that it is still the one that was read.
+        A field that its last owner leaves out of an apply is reset to its default, here to one pod. So a second field
+        manager takes over the field first, provided that the object has not changed since it was read.
         """
         metadata = manifest["metadata"]
         identity = {"namespace": metadata["namespace"], "name": metadata["name"]}
         stored = await self._api.get(manifest["apiVersion"], manifest["kind"], *identity.values())
         if stored is not None:
-            kept = {
+            replicas = {
                 "apiVersion": manifest["apiVersion"],
                 "kind": manifest["kind"],
                 "metadata": {**identity, "resourceVersion": stored["metadata"]["resourceVersion"]},
                 "spec": {"replicas": stored["spec"]["replicas"]},
             }
-            await self._api.apply(kept, manager=names.REPLICAS_MANAGER)
+            await self._api.apply(replicas, manager=names.REPLICAS_MANAGER)
         await self._api.apply(manifest)
 
     async def delete(self, manifest: Json) -> None:

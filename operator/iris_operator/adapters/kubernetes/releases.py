@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from iris_operator.adapters.kubernetes.api import KubernetesApi
-from iris_operator.api import names
+from iris_operator.engine.kinds import RELEASE
 from iris_operator.engine.ports import Json
 
 
-class Releases:
+class ReleaseStore:
     """Implements `engine.ports.Store`."""
 
     def __init__(self, api: KubernetesApi) -> None:
@@ -15,18 +15,17 @@ class Releases:
 
     async def read(self, namespace: str, name: str) -> Json | None:
         """See `Store.read`."""
-        return await self._api.get(names.API_VERSION, names.KIND, namespace, name)
+        return await self._api.get(RELEASE.api_version, RELEASE.kind, namespace, name)
 
     async def write_status(self, body: Json, status: Json) -> str:
         """See `Store.write_status`.
 
-        The resource version in the manifest makes the write conditional: that is what keeps two operators, or a stale
-        read, from deciding twice.
+        The resource version in the manifest makes the write conditional: of two operators, or after a stale read, only
+        one decision is stored.
         """
         metadata = body["metadata"]
         manifest = {
-            "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
+            **RELEASE.type_meta,
             "metadata": {
                 "namespace": metadata["namespace"],
                 "name": metadata["name"],

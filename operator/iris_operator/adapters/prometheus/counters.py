@@ -1,119 +1,172 @@
-"""From the raw counters of pods to what each revision did in an interval.
+"""From the raw counters of pods to the counts of each revision in an interval.
 
-Never `increase()` or `rate()`: they extrapolate, and the statistics need the integers that happened.
+Never `increase()` or `rate()`: they extrapolate, and the statistics need integer counts. Nothing is counted twice or
+lost: an increase begins at the newest sample at or before the end of the previous interval.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
-from typing import TypeVar
+from typing import Final
 
+from iris_operator import metric_names as names
 from iris_operator.adapters.prometheus.client import Sample, Series
 from iris_operator.analysis.counts import Bin, RequestCounts
+from iris_operator.engine.count_sums import add_up, sum_of_pods
 from iris_operator.engine.ports import MetricsUnavailable
 
-REQUESTS = "inference_requests_total"
-DURATIONS = "inference_request_duration_seconds_bucket"
-FAILURES = "model_inference_failures_total"
-PREDICTIONS = "model_predictions_total"
-FEEDBACK = "model_feedback_total"
-FEATURES = "model_feature_values_total"
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    REQUESTS: ("code",), DURATIONS: ("le", "cache"), FAILURES: ("reason",), PREDICTIONS: ("class",),
-    FEEDBACK: ("outcome",), FEATURES: ("feature", "up_to", "training_share"),
-}  # fmt: skip
-"""The metrics of the service that are judged or reported, and the labels that tell each one's counters apart."""
+REQUEST_DURATION_BUCKETS: Final = f"{names.REQUEST_DURATION}_bucket"
+REQUEST_DURATION_SUM: Final = f"{names.REQUEST_DURATION}_sum"
+LABELS_BY_METRIC: Final[Mapping[str, tuple[str, ...]]] = {
+    names.REQUESTS: ("code",),
+    REQUEST_DURATION_BUCKETS: ("le", "cache"),
+    REQUEST_DURATION_SUM: ("cache",),
+    names.INFERENCE_FAILURES: ("reason",),
+    names.PREDICTIONS: ("class",),
+    names.FEEDBACK: ("outcome",),
+    names.FEATURE_VALUES: ("feature", "up_to", "training_share"),
+}
+"""The metrics of the service that are judged or reported, and the labels that distinguish the counters of each."""
 
-# In place of a label that a counter has not.
+# In place of a label that a counter does not have.
 UNKNOWN = "unknown"
 # Of requests that no tier of the cache answered alone.
 NO_TIER = "none"
 
-Name = TypeVar("Name", str, float, Bin, tuple[str, ...])
+# Of durations, which are left out while a pod warms up. Shadow durations are those of mirrored requests.
+_DURATIONS: Final = tuple(
+    f"{name}_{part}" for name in (names.REQUEST_DURATION, names.SHADOW_REQUEST_DURATION) for part in ("bucket", "sum")
+)
+# Sums of seconds: all other counters are of whole numbers.
+_SECONDS: Final = tuple(name for name in _DURATIONS if name.endswith("_sum"))
+
 Key = tuple[str, tuple[str, ...]]
 """Metric and labels of a counter."""
 
 
 @dataclass(frozen=True)
-class Span:
-    """The interval (since, until], in seconds since 1970, and how old a pod's newest sample may be at its end."""
+class Window:
+    """The interval (since, until], in seconds since 1970, and how old a pod's newest sample may be at its end.
+
+    `warm_since` says by pod from when on its durations count, and `others_warm_since` so for all other pods.
+    """
 
     since: float
     until: float
     max_age: float
+    warm_since: Mapping[str, float] = field(default_factory=dict)
+    others_warm_since: float = -math.inf
 
 
-def counts_of(series: Iterable[Series], must: Collection[str], span: Span) -> RequestCounts | None:
-    """What a revision did, from all series of it; None without any.
+Pods = dict[str, dict[Key, list[Sample]]]
+"""The samples of each pod's counters."""
 
-    `must` names the pods that must have been scraped. What pods did that have gone since is counted, too.
+
+def counts_of(series: Iterable[Series], expected_pods: Collection[str], window: Window) -> RequestCounts | None:
+    """The counts of a revision, from all its series; None without any.
+
+    `expected_pods` must have been scraped. Pods that are gone since then are counted, too.
 
     Raises:
-        MetricsUnavailable: a pod was not scraped, or is scraped twice.
+        MetricsUnavailable: an expected pod was not scraped, or one is scraped twice.
     """
-    pods = by_pod(series, FAMILIES)
-    for pod in must:
-        _refuse_unseen(pod, pods.get(pod, {}), span)
+    pods = by_pod(series, LABELS_BY_METRIC)
+    scraped_through(pods, expected_pods, window)
+    return counts_of_pods(pods, window)
+
+
+def scraped_through(pods: Pods, expected_pods: Collection[str], window: Window) -> float:
+    """The newest moment in the window up to which each of the expected pods was scraped; the window's end without any.
+
+    Raises:
+        MetricsUnavailable: one of them has no sample up to the window's end, or none that is recent enough.
+    """
+    newest = [_newest_sample(pod, pods.get(pod, {}), window) for pod in expected_pods]
+    return max(window.since, min(newest, default=window.until))
+
+
+def counts_of_pods(pods: Pods, window: Window) -> RequestCounts | None:
+    """The counts of a revision from the counters of its pods; None without any pod."""
     if not pods:
         return None
-    return _sum([_counts(growths(counters, span)) for _, counters in sorted(pods.items())])
+    return sum_of_pods([_counts(pod, counters, window) for pod, counters in sorted(pods.items())])
 
 
-def grown(samples: Iterable[Sample], since: float, until: float, pod_seen: float) -> int:
-    """By how much a counter grew in (since, until], resets of the process included.
+def increase(samples: Iterable[Sample], since: float, until: float, pod_first_sample: float) -> float:
+    """The increase of a counter in (since, until], across restarts of its process.
 
     The baseline is the last sample at or before `since`. A series that begins later than its pod's first (a label
-    seen for the first time) began at 0; a pod's own first sample is a baseline, what it counted before is not known.
+    seen for the first time) began at 0; a pod's own first sample is a baseline: what it counted before is unknown.
     """
     last: float | None = None
-    growth = 0.0
+    total = 0.0
     for moment, value in samples:
         if moment > until:
             break
         if moment > since:
             if last is None:
-                last = 0.0 if moment > pod_seen else value
-            growth += value - last if value >= last else value
+                last = 0.0 if moment > pod_first_sample else value
+            total += value - last if value >= last else value
         last = value
-    return round(growth)
+    return total
 
 
-def by_pod(series: Iterable[Series], families: Mapping[str, tuple[str, ...]]) -> dict[str, dict[Key, list[Sample]]]:
-    """The samples of each pod's counters; `families` are the metrics that are wanted, as in `FAMILIES`.
+def by_pod(series: Iterable[Series], label_names: Mapping[str, tuple[str, ...]]) -> Pods:
+    """The samples of each pod's counters; `label_names` has the metrics to read, as `LABELS_BY_METRIC` does.
 
     Raises:
         MetricsUnavailable: a pod is scraped twice.
     """
-    pods: dict[str, dict[Key, list[Sample]]] = {}
-    for one in series:
-        labels = families.get(one.labels.get("__name__", ""))
-        if labels is None or not one.samples:
+    pods: Pods = {}
+    for each in series:
+        labels = label_names.get(each.labels.get("__name__", ""))
+        if labels is None or not each.samples:
             continue
-        counters = pods.setdefault(one.labels.get("pod", ""), {})
-        key = (one.labels["__name__"], tuple([one.labels.get(label, UNKNOWN) for label in labels]))
-        counters[key] = _joined(counters[key], one) if key in counters else list(one.samples)
+        counters = pods.setdefault(each.labels.get("pod", ""), {})
+        key = (each.labels["__name__"], tuple([each.labels.get(label, UNKNOWN) for label in labels]))
+        counters[key] = _concatenate(counters[key], each) if key in counters else list(each.samples)
     return pods
 
 
-def growths(counters: Mapping[Key, list[Sample]], span: Span) -> dict[str, dict[tuple[str, ...], int]]:
-    """By how much each of a pod's counters grew, by metric and labels."""
-    first = min(samples[0][0] for samples in counters.values())
-    found: dict[str, dict[tuple[str, ...], int]] = {}
-    for (name, labels), samples in counters.items():
-        found.setdefault(name, {})[labels] = grown(samples, span.since, span.until, first)
-    return found
+@dataclass(frozen=True)
+class Increases:
+    """The increases of a pod's counters: counts by metric and labels, and seconds by metric over all its labels."""
+
+    counts: Mapping[str, Mapping[tuple[str, ...], int]]
+    seconds: Mapping[str, float]
+
+
+def increases(pod: str, counters: Mapping[Key, list[Sample]], window: Window) -> Increases:
+    """The increases of a pod's counters; those of durations without what it answered while it warmed up."""
+    first, warm_since = _first_moment(counters.values()), window.warm_since.get(pod, window.others_warm_since)
+    # Of a pod that has been warm for long all samples count.
+    durations = _durations_since(counters, warm_since) if warm_since > first else {}
+    first_warm = _first_moment(durations.values())
+    counts: dict[str, dict[tuple[str, ...], int]] = {}
+    seconds: dict[str, float] = {}
+    for key, samples in counters.items():
+        name, labels = key
+        value = increase(
+            durations.get(key, samples), window.since, window.until, first_warm if key in durations else first
+        )
+        if name in _SECONDS:
+            seconds[name] = seconds.get(name, 0.0) + value
+        else:
+            counts.setdefault(name, {})[labels] = round(value)
+    return Increases(counts, seconds)
 
 
 def by_single_label(
-    grew: Mapping[str, Mapping[tuple[str, ...], int]], families: Mapping[str, tuple[str, ...]]
+    increases_by_metric: Mapping[str, Mapping[tuple[str, ...], int]], label_names: Mapping[str, tuple[str, ...]]
 ) -> dict[str, dict[str, int]]:
-    """The growth of those metrics whose counters one label tells apart, by its value."""
+    """The increases of those metrics that have one distinguishing label, by its value."""
     return {
-        name: {label: count for (label,), count in of.items()} for name, of in grew.items() if len(families[name]) == 1
+        name: {label: count for (label,), count in of.items()}
+        for name, of in increases_by_metric.items()
+        if len(label_names[name]) == 1
     }
 
 
@@ -126,12 +179,12 @@ def by_tier(durations: Mapping[tuple[str, ...], int]) -> dict[str, dict[float, i
 
 
 def cached_of(tiers: Mapping[str, Mapping[float, int]]) -> Mapping[str, Mapping[float, int]] | None:
-    """Without the requests that no tier answered alone; None for a service that does not tell."""
+    """Without the requests that no tier answered alone; None for a service without the label."""
     return {tier: of for tier, of in tiers.items() if tier != NO_TIER} if tiers and UNKNOWN not in tiers else None
 
 
-def _joined(before: list[Sample], one: Series) -> list[Sample]:
-    """A pod that came back under another address has two series, one after the other; at the same time it has not."""
+def _concatenate(before: list[Sample], one: Series) -> list[Sample]:
+    """Two series of a pod that changed its address are consecutive; overlapping ones are two scrapes of one pod."""
     first, second = sorted((before, list(one.samples)), key=lambda samples: samples[0][0])
     if second[0][0] <= first[-1][0]:
         pod = one.labels.get("pod", "")
@@ -139,38 +192,55 @@ def _joined(before: list[Sample], one: Series) -> list[Sample]:
     return first + second
 
 
-def _refuse_unseen(pod: str, counters: Mapping[Key, list[Sample]], span: Span) -> None:
-    seen = [samples for (name, _), samples in counters.items() if name == REQUESTS]
-    newest = max((moment for samples in seen for moment, _ in samples if moment <= span.until), default=-math.inf)
+def _newest_sample(pod: str, counters: Mapping[Key, list[Sample]], window: Window) -> float:
+    seen = [samples for (name, _), samples in counters.items() if name == names.REQUESTS]
+    newest = max((moment for samples in seen for moment, _ in samples if moment <= window.until), default=-math.inf)
     if math.isinf(newest):
         raise MetricsUnavailable(f"Prometheus has no requests of pod {pod}, which is ready")
-    age = span.until - newest
-    if age > span.max_age:
-        raise MetricsUnavailable(f"the newest sample of pod {pod} is {age:.0f} s old (limit {span.max_age:.0f} s)")
+    age = window.until - newest
+    if age > window.max_age:
+        raise MetricsUnavailable(f"the newest sample of pod {pod} is {age:.0f} s old (limit {window.max_age:.0f} s)")
+    return newest
 
 
-def _counts(grew: Mapping[str, Mapping[tuple[str, ...], int]]) -> RequestCounts:
-    single = by_single_label(grew, FAMILIES)
-    tiers = by_tier(grew.get(DURATIONS, {}))
-    at_most = total(tiers.values())
-    failures, feedback = single.get(FAILURES), single.get(FEEDBACK)
+def _first_moment(counters: Iterable[list[Sample]]) -> float:
+    return min((samples[0][0] for samples in counters if samples), default=math.inf)
+
+
+def _durations_since(counters: Mapping[Key, list[Sample]], moment: float) -> dict[Key, list[Sample]]:
+    """A pod's durations without the samples before that moment: the first of the others is the baseline."""
+    return {
+        key: [sample for sample in samples if sample[0] >= moment]
+        for key, samples in counters.items()
+        if key[0] in _DURATIONS
+    }
+
+
+def _counts(pod: str, counters: Mapping[Key, list[Sample]], window: Window) -> RequestCounts:
+    counted = increases(pod, counters, window)
+    found = counted.counts
+    single = by_single_label(found, LABELS_BY_METRIC)
+    tiers = by_tier(found.get(REQUEST_DURATION_BUCKETS, {}))
+    at_most = add_up(tiers.values())
+    failures, feedback = single.get(names.INFERENCE_FAILURES), single.get(names.FEEDBACK)
     return RequestCounts(
-        by_code=single.get(REQUESTS, {}),
+        by_code=single.get(names.REQUESTS, {}),
         at_most=at_most,
         timed=at_most.get(math.inf, 0),
+        seconds=counted.seconds.get(REQUEST_DURATION_SUM),
         cached=cached_of(tiers),
         failures=None if failures is None else sum(failures.values()),
-        by_class=single.get(PREDICTIONS),
-        features=_by_feature(grew[FEATURES]) if FEATURES in grew else None,
+        by_class=single.get(names.PREDICTIONS),
+        features=_by_feature(found[names.FEATURE_VALUES]) if names.FEATURE_VALUES in found else None,
         correct=None if feedback is None else feedback.get("correct", 0),
         incorrect=None if feedback is None else feedback.get("incorrect", 0),
     )
 
 
-def _by_feature(grew: Mapping[tuple[str, ...], int]) -> dict[str, dict[Bin, int]]:
-    """Labels that are no numbers are left out: what is only reported must not keep the rest from being judged."""
+def _by_feature(increases_by_labels: Mapping[tuple[str, ...], int]) -> dict[str, dict[Bin, int]]:
+    """Labels that are no numbers are left out: what is only reported must not stop the judgement of the rest."""
     found: dict[str, dict[Bin, int]] = {}
-    for (feature, up_to, share), count in grew.items():
+    for (feature, up_to, share), count in increases_by_labels.items():
         part = _bin(up_to, share)
         if part is not None:
             found.setdefault(feature, {})[part] = count
@@ -179,46 +249,9 @@ def _by_feature(grew: Mapping[tuple[str, ...], int]) -> dict[str, dict[Bin, int]
 
 @lru_cache(maxsize=4096)
 def _bin(up_to: str, share: str) -> Bin | None:
-    """All pods of a revision have the same few."""
+    """Cached: all pods of a revision have the same few."""
     try:
         part = Bin(float(up_to), float(share))
     except ValueError:
         return None
     return part if part.up_to > -math.inf and 0.0 <= part.training_share <= 1.0 else None
-
-
-def _sum(pods: list[RequestCounts]) -> RequestCounts:
-    """All pods together. What one of them does not tell is not known of the revision."""
-    return RequestCounts(
-        by_code=total(pod.by_code for pod in pods),
-        at_most=total(pod.at_most for pod in pods),
-        timed=sum(pod.timed for pod in pods),
-        cached=_by_name([pod.cached for pod in pods]),
-        failures=_all([pod.failures for pod in pods]),
-        by_class=None if any(pod.by_class is None for pod in pods) else total(pod.by_class or {} for pod in pods),
-        features=_by_name([pod.features for pod in pods]),
-        correct=_all([pod.correct for pod in pods]),
-        incorrect=_all([pod.incorrect for pod in pods]),
-        pods=tuple(pods),
-    )
-
-
-def _by_name(pods: Sequence[Mapping[str, Mapping[Name, int]] | None]) -> dict[str, dict[Name, int]] | None:
-    known: list[Mapping[str, Mapping[Name, int]]] = [pod for pod in pods if pod is not None]
-    if len(known) != len(pods):
-        return None
-    return {name: total(pod.get(name, {}) for pod in known) for name in sorted({*chain(*known)})}
-
-
-def total(parts: Iterable[Mapping[Name, int]]) -> dict[Name, int]:
-    """All of them added up, name by name."""
-    sums: dict[Name, int] = {}
-    for part in parts:
-        for name, count in part.items():
-            sums[name] = sums.get(name, 0) + count
-    return sums
-
-
-def _all(values: list[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None

@@ -1,1 +1,1 @@
-"""One router a file, one registry. The value in `spec.traffic.router` names the router; there is no fallback."""
+"""One file for each router, one registry. The value in `spec.traffic.router` names the router; there is no fallback."""

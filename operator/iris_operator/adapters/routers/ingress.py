@@ -1,6 +1,6 @@
-"""Traffic split by two Ingresses: the primary leads to stable, the second, marked as its canary, to the canary.
+"""Traffic split by two Ingresses: the primary routes to stable, the second, annotated as its canary, to the canary.
 
-The annotations are those of ingress-nginx, which Traefik's ingress-nginx provider honours too.
+The annotations are those of ingress-nginx, which Traefik's ingress-nginx provider supports too.
 """
 
 from __future__ import annotations
@@ -9,12 +9,20 @@ from typing import Any
 
 from iris_operator.adapters.kubernetes.api import KubernetesApi
 from iris_operator.api import names
-from iris_operator.engine.drift import says
+from iris_operator.engine.drift import matches
+from iris_operator.engine.kinds import ReconcileOn, WatchedKind
 from iris_operator.engine.ports import Json, Unverified
 from iris_operator.engine.release import Release
 from iris_operator.rollout.observation import Route
 
-API_VERSION = "networking.k8s.io/v1"
+INGRESS = WatchedKind(
+    group="networking.k8s.io",
+    version="v1",
+    kind="Ingress",
+    plural="ingresses",
+    verbs=("get", "list", "watch", "create", "patch"),
+    reconcile_on=ReconcileOn.ANY_EVENT,
+)
 CANARY = "nginx.ingress.kubernetes.io/canary"
 CANARY_WEIGHT = "nginx.ingress.kubernetes.io/canary-weight"
 
@@ -30,32 +38,32 @@ class IngressRouter:
         primary = await self._get(release, release.name)
         canary = await self._get(release, names.canary_service(release.name))
         weight = weight_of(canary)
-        intact = says(primary, primary_ingress(release)) and (
-            canary is None or says(canary, canary_ingress(release, weight))
+        intact = matches(primary, primary_ingress(release)) and (
+            canary is None or matches(canary, canary_ingress(release, weight))
         )
         return Route(exists=primary is not None, weight=weight, intact=intact)
 
     async def set_weight(self, release: Release, weight: int) -> None:
         """See `Router.set_weight`."""
         primary = await self._get(release, release.name)
-        if not says(primary, primary_ingress(release)):
+        if not matches(primary, primary_ingress(release)):
             await self._api.apply(primary_ingress(release))
         canary_exists = await self._get(release, names.canary_service(release.name)) is not None
         if weight > 0 or canary_exists:
             await self._api.apply(canary_ingress(release, weight))
-        seen = await self.read(release)
-        if not seen.exists or seen.weight != weight:
+        route = await self.read(release)
+        if not route.exists or route.weight != weight:
             raise Unverified(
-                f"Ingress {release.namespace}/{names.canary_service(release.name)} reads back weight {seen.weight} "
+                f"Ingress {release.namespace}/{names.canary_service(release.name)} reads back weight {route.weight} "
                 f"after {weight} was written: another controller or an admission webhook changes it"
             )
 
     async def _get(self, release: Release, name: str) -> Json | None:
-        return await self._api.get(API_VERSION, "Ingress", release.namespace, name)
+        return await self._api.get(INGRESS.api_version, INGRESS.kind, release.namespace, name)
 
 
 def weight_of(canary: Json | None) -> int:
-    """The share that a canary Ingress gives, in percent; 0 when it gives none."""
+    """The share of a canary Ingress, in percent; 0 without one."""
     annotations = (canary or {}).get("metadata", {}).get("annotations") or {}
     text = str(annotations.get(CANARY_WEIGHT, "0"))
     if annotations.get(CANARY) != "true" or not text.isdigit():
@@ -64,13 +72,13 @@ def weight_of(canary: Json | None) -> int:
 
 
 def primary_ingress(release: Release) -> dict[str, Any]:
-    """The Ingress that leads to stable."""
+    """The Ingress that routes to stable."""
     annotations = dict(release.spec.traffic.ingress.annotations)
     return _ingress(release, release.name, names.stable_service(release.name), annotations)
 
 
 def canary_ingress(release: Release, weight: int) -> dict[str, Any]:
-    """The Ingress that leads `weight` percent to the canary. Host and path must be the primary's."""
+    """The Ingress that routes `weight` percent to the canary. Host and path must be the primary's."""
     name = names.canary_service(release.name)
     return _ingress(release, name, name, {CANARY: "true", CANARY_WEIGHT: str(weight)})
 
@@ -97,4 +105,4 @@ def _ingress(release: Release, name: str, service: str, annotations: dict[str, s
     }
     if annotations:
         metadata["annotations"] = annotations
-    return {"apiVersion": API_VERSION, "kind": "Ingress", "metadata": metadata, "spec": spec}
+    return {**INGRESS.type_meta, "metadata": metadata, "spec": spec}

@@ -1,1 +1,1 @@
-"""One check a file. To add one: a file here, a line in `analysis.registry`, a field in `api.spec.Checks`."""
+"""One check per file; `analysis.registry` lists them and says how to add one."""

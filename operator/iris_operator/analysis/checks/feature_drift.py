@@ -1,87 +1,88 @@
-"""The traffic against the training data: reported, never blamed on the canary, which did not choose its requests."""
+"""The requests against the training data: reported only, because a canary does not choose its requests."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from iris_operator.analysis.check import CheckResult
+from iris_operator.analysis.check import CheckResult, Totals
 from iris_operator.analysis.counts import Bin, Interval
-from iris_operator.analysis.sentences import percent
+from iris_operator.analysis.formatting import percent
 from iris_operator.analysis.verdict import Verdict
+from iris_operator.api.checks import FEATURE_DRIFT
 
-NAME = "featureDrift"
+NAME = FEATURE_DRIFT
 _CONCENTRATION = 100.0
-# Worth a sentence: a bin's share that differs by this much, and is no chance.
-_TELLING = 0.1
-_CERTAIN = math.log(1000.0)
-_FLOOR = 1e-4
-
-Values = Mapping[str, tuple[int, ...]]
-"""How many values of each feature were in each bin, from the lowest to the highest."""
+# A feature has moved when a bin's share differs by this much, with evidence that it is not by chance.
+_MIN_DIFFERENCE = 0.1
+_LOG_THRESHOLD = math.log(1000.0)
+_MIN_SHARE = 1e-4
 
 
-def add_values(before: Values, interval: Interval) -> Values:
-    """What was counted so far with one more interval, in the bins of the canary's training data.
+def add_values(before: Totals, interval: Interval, _step_changed: bool) -> Totals:
+    """The values counted so far with one more interval, in the bins of the canary's training data.
 
-    Stable's requests count where its bins are the same. Where the canary's are others than before it starts anew.
+    Stable's requests count where its bins are the same. A feature whose bins in the canary's training data have changed
+    is counted anew.
     """
     of_canary = (interval.canary.features if interval.canary else None) or {}
     of_stable = (interval.stable.features if interval.stable else None) or {}
-    after = dict(before)
+    after = dict(before.features)
     for name, bins in of_canary.items():
-        beside = of_stable.get(name, {})
-        same = beside.keys() == bins.keys()
-        more = tuple(bins[part] + (beside[part] if same else 0) for part in sorted(bins))
-        old = before.get(name, ())
+        stable = of_stable.get(name, {})
+        same_bins = stable.keys() == bins.keys()
+        more = tuple(bins[part] + (stable[part] if same_bins else 0) for part in sorted(bins))
+        old = before.features.get(name, ())
         after[name] = tuple(map(sum, zip(old, more, strict=True))) if len(old) == len(more) else more
-    return after
+    return replace(before, features=after)
 
 
-def report_features(values: Values, interval: Interval) -> CheckResult:
-    """What the traffic so far, of both versions, looks like beside the data that the canary's model was trained on.
+def report_features(totals: Totals, interval: Interval) -> CheckResult:
+    """Compare the requests of both versions so far with the data that the canary's model was trained on.
 
     The evidence is F10's for many outcomes (Lindon & Malek 2022), with the training shares as the claimed ones. It is
     not the population stability index, which is noise with few requests.
     """
+    values = totals.features
     trained = (interval.canary.features if interval.canary else None) or {}
     if not trained:
-        return _silent("Prometheus has no training shares of the canary revision: the manifest of its model has none")
-    seen = [_beside(name, trained[name], values[name]) for name in sorted(trained) if sum(values[name]) > 0]
-    if not seen:
-        return _silent("no values yet")
-    moved = [feature.words for feature in seen if feature.moved]
+        return _no_data("Prometheus has no training shares of the canary revision: the manifest of its model has none")
+    features = [_compare(name, trained[name], values[name]) for name in sorted(trained) if sum(values[name]) > 0]
+    if not features:
+        return _no_data("no values yet")
+    moved = [feature.text for feature in features if feature.moved]
     if moved:
         return _report(f"unlike the training data: {'; '.join(moved)}")
-    farthest = max(seen, key=lambda feature: feature.difference)
-    return _report(f"the requests look like the training data, the least so: {farthest.words}")
+    farthest = max(features, key=lambda feature: feature.difference)
+    return _report(f"the requests look like the training data, the least so: {farthest.text}")
 
 
-class _Seen(NamedTuple):
-    """One feature of the traffic: how far its farthest bin is off, whether that is no chance, and the words for it."""
+class _FeatureSummary(NamedTuple):
+    """One feature of the requests: the largest difference of a bin's share, is it significant, and a sentence."""
 
     difference: float
     moved: bool
-    words: str
+    text: str
 
 
-def _beside(name: str, trained: Iterable[Bin], counts: Sequence[int]) -> _Seen:
+def _compare(name: str, trained: Iterable[Bin], counts: Sequence[int]) -> _FeatureSummary:
     bins, total = sorted(trained), sum(counts)
-    # None of them 0: nothing is impossible because a few rows of training have not shown it.
-    floored = [max(part.training_share, _FLOOR) for part in bins]
+    # None of them 0: a value is not impossible because the training data, which are few rows, do not have it.
+    floored = [max(part.training_share, _MIN_SHARE) for part in bins]
     shares = [share / sum(floored) for share in floored]
-    apart = [abs(count / total - share) for count, share in zip(counts, shares, strict=True)]
-    at = apart.index(max(apart))
+    differences = [abs(count / total - share) for count, share in zip(counts, shares, strict=True)]
+    at = differences.index(max(differences))
     now, then = percent(counts[at] / total), percent(bins[at].training_share)
-    return _Seen(
-        difference=apart[at],
-        moved=apart[at] >= _TELLING and _log_evidence(counts, shares) >= _CERTAIN,
-        words=f"{name} has {now} of {total:,} values {_place(bins, at)}, {then} in training",
+    return _FeatureSummary(
+        difference=differences[at],
+        moved=differences[at] >= _MIN_DIFFERENCE and _log_evidence(counts, shares) >= _LOG_THRESHOLD,
+        text=f"{name} has {now} of {total:,} values {_bin_label(bins, at)}, {then} in training",
     )
 
 
-def _place(bins: Sequence[Bin], at: int) -> str:
+def _bin_label(bins: Sequence[Bin], at: int) -> str:
     if at == 0:
         return f"up to {bins[at].up_to:g}"
     if math.isinf(bins[at].up_to):
@@ -89,17 +90,17 @@ def _place(bins: Sequence[Bin], at: int) -> str:
     return f"between {bins[at - 1].up_to:g} and {bins[at].up_to:g}"
 
 
-def _report(words: str) -> CheckResult:
-    return CheckResult(NAME, Verdict.PASS, f"{words} (reported, not judged)")
+def _report(text: str) -> CheckResult:
+    return CheckResult(NAME, Verdict.PASS, f"{text} (reported, not judged)")
 
 
-def _silent(reason: str) -> CheckResult:
+def _no_data(reason: str) -> CheckResult:
     return CheckResult(NAME, Verdict.NO_DATA, f"{reason} (reported, not judged)")
 
 
-def _log_evidence(seen: Sequence[int], shares: Sequence[float]) -> float:
-    log_e = math.lgamma(_CONCENTRATION) - math.lgamma(_CONCENTRATION + sum(seen))
-    for count, share in zip(seen, shares, strict=True):
+def _log_evidence(observed: Sequence[int], shares: Sequence[float]) -> float:
+    log_e = math.lgamma(_CONCENTRATION) - math.lgamma(_CONCENTRATION + sum(observed))
+    for count, share in zip(observed, shares, strict=True):
         prior = _CONCENTRATION * share
         log_e += math.lgamma(prior + count) - math.lgamma(prior) - count * math.log(share)
     return log_e

@@ -1,4 +1,4 @@
-"""F6: one alarm over all metrics."""
+"""F6: the combined e-value of all metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every comparison of two shares is made of: both sides' likelihood under a bet over that under the hypothesis."""
+"""Likelihood ratios of two shares: the alternative over the hypothesis, for canary and stable together."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ from iris_operator.analysis.evidence.logspace import Floats
 
 
 def share_of_canary(n_c: Any, n_s: Any) -> Floats:
-    """The canary's part of the requests; a half without any."""
+    """The canary's share of the requests; one half without any."""
     return np.where(n_c + n_s > 0, n_c / np.maximum(n_c + n_s, 1.0), 0.5)
 
 
-def log_pair(x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta: tuple[Any, Any], null: tuple[Any, Any]) -> Floats:
-    """log of the likelihood of both sides under `theta` over that under `null`, each (canary, stable).
+def log_joint_likelihood_ratio(
+    x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta: tuple[Any, Any], null: tuple[Any, Any]
+) -> Floats:
+    """log of the likelihood of both revisions under `theta` over that under `null`, each (canary, stable).
 
     An e-value whenever `null` is the point of a convex hypothesis that is nearest to `theta` (in relative entropy
     weighted with the requests); all rates lie strictly between 0 and 1. Turner & Grünwald, "Exact anytime-valid
-    confidence intervals for contingency tables", 2022. 0 where either side had no request.
+    confidence intervals for contingency tables", 2022. 0 where either revision had no request.
     """
     both = (np.asarray(n_c) > 0) & (np.asarray(n_s) > 0)
-    return np.where(both, _side(x_c, n_c, theta[0], null[0]) + _side(x_s, n_s, theta[1], null[1]), 0.0)
+    return np.where(
+        both,
+        _log_likelihood_ratio(x_c, n_c, theta[0], null[0]) + _log_likelihood_ratio(x_s, n_s, theta[1], null[1]),
+        0.0,
+    )
 
 
-def _side(x: Any, n: Any, theta: Any, null: Any) -> Floats:
+def _log_likelihood_ratio(x: Any, n: Any, theta: Any, null: Any) -> Floats:
     return np.asarray(x * np.log(theta / null) + (n - x) * np.log((1.0 - theta) / (1.0 - null)))

@@ -1,4 +1,4 @@
-"""log Gamma for arrays: numpy has none, and the image carries no scipy."""
+"""log Gamma for arrays: NumPy has none, and the image does not contain SciPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums of e-values that no float could hold: only their logarithms are ever stored."""
+"""Sums of e-values in log space: the values themselves would overflow a float."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Numbers = Floats | float
 
-# Evidence is stored in steps of 1e-4 nats, rounded down: what is forgotten is never in favour of acting.
-_STEPS = 1e4
-# What is left of a bet that lost: exp(-1e4) of it. Kept finite, because JSON knows no infinity.
-LOST = -1e4
-# The logarithm of nothing at all, where a sum must have one.
-NOTHING = 1e-300
+# Evidence is stored in steps of 1e-4 nats and rounded down: the error is never in favour of a decision.
+_STEPS_PER_NAT = 1e4
+# Logarithm of the wealth of a lost bet; finite, because JSON has no infinity.
+LOG_FLOOR = -1e4
+# Least sum whose logarithm is taken, instead of 0.
+MIN_SUM = 1e-300
 
 
 def log_sum(logs: Floats, weights: Any = 1.0) -> Floats:
-    """log of the sum over the last axis of `weights * exp(logs)`; about -690 where nothing is left."""
-    peak = np.maximum(logs.max(axis=-1), LOST)
+    """log of the sum over the last axis of `weights * exp(logs)`; about -690 where the sum is 0."""
+    peak = np.maximum(logs.max(axis=-1), LOG_FLOOR)
     total = (np.exp(logs - peak[..., None]) * weights).sum(axis=-1)
-    return np.asarray(np.log(np.maximum(total, NOTHING)) + peak)
+    return np.asarray(np.log(np.maximum(total, MIN_SUM)) + peak)
 
 
-def stored(logs: Floats) -> Floats:
-    """The value as it is kept: a restart restores exactly what a running operator goes on with."""
-    return np.asarray(np.floor(np.minimum(np.maximum(logs, LOST), -LOST) * _STEPS) / _STEPS)
+def quantize(logs: Floats) -> Floats:
+    """The value as it is stored: a restarted operator goes on with exactly the same numbers."""
+    return np.asarray(np.floor(np.minimum(np.maximum(logs, LOG_FLOOR), -LOG_FLOOR) * _STEPS_PER_NAT) / _STEPS_PER_NAT)

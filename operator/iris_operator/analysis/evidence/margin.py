@@ -1,4 +1,4 @@
-"""F3: an absolute margin. Is the canary's share above stable's by more than so much, or below that?"""
+"""F3: an absolute margin. Does the canary's share exceed stable's by more than the margin, or by less?"""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ from typing import Any
 
 import numpy as np
 
-from iris_operator.analysis.evidence.common import log_pair, share_of_canary
+from iris_operator.analysis.evidence.common import log_joint_likelihood_ratio, share_of_canary
 from iris_operator.analysis.evidence.logspace import Floats
 
-# The nearest point must be one that can happen: a likelihood of 0 there would make the bet worth infinity.
+# Least distance of the nearest point from 0 and 1: with a likelihood of 0 there the e-value would be infinite.
 _EDGE = 1e-12
 
 
-def log_below(x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta: tuple[Any, Any], delta: Any) -> Floats:
+def log_difference_below(x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta: tuple[Any, Any], delta: Any) -> Floats:
     """log e for shares whose difference lies below `delta`, against difference >= delta. Source: F3, the other side."""
-    return log_beside(x_c, n_c, x_s, n_s, theta, delta, -1.0)
+    return log_share_difference(x_c, n_c, x_s, n_s, theta, delta, -1.0)
 
 
-def log_beside(x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta: tuple[Any, Any], delta: Any, side: Any) -> Floats:
+def log_share_difference(
+    x_c: Any, n_c: Any, x_s: Any, n_s: Any, theta: tuple[Any, Any], delta: Any, direction: Any
+) -> Floats:
     """log e for the shares `theta` (canary, stable), whose difference lies beyond `delta`.
 
-    Above it, against difference <= delta, where `side` is 1; below it, against difference >= delta, where it is -1.
+    Where `direction` is 1 it is above, against difference <= delta; where it is -1 below, against difference >= delta.
 
     Source: F3; Turner & Grünwald, arXiv 2203.09785: the likelihood over that of the nearest point of the hypothesis.
-    Where `theta` itself lies in the hypothesis there is nothing to bet on: 0.
+    0 where `theta` itself lies in the hypothesis.
     """
     nearest = nearest_with_difference(n_c, n_s, theta, delta)
-    bet = side * (theta[0] - theta[1] - delta) > 0
-    return np.where(bet, log_pair(x_c, n_c, x_s, n_s, theta, nearest), 0.0)
+    alternative = direction * (theta[0] - theta[1] - delta) > 0
+    return np.where(alternative, log_joint_likelihood_ratio(x_c, n_c, x_s, n_s, theta, nearest), 0.0)
 
 
 def nearest_with_difference(n_c: Any, n_s: Any, theta: tuple[Any, Any], delta: Any) -> tuple[Floats, Floats]:

@@ -12,8 +12,8 @@ _TINY = 1e-300
 def log_paired(only_stable_right: int, only_canary_right: int, prior: float = _PRIOR) -> float:
     """log E that the canary is wrong more often: 2^(b+c) * B(a+b, a+c)/B(a, a) * 2 * P(Beta(a+b, a+c) > 1/2).
 
-    b and c count the requests where only stable, or only the canary, was right. Under "no worse" each such request is a
-    coin that favours the canary or nobody; the alternative is a Beta(a, a) cut to the half where stable is better.
+    b and c count the requests where only stable, or only the canary, was right. Under "no worse" the probability of the
+    former is at most 1/2; the alternative is a Beta(a, a) truncated to the half where stable is better.
     Source: F9; the mixture of McNemar's test, a = `prior` = 1/2 or 1.
     """
     b, c = only_stable_right, only_canary_right
@@ -52,7 +52,7 @@ def _log_incomplete_half(p: float, q: float) -> float:
         d = 1.0 / _away_from_zero(1.0 + factor * d)
         c = _away_from_zero(1.0 + factor / c)
         fraction *= c * d
-        if abs(1.0 - c * d) < 1e-14:  # noqa: PLR2004 - the precision of a float, nothing to name
+        if abs(1.0 - c * d) < 1e-14:  # noqa: PLR2004 - the precision of a float
             break
     return front + math.log(fraction - 1.0)
 

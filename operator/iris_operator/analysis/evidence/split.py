@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-# How closely the alternatives stay around the claimed weight: like a prior of so many requests.
+# Concentration of the alternatives around the claimed weight, like a prior of so many requests.
 _CONCENTRATION = 100.0
 
 
 def log_split(canary: int, stable: int, weight: float) -> float:
-    """log E against "each request goes to the canary with chance `weight`", for the requests of one step.
+    """log E against "each request goes to the canary with probability `weight`", for the requests of one step.
 
     E_n = Gamma(k)/prod Gamma(k*theta_j) * prod Gamma(k*theta_j + x_j)/Gamma(k + n) / prod theta_j^x_j.
     Source: F10; Lindon & Malek 2022 (sample-ratio mismatch). 0 for a weight of 0 or 1, where no other split exists.
@@ -17,7 +17,7 @@ def log_split(canary: int, stable: int, weight: float) -> float:
     if not 0.0 < weight < 1.0:
         return 0.0
     log_e = math.lgamma(_CONCENTRATION) - math.lgamma(_CONCENTRATION + canary + stable)
-    for seen, share in ((canary, weight), (stable, 1.0 - weight)):
+    for observed, share in ((canary, weight), (stable, 1.0 - weight)):
         prior = _CONCENTRATION * share
-        log_e += math.lgamma(prior + seen) - math.lgamma(prior) - seen * math.log(share)
+        log_e += math.lgamma(prior + observed) - math.lgamma(prior) - observed * math.log(share)
     return log_e

@@ -1,1 +1,1 @@
-"""The evidence of each kind of metric: arrays in, arrays out. What a user calls a check is one of these with words."""
+"""The evidence of each kind of metric: arrays in, arrays out. A check adds settings and explanations to it."""

@@ -1,4 +1,4 @@
-"""What the comparisons of shares have in common."""
+"""What the comparisons of shares (F3) have in common."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iris_operator.analysis.evidence.logspace import Bools, Floats, stored
-from iris_operator.analysis.look import Look, State
+from iris_operator.analysis.arrays import IntervalArrays, State
+from iris_operator.analysis.evidence.logspace import Bools, Floats, quantize
+
+# Before the last step three times the margin is tolerated: the margin itself is excluded before all of the traffic,
+# with the requests of all steps.
+EARLY = 3.0
+# The part of the evidence that a step must earn by requests of its own.
+OWN_PART = 0.25
 
 
-class Earned(NamedTuple):
-    """What has been earned for going on: in this step and in the whole rollout, by kind; the least of it decides."""
+class NoninferiorityEvidence(NamedTuple):
+    """Log evidence for promotion by kind, in this step and in the rollout; the least of it, by release, decides."""
 
     step: Floats
-    whole: Floats
-    good: Floats
+    rollout: Floats
+    decisive: Floats
 
 
-def columns_of(
+def bet_columns(
     x_c: Floats, n_c: Floats, x_s: Floats, n_s: Floats, theta_c: Floats, theta_s: Floats, delta: Floats
 ) -> Floats:
-    """The quantities of `log_beside` in one array, the first axis runs over them, the last one over all bets.
+    """The arguments of `log_share_difference` in one array: the first axis is the argument, the last the alternative.
 
     Events `x` and the shares of stable are by release and kind, requests `n` by release with an axis of one kind; the
-    shares of the canary that are bet on are by release, kind and bet, and the differences can be.
+    alternative shares of the canary are by release, kind and alternative, and the differences broadcast to that.
     """
     columns = np.empty((7, *theta_c.shape))
     for at, value in ((0, x_c), (1, n_c), (2, x_s), (3, n_s), (5, theta_s)):
@@ -33,10 +39,23 @@ def columns_of(
     return columns.reshape(7, len(theta_c), -1)
 
 
-def earn(state: State, look: Look, gains: Floats, counted: Bools) -> Earned:
-    """Add what this interval brings: `gains` are by release, kind, and (for the step, for the whole)."""
+def add_noninferiority_evidence(
+    state: State, arrays: IntervalArrays, log_e: Floats, counted: Bools
+) -> NoninferiorityEvidence:
+    """Add this interval's `log_e`: by release, kind, and (against the margin of the step, of the rollout)."""
     use = counted[:, None]
-    before = np.where(look.step_changed[:, None], 0.0, state["step"])
-    step = np.where(use, stored(before + gains[..., 0]), before)
-    whole = np.where(use, stored(state["whole"] + gains[..., 1]), state["whole"])
-    return Earned(step, whole, np.where(look.next_share >= 1.0, whole.min(axis=1), step.min(axis=1)))
+    before = np.where(arrays.step_changed[:, None], 0.0, state["step"])
+    step = np.where(use, quantize(before + log_e[..., 0]), before)
+    rollout = np.where(use, quantize(state["whole"] + log_e[..., 1]), state["whole"])
+    return NoninferiorityEvidence(step, rollout, decisive(step.min(axis=1), rollout.min(axis=1), arrays))
+
+
+def decisive(step: Floats, whole: Floats, arrays: IntervalArrays) -> Floats:
+    """Log evidence that decides a promotion: the step's own, or before all of the traffic the rollout's.
+
+    The latter counts only as far as the step has earned its part: no step passes without requests of its own. A canary
+    that is alone has nothing to earn it against; rare events, which need no reference, are left to require requests.
+    """
+    alone = (arrays.stable.requests == 0) & (arrays.canary.requests > 0)
+    own = np.where(alone, np.inf, step / OWN_PART)
+    return np.asarray(np.where(arrays.next_share >= 1.0, np.minimum(whole, own), step))

@@ -1,4 +1,4 @@
-"""The least that an ASGI application can do: read the body, and answer something of the size of a prediction."""
+"""The minimal ASGI application: reads the body, and sends a response of the size of a prediction."""
 
 from typing import Any, Final
 

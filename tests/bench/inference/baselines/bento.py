@@ -18,7 +18,7 @@ class Iris:
 
     @bentoml.api
     def predict(self, instances: list[list[float]]) -> dict[str, Any]:
-        """The class and the probabilities of each flower."""
+        """The class and the probabilities of each instance."""
         probabilities = self._model.predict_proba(np.asarray(instances))
         return {
             "predictions": [{"class": int(row.argmax()), "probabilities": row.tolist()} for row in probabilities],

@@ -1,4 +1,4 @@
-"""ONNX Runtime behind a plain ASGI function: no framework and no checks, the price of JSON and of the model."""
+"""ONNX Runtime behind a plain ASGI function: no framework and no validation, only the cost of JSON and the model."""
 
 import json
 import os

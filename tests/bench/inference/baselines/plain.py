@@ -1,4 +1,4 @@
-"""FastAPI, pydantic and scikit-learn's predict_proba, as most people would write it first."""
+"""FastAPI, pydantic and scikit-learn's predict_proba: the obvious first implementation."""
 
 import os
 from typing import Annotated, Any
@@ -11,22 +11,22 @@ from pydantic import BaseModel, Field
 CLASSES = ("setosa", "versicolor", "virginica")
 
 
-class Question(BaseModel):
-    """Flowers, four lengths each."""
+class PredictRequest(BaseModel):
+    """Instances, four lengths each."""
 
     instances: list[Annotated[list[float], Field(min_length=4, max_length=4)]]
 
 
 class Prediction(BaseModel):
-    """What the model says of one flower."""
+    """The prediction for one instance."""
 
     label: str
     class_index: int
     probabilities: dict[str, float]
 
 
-class Answer(BaseModel):
-    """One prediction for each flower."""
+class PredictResponse(BaseModel):
+    """One prediction for each instance."""
 
     predictions: list[Prediction]
 
@@ -37,10 +37,10 @@ model: Any = joblib.load(os.environ["MODEL_FILE"])
 
 
 @app.post("/predict")
-async def predict(question: Question) -> Answer:
-    """Predict in the event loop: handing the call to a thread costs more than it gives on one core."""
-    probabilities = model.predict_proba(np.asarray(question.instances))
-    return Answer(
+async def predict(request: PredictRequest) -> PredictResponse:
+    """Predict in the event loop: on one core a thread costs more than it gains."""
+    probabilities = model.predict_proba(np.asarray(request.instances))
+    return PredictResponse(
         predictions=[
             Prediction(
                 label=CLASSES[int(row.argmax())],

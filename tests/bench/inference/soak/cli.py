@@ -8,26 +8,26 @@ from pathlib import Path
 from bench.inference.load import LoadError
 from bench.inference.serving import ServingError
 from bench.inference.soak import result
-from bench.inference.soak.soak import Plan, soak
-from bench.inference.terminal import ARTIFACTS, BROKEN, MISSED, PASSED, CoresError, Teller, console, keep_to_load_core
+from bench.inference.soak.soak import SoakConfig, soak
+from bench.inference.terminal import ARTIFACTS, FAILED, MISSED, PASSED, CoresError, TimedLog, console, pin_to_load_core
 
 _SECONDS = 60
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Soak. Returns the exit code: 0 all is well, 1 something was not as it must be, 2 it could not be carried out."""
+    """Run the soak test. Returns the exit code: 0 passed, 1 failed, 2 it could not be carried out."""
     options = _parser().parse_args(arguments)
     terminal = console()
-    plan = Plan(options.minutes * _SECONDS, options.rate, options.share, options.connections)
+    plan = SoakConfig(options.minutes * _SECONDS, options.rate, options.share, options.connections)
     try:
-        keep_to_load_core()
-        seen = soak(plan, Teller(terminal))
+        pin_to_load_core()
+        seen = soak(plan, TimedLog(terminal))
     except (CoresError, ServingError, LoadError, subprocess.SubprocessError, ValueError) as error:
         terminal.print(f"could not soak: {error}", markup=False)
-        return BROKEN
+        return FAILED
     except KeyboardInterrupt:
         terminal.print("interrupted")
-        return BROKEN
+        return FAILED
     result.write(seen, options.out)
     result.show(seen, terminal)
     terminal.print(f"all samples: {options.out}")
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.inference.soak",
-        description="Loads the prediction service at a constant rate: does its memory stay, is any record lost?",
+        description="Loads the prediction service at a constant rate: does its memory grow, is any record lost?",
     )
     parser.add_argument("--minutes", type=float, default=30, metavar="N", help="how long (%(default)s)")
     parser.add_argument("--share", type=float, default=0.7, metavar="X", help="of what it can answer (%(default)s)")

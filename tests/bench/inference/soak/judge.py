@@ -1,4 +1,4 @@
-"""What a soak is judged by: pure functions of what was seen."""
+"""Judges a soak test: pure functions of its measurements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Flatness:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What the database holds at the end, and what was acknowledged to callers; flowers, all of them."""
+    """Predictions in the database at the end, and those acknowledged to callers."""
 
     acknowledged: int
     recorded: int
@@ -54,7 +54,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was asked, what was seen, and whether that is good."""
+    """One criterion: the measured value, the required one, and whether it is met."""
 
     name: str
     seen: str

@@ -1,4 +1,4 @@
-"""Runs the generator against a started service and looks at both until the time is over."""
+"""Runs the generator against a started service and samples both until the time is over."""
 
 import contextlib
 import json
@@ -12,30 +12,30 @@ from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from bench.inference import procfs
-from bench.inference.flowers import Flower
+from bench.inference.expected import ExpectedLabels
 from bench.inference.histogram import percentile
-from bench.inference.serving import Server, ServingError
-from bench.inference.soak.generator import STEP_MICROSECONDS, Order
+from bench.inference.instances import Instance
+from bench.inference.serving import RunningServer, ServingError
+from bench.inference.soak.generator import STEP_MICROSECONDS, LoadConfig
 from bench.inference.soak.judge import Sample
-from bench.inference.stores import WAITING, scrape
-from bench.inference.truth import Truth
+from bench.inference.stores import BACKLOG, scrape
 
 SAMPLE_SECONDS: Final = 5
-_TELL_SECONDS: Final = 60
+_LOG_SECONDS: Final = 60
 _GRACE_SECONDS: Final = 60
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """The samples, and how many flowers were asked about beside the load."""
+class WatchResult:
+    """The samples, and the number of probe predictions beside the load."""
 
     samples: list[Sample]
-    probed: int
+    probe_requests: int
 
 
 class Reports:
-    """What the generator has written so far. Read by a thread, so that it never waits for us."""
+    """The generator's output so far. Read by a thread, so that the generator never blocks on its output."""
 
     def __init__(self, output: IO[str]) -> None:
         self._lock = threading.Lock()
@@ -63,14 +63,16 @@ class Reports:
                 self._latencies.update({int(step): count for step, count in latencies.items()})
 
 
-def watch(truth: Truth, server: Server, probes: list[Flower], order: Order, say: Say) -> Watched:
-    """Load the service and sample it every SAMPLE_SECONDS, asking it the probes each time.
+def watch(
+    expected: ExpectedLabels, server: RunningServer, probes: list[Instance], config: LoadConfig, log: Log
+) -> WatchResult:
+    """Load the service and sample it every SAMPLE_SECONDS, sending the probes each time.
 
-    Raises ServingError when it dies, labels a probe wrongly, or does not hold the rate.
+    Raises ServingError when it dies, labels a probe wrongly, or does not sustain the rate.
     """
     samples: list[Sample] = []
-    probed = 0
-    with _generator(order) as generator:
+    probe_requests = 0
+    with _generator(config) as generator:
         assert generator.stdout is not None
         assert generator.stderr is not None
         reports = Reports(generator.stdout)
@@ -78,27 +80,27 @@ def watch(truth: Truth, server: Server, probes: list[Flower], order: Order, say:
         while generator.poll() is None:
             _wait(generator, start + SAMPLE_SECONDS * (len(samples) + 1) - time.monotonic())
             server.check_alive()
-            truth.check(server, probes)
-            probed += len(probes)
+            expected.check(server, probes)
+            probe_requests += len(probes)
             samples.append(_sample(server, reports, time.monotonic() - start))
-            if len(samples) % (_TELL_SECONDS // SAMPLE_SECONDS) == 0:
-                say(_line(samples[-1]))
-            if time.monotonic() - start > order.seconds + _GRACE_SECONDS:
+            if len(samples) % (_LOG_SECONDS // SAMPLE_SECONDS) == 0:
+                log(_line(samples[-1]))
+            if time.monotonic() - start > config.seconds + _GRACE_SECONDS:
                 raise ServingError("the generator does not end")
         if generator.returncode:
-            raise ServingError(f"the generator gave up: {generator.stderr.read()[-1_000:]}")
+            raise ServingError(f"the generator failed: {generator.stderr.read()[-1_000:]}")
         reports.finish()
         samples.append(_sample(server, reports, time.monotonic() - start))
-    return Watched(samples, probed)
+    return WatchResult(samples, probe_requests)
 
 
 @contextlib.contextmanager
-def _generator(order: Order) -> Iterator["subprocess.Popen[str]"]:
+def _generator(config: LoadConfig) -> Iterator["subprocess.Popen[str]"]:
     command = [
         sys.executable, "-m", "bench.inference.soak.generator",
-        "--port", str(order.port), "--path", order.path, "--rate", str(order.rate), "--seconds", str(order.seconds),
-        "--connections", str(order.connections), "--seed", str(order.seed),
-        *(part for header in order.headers for part in ("--header", header)),
+        "--port", str(config.port), "--path", config.path, "--rate", str(config.rate), "--seconds", str(config.seconds),
+        "--connections", str(config.connections), "--seed", str(config.seed),
+        *(part for header in config.headers for part in ("--header", header)),
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -113,14 +115,14 @@ def _wait(generator: "subprocess.Popen[str]", seconds: float) -> None:
         generator.wait(max(seconds, 0))
 
 
-def _sample(server: Server, reports: Reports, at: float) -> Sample:
+def _sample(server: RunningServer, reports: Reports, at: float) -> Sample:
     memory = procfs.memory(server.process.pid)
     counts, latencies = reports.take()
     return Sample(
         at=at,
         resident=memory.resident,
         proportional=memory.proportional,
-        backlog=int(scrape(server.place.ports[1])[WAITING]),
+        backlog=int(scrape(server.sandbox.ports[1])[BACKLOG]),
         sent=counts["sent"],
         acknowledged=counts["acknowledged"],
         failed=counts["failed"],

@@ -2,12 +2,12 @@ import os
 import signal
 from pathlib import Path
 
-from contract.inference.api import FLOWER, assert_problem
-from contract.inference.models import Exported
-from integration.inference.keys import new_key
-from integration.inference.load import load
-from integration.inference.process import SOURCES, StartService
-from integration.inference.waiting import eventually
+from support.inference.api import FLOWER, assert_problem
+from support.inference.keys import new_key
+from support.inference.load import load
+from support.inference.models import Exported
+from support.inference.process import SOURCES, StartService
+from support.waiting import eventually
 
 
 def test_each_request_is_one_line_of_json(exported: Exported, start_service: StartService) -> None:
@@ -64,20 +64,20 @@ def test_no_key_and_no_password_is_ever_in_the_log(
     assert "redis does not answer" in written
 
 
-def test_an_error_that_nobody_thought_of_has_its_stack_as_a_field(
+def test_an_unexpected_error_has_its_stack_trace_as_a_field(
     exported: Exported, start_service: StartService, tmp_path: Path
 ) -> None:
     # The parser of bodies, with a fault of its own.
     (tmp_path / "sitecustomize.py").write_text(
-        "import iris_inference.parsing\n"
+        "import iris_inference.api.predict_request\n"
         "def fails(content):\n    raise RuntimeError('two\\nlines')\n"
-        "iris_inference.parsing.instances = fails\n"
+        "iris_inference.api.predict_request.parse_instances = fails\n"
     )
     service = start_service(exported("1.0.0"), PYTHONPATH=f"{tmp_path}:{SOURCES}")
     answer = service.predict(FLOWER)
     problem = assert_problem(answer, 500)
     assert "two" not in str(problem)
-    # Answered first and told then.
+    # The response is sent before the line is written.
     eventually(lambda: service.log()[-1]["message"] == "request")
     (told,) = [line for line in service.log() if line["message"] == "request failed unexpectedly"]
     assert told["request_id"] == answer.headers["X-Request-ID"]
@@ -87,12 +87,10 @@ def test_an_error_that_nobody_thought_of_has_its_stack_as_a_field(
     assert (line["status"], line["request_id"]) == (500, told["request_id"])
 
 
-def test_the_lines_of_the_last_answers_are_written_before_the_end(
-    exported: Exported, start_service: StartService
-) -> None:
+def test_the_last_lines_are_written_before_the_process_exits(exported: Exported, start_service: StartService) -> None:
     service = start_service(exported("1.0.0"))
     with load(service) as made:
-        made.more(200)
+        made.await_acknowledged(200)
         os.kill(service.process.pid, signal.SIGTERM)
         assert service.process.wait(20) == 0
     told = {line["request_id"] for line in service.log() if line["message"] == "request" and line["status"] == 200}
@@ -100,6 +98,6 @@ def test_the_lines_of_the_last_answers_are_written_before_the_end(
     assert service.log()[-1]["message"] == "drained"
 
 
-def test_the_start_is_told_with_the_model(exported: Exported, start_service: StartService) -> None:
+def test_the_start_is_logged_with_the_model(exported: Exported, start_service: StartService) -> None:
     (ready,) = [line for line in start_service(exported("1.0.0")).log() if line["message"] == "ready"]
     assert (ready["model"], ready["version"], ready["revision"]) == ("iris", "1.0.0", "abc123")

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contract.inference.api import FLOWER
-from contract.inference.models import Exported
-from integration.inference.process import Service, StartService
-from integration.inference.waiting import eventually
+from support.inference.api import FLOWER
+from support.inference.models import Exported
+from support.inference.process import Service, StartService
+from support.waiting import eventually
 
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 MAX_GROWTH_KIB = 48 * 1024
@@ -129,7 +129,7 @@ def no_http(service: Service) -> bytes:
         (no_http, b"400", 20),
     ],
 )
-def test_a_hostile_request_is_refused_and_felt_by_nobody_else(
+def test_a_hostile_request_is_refused_and_does_not_affect_others(
     exported: Exported,
     start_service: StartService,
     attack: Callable[[Service], bytes],
@@ -150,7 +150,7 @@ def test_a_hostile_request_is_refused_and_felt_by_nobody_else(
     assert p99(seconds) < P99_SECONDS
 
 
-def test_slow_headers_are_given_up(exported: Exported, start_service: StartService) -> None:
+def test_slow_headers_time_out(exported: Exported, start_service: StartService) -> None:
     """Seen to fail without the sweep in `DrainingServer.on_tick`."""
     service = start_service(exported("1.0.0"), IRIS_HEAD_SECONDS="1")
     with others(service), socket.create_connection(("127.0.0.1", service.port), 10) as connection:
@@ -167,7 +167,7 @@ def test_slow_headers_are_given_up(exported: Exported, start_service: StartServi
     assert time.monotonic() - started < 5
 
 
-def test_slow_bodies_are_given_up_and_their_connections_closed(exported: Exported, start_service: StartService) -> None:
+def test_slow_bodies_time_out_and_their_connections_are_closed(exported: Exported, start_service: StartService) -> None:
     """Seen to fail without the time limit in `body.py`, and for /healthz without the sweep in `on_tick`."""
     service = start_service(exported("1.0.0"), IRIS_BODY_SECONDS="1")
     for path, code in ((b"/v1/predict", b"408"), (b"/v2/models/iris/infer", b"408"), (b"/healthz", b"405")):
@@ -207,7 +207,7 @@ def test_thousands_of_idle_connections_are_closed_while_others_are_served(
         before = resident_kib(service)
         for number in range(IDLE_CONNECTIONS):
             connection = opened.enter_context(socket.create_connection(("127.0.0.1", service.port), 10))
-            # Half of them say something, and then no more.
+            # Half of them send the beginning of a request.
             if number % 2:
                 connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost:")
             idle.append(connection)

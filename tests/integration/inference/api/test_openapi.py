@@ -1,18 +1,18 @@
-"""The OpenAPI document says the truth: Schemathesis, from PyPI, tries what it allows and what it forbids."""
+"""The OpenAPI document is correct: Schemathesis, from PyPI, tries what it allows and what it forbids."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from contract.inference.models import Exported
-from contract.inference.serving import Serve
-from integration.inference.keys import new_key
+from support.inference.keys import new_key
+from support.inference.models import Exported
+from support.inference.serving import Serve
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 
 
-def test_nothing_that_schemathesis_tries_contradicts_the_document(
+def test_schemathesis_finds_no_contradiction_to_the_document(
     exported: Exported, serve: Serve, redis_url: str, postgres_url: str, tmp_path: Path
 ) -> None:
     key = new_key(postgres_url)
@@ -27,7 +27,7 @@ def test_nothing_that_schemathesis_tries_contradicts_the_document(
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "PYTHONPATH": str(TESTS),
-        "SCHEMATHESIS_HOOKS": "integration.inference.document_hooks",
+        "SCHEMATHESIS_HOOKS": "support.inference.document_hooks",
     }
     found = subprocess.run(
         schemathesis, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False

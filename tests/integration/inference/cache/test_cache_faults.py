@@ -1,4 +1,4 @@
-"""Both tiers of the cache under load while Redis is down, silent, full or full of lies: nobody gets a wrong answer."""
+"""Both tiers of the cache under load while Redis is down, unresponsive, full or corrupt: predictions stay correct."""
 
 import random
 import threading
@@ -12,70 +12,71 @@ import httpx
 import pytest
 from redis import Redis
 
-from contract.inference.api import FLOWER, Api
-from contract.inference.models import Exported
-from contract.inference.serving import Serve, serving
-from integration.harness.redis import Redis as RedisServer
-from integration.inference.waiting import eventually
+from iris_inference import metric_names
+from support.inference.api import FLOWER, Api
+from support.inference.models import Exported
+from support.inference.serving import Serve, serving
+from support.servers.redis import Redis as RedisServer
+from support.waiting import eventually
 
-# The time limit of a lookup is 50 ms; the rest is room for a busy machine.
+# The timeout of a lookup is 50 ms; the rest is a margin for a busy machine.
 LONGEST_SECONDS = 0.5
 
-Truth = dict[tuple[float, ...], Any]
+Expected = dict[tuple[float, ...], Any]
 
 
 @dataclass
 class Load:
-    """What the clients saw: wrong answers, and how long each answer took."""
+    """The wrong responses, and the duration of each response."""
 
     wrong: list[Any] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
 
-def flowers(count: int) -> list[list[float]]:
-    chance = random.Random(5)  # noqa: S311 - the same flowers in each run
-    return [[round(chance.uniform(low, low + 2), 2) for low in (5.0, 2.5, 1.5, 0.3)] for _ in range(count)]
+def random_instances(count: int) -> list[list[float]]:
+    rng = random.Random(5)  # noqa: S311 - the same instances in each run
+    return [[round(rng.uniform(low, low + 2), 2) for low in (5.0, 2.5, 1.5, 0.3)] for _ in range(count)]
 
 
 @pytest.fixture(scope="module")
-def truth(exported: Exported) -> Truth:
-    """What the model itself says: asked one by one, as a batch may differ in the last bit, and without any cache."""
+def expected(exported: Exported) -> Expected:
+    """The model's own predictions, one by one, because a batch may differ in the last bit, and without a cache."""
     with serving(exported("2.0.0"), cache_entries=0) as service:
-        return {tuple(row): service.predict(row).json()["predictions"] for row in flowers(200)}
+        return {tuple(row): service.predict(row).json()["predictions"] for row in random_instances(200)}
 
 
 @contextmanager
-def load(service: Api, truth: Truth) -> Iterator[Load]:
-    """Four clients that ask for the same flowers again and again until the block ends."""
-    seen = Load()
+def load(service: Api, expected: Expected) -> Iterator[Load]:
+    """Four clients that request predictions of the same instances until the block ends."""
+    observed = Load()
     over = threading.Event()
 
-    def ask(seed: int) -> None:
-        chance = random.Random(seed)  # noqa: S311 - chance is no secret here
-        rows = flowers(200)
+    def call(seed: int) -> None:
+        rng = random.Random(seed)  # noqa: S311 - not used for security
+        rows = random_instances(200)
         with httpx.Client(base_url=service.url, timeout=10) as client:
             while not over.is_set():
-                row = chance.choice(rows)
+                row = rng.choice(rows)
                 started = time.perf_counter()
                 answer = client.post("/v1/predict", json={"instances": [row]})
-                seen.seconds.append(time.perf_counter() - started)
-                if answer.status_code != 200 or answer.json()["predictions"] != truth[tuple(row)]:
-                    seen.wrong.append((row, answer.text))
+                observed.seconds.append(time.perf_counter() - started)
+                if answer.status_code != 200 or answer.json()["predictions"] != expected[tuple(row)]:
+                    observed.wrong.append((row, answer.text))
 
-    clients = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
+    clients = [threading.Thread(target=call, args=(seed,)) for seed in range(4)]
     for client in clients:
         client.start()
     try:
-        yield seen
+        yield observed
     finally:
         over.set()
         for client in clients:
             client.join()
 
 
-def served(seen: Load, more: int) -> None:
-    goal = len(seen.seconds) + more
-    eventually(lambda: len(seen.seconds) >= goal or bool(seen.wrong), 30)
+def await_responses(observed: Load, more: int) -> None:
+    target = len(observed.seconds) + more
+    eventually(lambda: len(observed.seconds) >= target or bool(observed.wrong), 30)
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def down(redis: RedisServer) -> Iterator[None]:
 
 
 @contextmanager
-def silent(redis: RedisServer) -> Iterator[None]:
+def unresponsive(redis: RedisServer) -> Iterator[None]:
     with redis.server.frozen():
         yield
 
@@ -106,11 +107,11 @@ def full(redis: RedisServer) -> Iterator[None]:
 
 
 @contextmanager
-def poisoned(redis: RedisServer) -> Iterator[None]:
-    """Every value that is there is replaced by that of another flower, and the next half by noise, all the time."""
+def corrupted(redis: RedisServer) -> Iterator[None]:
+    """Values are replaced by those of other instances, or by noise, all the time."""
     over = threading.Event()
 
-    def poison() -> None:
+    def corrupt() -> None:
         with Redis.from_url(redis.url) as client:
             while not over.is_set():
                 keys = client.keys()
@@ -118,48 +119,48 @@ def poisoned(redis: RedisServer) -> Iterator[None]:
                 for key, value in zip(keys, values[1:] + values[:1], strict=True):
                     client.set(key, value if value and value[0] % 2 else b"\x01" * 34)
 
-    poisoner = threading.Thread(target=poison)
-    poisoner.start()
+    thread = threading.Thread(target=corrupt)
+    thread.start()
     try:
         yield
     finally:
         over.set()
-        poisoner.join()
+        thread.join()
 
 
-# A small tier in memory, so that Redis is asked all the time; the usual one; and none.
+# No tier in memory, a small one, so that Redis is used all the time, and the default one.
 @pytest.mark.parametrize("entries", [0, 50, 10_000])
-@pytest.mark.parametrize("fault", [down, silent, full, poisoned])
-def test_predictions_stay_right_and_in_time(
+@pytest.mark.parametrize("fault", [down, unresponsive, full, corrupted])
+def test_predictions_stay_correct_and_in_time(
     exported: Exported,
     serve: Serve,
     redis_url: str,
     redis_server: RedisServer,
-    truth: Truth,
+    expected: Expected,
     fault: Callable[[RedisServer], Any],
     entries: int,
 ) -> None:
     service = serve(exported("2.0.0"), REDIS_URL=redis_url, cache_entries=entries)
-    with load(service, truth) as seen:
-        served(seen, 200)
+    with load(service, expected) as observed:
+        await_responses(observed, 200)
         with fault(redis_server):
-            served(seen, 400)
-        served(seen, 200)
-    assert seen.wrong == []
-    assert max(seen.seconds) < LONGEST_SECONDS
+            await_responses(observed, 400)
+        await_responses(observed, 200)
+    assert observed.wrong == []
+    assert max(observed.seconds) < LONGEST_SECONDS
 
 
-def test_the_tier_in_memory_answers_while_redis_is_away(
+def test_the_tier_in_memory_answers_while_redis_is_down(
     exported: Exported, serve: Serve, redis_url: str, redis_server: RedisServer
 ) -> None:
     service = serve(exported("1.0.0"), REDIS_URL=redis_url)
     first = service.predict(FLOWER).json()["predictions"]
     with down(redis_server):
         assert service.predict(FLOWER).json()["predictions"] == first
-    assert service.metric("cache_requests_total", tier="local", result="hit") == 1
-    assert service.metric("cache_requests_total", tier="redis", result="miss") == 1
-    assert service.metric("cache_requests_total", tier="redis", result="error") == 0
-    assert service.metric("model_inference_duration_seconds_count") == 1
+    assert service.metric(metric_names.CACHE_REQUESTS, tier="local", result="hit") == 1
+    assert service.metric(metric_names.CACHE_REQUESTS, tier="redis", result="miss") == 1
+    assert service.metric(metric_names.CACHE_REQUESTS, tier="redis", result="error") == 0
+    assert service.metric(f"{metric_names.INFERENCE_DURATION}_count") == 1
 
 
 def test_another_pod_finds_in_redis_what_the_first_one_computed(
@@ -172,6 +173,6 @@ def test_another_pod_finds_in_redis_what_the_first_one_computed(
         eventually(lambda: client.dbsize() == 1)
     assert second.predict(FLOWER).json()["predictions"] == answer
     assert second.predict(FLOWER).json()["predictions"] == answer
-    assert second.metric("cache_requests_total", tier="redis", result="hit") == 1
-    assert second.metric("cache_requests_total", tier="local", result="hit") == 1
-    assert second.metric("model_inference_duration_seconds_count") == 0
+    assert second.metric(metric_names.CACHE_REQUESTS, tier="redis", result="hit") == 1
+    assert second.metric(metric_names.CACHE_REQUESTS, tier="local", result="hit") == 1
+    assert second.metric(f"{metric_names.INFERENCE_DURATION}_count") == 0

@@ -1,6 +1,6 @@
-"""A model file that is not what was exported: the process never says that it is ready, and its log says why.
+"""A model file that differs from the exported one: the process never becomes ready, and logs the reason.
 
-Seen to fail with the comparison of the digests taken out of `read_artifact`.
+Seen to fail with a `read_artifact` that does not compare the digests.
 """
 
 import hashlib
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from contract.inference.api import FLOWER
-from contract.inference.models import Exported
-from integration.harness.process import ServerError
-from integration.inference.process import StartService
+from support.inference.api import FLOWER
+from support.inference.models import Exported
+from support.inference.process import StartService
+from support.servers.process import ServerError
 
 
 @pytest.fixture
@@ -29,23 +29,23 @@ def test_a_damaged_file_never_becomes_ready(
     exported: Exported, start_service: StartService, folder: Path, damage: str
 ) -> None:
     model = folder / "model.onnx"
-    whole = bytearray(model.read_bytes())
+    content = bytearray(model.read_bytes())
     if damage == "truncated":
-        model.write_bytes(whole[:-1])
+        model.write_bytes(content[:-1])
     elif damage == "bit-flipped":
-        # In the weights: the file is a sound model all the same, and only its answers are wrong.
-        whole[whole.index(b"coefficients") + 14] ^= 1
-        model.write_bytes(whole)
+        # In the weights: the file is still a valid model, with wrong predictions.
+        content[content.index(b"coefficients") + 14] ^= 1
+        model.write_bytes(content)
     else:
         shutil.copy(exported("2.0.0") / "model.onnx", model)
-    promised = json.loads((folder / "manifest.json").read_text())["sha256"]
+    expected = json.loads((folder / "manifest.json").read_text())["sha256"]
     with pytest.raises(ServerError, match="exited with 1") as refusal:
         start_service(folder)
-    assert f"expected sha256 {promised}" in str(refusal.value)
+    assert f"expected sha256 {expected}" in str(refusal.value)
     assert f"found sha256 {hashlib.sha256(model.read_bytes()).hexdigest()}" in str(refusal.value)
 
 
-def test_a_file_that_is_swapped_while_it_is_served_changes_nothing(
+def test_replacing_the_file_while_it_is_served_changes_nothing(
     exported: Exported, start_service: StartService, folder: Path
 ) -> None:
     service = start_service(folder)

@@ -1,4 +1,4 @@
-"""More connections than there may be, with real sockets: who is served goes on, probes get through, the rest goes."""
+"""More connections than the limit, with real sockets: active ones go on, probes get through, the rest are evicted."""
 
 import contextlib
 import resource
@@ -13,12 +13,13 @@ from typing import Self
 import httpx
 import pytest
 
-from contract.inference.api import FLOWER, Api
-from contract.inference.models import Exported
-from contract.inference.serving import Serve
-from integration.inference.process import Service, StartService
-from integration.inference.waiting import eventually
-from iris_inference.admission import BURST, SPARE
+from iris_inference import metric_names
+from iris_inference.server.connection_limiter import PROBE_BURST, PROBE_SLOTS
+from support.inference.api import FLOWER, NO_CERTIFICATES, Api
+from support.inference.models import Exported
+from support.inference.process import Service, StartService
+from support.inference.serving import Serve
+from support.waiting import eventually
 
 FLOOD = 10_000
 LIMIT = 500
@@ -66,12 +67,12 @@ class Callers:
     def _probe(self) -> None:
         # As the kubelet does it, on a new connection each; with more time, for a busy test machine.
         while not self._over.wait(0.05):
-            self.probes.append(httpx.get(f"{self._service.url}/readyz", timeout=20).status_code)
+            self.probes.append(httpx.get(f"{self._service.url}/readyz", timeout=20, verify=NO_CERTIFICATES).status_code)
 
 
 @pytest.mark.usefixtures("many_files")
-def test_ten_thousand_idle_connections_are_felt_by_nobody(exported: Exported, start_service: StartService) -> None:
-    """Seen to fail without the gate: the process has all 10,000."""
+def test_ten_thousand_idle_connections_do_not_affect_clients(exported: Exported, start_service: StartService) -> None:
+    """Seen to fail without the limiter: the process has all 10,000."""
     service = start_service(exported("1.0.0"), IRIS_MAX_CONNECTIONS=str(LIMIT), IRIS_HEAD_SECONDS="300")
     with Callers(service) as callers, contextlib.ExitStack() as opened:
         eventually(lambda: len(callers.answers) > 20 and len(callers.probes) > 5)
@@ -82,15 +83,17 @@ def test_ten_thousand_idle_connections_are_felt_by_nobody(exported: Exported, st
                 connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost:")
         answered = len(callers.answers), len(callers.probes)
         eventually(lambda: len(callers.answers) > answered[0] + 20 and len(callers.probes) > answered[1] + 5, 60)
-        assert open_connections(service) <= LIMIT + SPARE + BURST
-        assert service.metric("http_connections") <= LIMIT + SPARE + BURST
-        assert service.metric("http_connections_turned_away_total", reason="idle") > 0
+        assert open_connections(service) <= LIMIT + PROBE_SLOTS + PROBE_BURST
+        assert service.metric(metric_names.CONNECTIONS) <= LIMIT + PROBE_SLOTS + PROBE_BURST
+        assert service.metric(metric_names.CONNECTIONS_TURNED_AWAY, reason="idle") > 0
         assert resident_kib(service) - before < 64 * 1024
     assert set(callers.answers) == {200}
     assert set(callers.probes) == {200}
 
 
-def test_when_all_are_being_served_the_next_is_refused_and_nobody_disturbed(exported: Exported, serve: Serve) -> None:
+def test_when_all_connections_are_active_the_next_is_refused_and_none_is_disturbed(
+    exported: Exported, serve: Serve
+) -> None:
     service = serve(exported("1.0.0"), max_connections=3, body_seconds=60)
     with contextlib.ExitStack() as opened:
         served = [connected(service, opened) for _ in range(3)]
@@ -112,7 +115,7 @@ def test_when_all_are_being_served_the_next_is_refused_and_nobody_disturbed(expo
         for connection in served:
             connection.sendall(BODY)
             assert connection.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n")
-        # They rest now, so there is room after a second, at the cost of one of them.
+        # They are idle now, so a slot is free after a second, at the cost of one of them.
         closing = HEAD.replace(b"Host: x", b"Host: x\r\nConnection: close") + BODY
         eventually(lambda: answer(service, closing).startswith(b"HTTP/1.1 200 OK\r\n"))
         eventually(lambda: sum(map(readable, served)) == 1)
@@ -121,17 +124,17 @@ def test_when_all_are_being_served_the_next_is_refused_and_nobody_disturbed(expo
             assert connection.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_probes_get_through_although_others_take_their_places(exported: Exported, serve: Serve) -> None:
-    """Seen to fail without `_make_spare_room`."""
+def test_probes_get_through_although_idle_connections_hold_their_slots(exported: Exported, serve: Serve) -> None:
+    """Seen to fail without `_evict_waiting_for_probe`."""
     service = serve(exported("1.0.0"), max_connections=1, body_seconds=60)
     with contextlib.ExitStack() as opened:
         served = connected(service, opened)
         served.sendall(HEAD)
         eventually(lambda: answer(service, PROBE).startswith(b"HTTP/1.1 200"))
-        silent = [connected(service, opened) for _ in range(SPARE + 10)]
+        silent = [connected(service, opened) for _ in range(PROBE_SLOTS + 10)]
         eventually(lambda: answer(service, PROBE).startswith(b"HTTP/1.1 200") and readable(silent[9]))
-        # Whoever came first has gone first, and no more than was needed.
-        assert [readable(connection) for connection in silent] == [True] * 11 + [False] * (SPARE - 1)
+        # The oldest were evicted, and no more than needed.
+        assert [readable(connection) for connection in silent] == [True] * 11 + [False] * (PROBE_SLOTS - 1)
         served.sendall(BODY)
         assert served.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n")
 
@@ -146,7 +149,7 @@ def connected(service: Api, opened: contextlib.ExitStack) -> socket.socket:
 
 
 def answer(service: Api, request: bytes) -> bytes:
-    """All that comes back until the service hangs up."""
+    """Everything that is received until the service closes the connection."""
     found = b""
     with (
         socket.create_connection(("127.0.0.1", service.port), 10) as connection,
@@ -172,11 +175,11 @@ def resident_kib(service: Service) -> int:
 
 
 def test_a_connection_without_another_request_is_closed(exported: Exported, start_service: StartService) -> None:
-    """Seen to fail without the sweep in `DrainingServer.on_tick`, and without the look at who rests."""
+    """Seen to fail without the sweep in `DrainingServer.on_tick`, and without the check of idle connections."""
     service = start_service(exported("1.0.0"), IRIS_KEEP_ALIVE_SECONDS="1")
     with socket.create_connection(("127.0.0.1", service.port), 10) as connection:
         for _ in range(2):
-            # A pause that is shorter than the time for which it may rest ends nothing.
+            # A pause that is shorter than the keep-alive time closes nothing.
             assert not select.select([connection], [], [], 0.5)[0]
             connection.sendall(HEAD + BODY)
             assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")

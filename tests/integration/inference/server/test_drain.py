@@ -6,12 +6,13 @@ import time
 
 import httpx
 
-from contract.inference.api import FLOWER
-from contract.inference.models import Exported
-from integration.inference.process import Service, StartService
+from iris_inference import metric_names
+from support.inference.api import FLOWER
+from support.inference.models import Exported
+from support.inference.process import Service, StartService
 
 
-def test_the_end_is_announced_before_it_comes(exported: Exported, start_service: StartService) -> None:
+def test_the_shutdown_is_announced_before_it_happens(exported: Exported, start_service: StartService) -> None:
     service = start_service(exported("1.0.0"), IRIS_DRAIN_SECONDS="2")
     os.kill(service.process.pid, signal.SIGTERM)
     _wait_until_unready(service)
@@ -20,7 +21,7 @@ def test_the_end_is_announced_before_it_comes(exported: Exported, start_service:
     assert answer.headers["Connection"] == "close"
     assert service.client.get("/readyz").json()["detail"] == "the service is draining"
     assert service.client.get("/healthz").status_code == 200
-    assert service.metric("inference_requests_total", code="200") == 1
+    assert service.metric(metric_names.REQUESTS, code="200") == 1
     assert service.process.wait(10) == 0
 
 
@@ -67,7 +68,7 @@ def test_no_request_is_lost_by_a_client_that_follows_the_connection_header(
     assert set(codes) == {200}
 
 
-def test_an_idle_connection_does_not_hold_up_the_end(exported: Exported, start_service: StartService) -> None:
+def test_an_idle_connection_does_not_delay_the_shutdown(exported: Exported, start_service: StartService) -> None:
     service = start_service(exported("1.0.0"))
     with socket.create_connection(("127.0.0.1", service.port), 10) as idle:
         assert service.predict(FLOWER).status_code == 200

@@ -1,4 +1,4 @@
-"""The fast parser and the pydantic model are of one mind about every body.
+"""The fast parser and the pydantic model agree about every body.
 
 Seen to fail with the bounds taken out of the fast parser's lengths, and with unknown fields allowed there.
 """
@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iris_inference import parsing
-from iris_inference.body import parse_json
-from iris_inference.problems import ProblemError
-from iris_inference.runtime import Instance
-from iris_inference.schemas import FEATURES, MAX_LENGTH_CM, PredictRequest
+from iris_inference.api import predict_request
+from iris_inference.api.body import parse_json
+from iris_inference.api.schemas import FEATURES, MAX_LENGTH_CM, PredictRequest
+from iris_inference.errors import ProblemError
+from iris_inference.model.runtime import Instance
 
 FLOWER = "[5.1, 3.5, 1.4, 0.2]"
 NAMED = '{"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}'
 # fmt: off
-# One place of a good body each, written in all the ways that somebody may think of.
+# Each list varies one part of a valid body in all the ways that a client may think of.
 NUMBERS = [
     *("0", "-0", "-0.0", "1", "1.0", "1e0", "1E+2", "1e-400", "0.1", "5.000000000000000001", "1000000", "-1000000"),
     *("1000000.0000000001", "1000000.00000000001", "-1e6", "1e7", "1e300", "1e999", "-1e999", "1" + "0" * 400),
@@ -57,9 +57,9 @@ def exact(instances: list[Instance]) -> list[list[str]]:
     return [[float(value).hex() for value in instance] for instance in instances]
 
 
-def verdict(read: Any, content: bytes) -> Any:
+def outcome(parse: Any, content: bytes) -> Any:
     try:
-        return exact(read(content))
+        return exact(parse(content))
     except ProblemError as problem:
         return (problem.status, problem.kind, problem.detail, problem.errors)
 
@@ -69,23 +69,23 @@ def by_the_model(content: bytes) -> list[Instance]:
 
 
 def by_msgspec(content: bytes) -> Any:
-    """What the fast half takes, None when it leaves the body to the model."""
+    """What the fast parser accepts, None when it leaves the body to the model."""
     try:
         return [
             flower if isinstance(flower, tuple) else msgspec.structs.astuple(flower)
-            for flower in parsing._decode(content).instances
+            for flower in predict_request._decode(content).instances
         ]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 
 @pytest.mark.parametrize("content", [*(body.encode() for body in BODIES), *NOT_TEXT], ids=lambda value: str(value)[:60])
-def test_every_body_gets_the_same_verdict(content: bytes) -> None:
-    assert verdict(parsing.instances, content) == verdict(by_the_model, content)
+def test_both_parsers_agree_on_every_body(content: bytes) -> None:
+    assert outcome(predict_request.parse_instances, content) == outcome(by_the_model, content)
 
 
 @pytest.mark.parametrize("body", [f'{{"instances": [{FLOWER}]}}', f'{{"instances": [{NAMED}, {FLOWER}]}}'])
-def test_good_bodies_do_not_need_the_model(body: str) -> None:
+def test_valid_bodies_do_not_need_the_pydantic_model(body: str) -> None:
     assert by_msgspec(body.encode()) == by_the_model(body.encode())
 
 
@@ -107,23 +107,23 @@ bodies = st.fixed_dictionaries({"instances": flowers}, optional={"extra": odd})
 
 @settings(max_examples=1_000, deadline=None)
 @given(bodies, st.sampled_from([None, 1]))
-def test_what_anybody_may_send_gets_the_same_verdict(body: dict[str, Any], indent: int | None) -> None:
+def test_both_parsers_agree_on_generated_bodies(body: dict[str, Any], indent: int | None) -> None:
     content = json.dumps(body, indent=indent).encode()
-    assert verdict(parsing.instances, content) == verdict(by_the_model, content)
+    assert outcome(predict_request.parse_instances, content) == outcome(by_the_model, content)
 
 
 @settings(max_examples=1_000, deadline=None)
 @given(st.sampled_from([f'{{"instances": [{FLOWER}, {NAMED}]}}']), st.data())
-def test_a_good_body_with_some_bytes_changed_gets_the_same_verdict(body: str, data: st.DataObject) -> None:
+def test_both_parsers_agree_on_a_valid_body_with_changed_bytes(body: str, data: st.DataObject) -> None:
     content = bytearray(body.encode())
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(content) - 1))
         content[place] = data.draw(st.sampled_from(b'0123456789.eE+-[]{}",: nul\x00\xff'))
-    assert verdict(parsing.instances, bytes(content)) == verdict(by_the_model, bytes(content))
+    assert outcome(predict_request.parse_instances, bytes(content)) == outcome(by_the_model, bytes(content))
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.decimals(-MAX_LENGTH_CM, MAX_LENGTH_CM, allow_nan=False, places=None).map(str) | st.floats(-10, 10).map(str))
-def test_a_number_is_read_to_the_last_bit(number: str) -> None:
+def test_numbers_are_parsed_exactly(number: str) -> None:
     content = f'{{"instances": [[{number}, 0, 0, 0]]}}'.encode()
-    assert verdict(parsing.instances, content) == verdict(by_the_model, content)
+    assert outcome(predict_request.parse_instances, content) == outcome(by_the_model, content)

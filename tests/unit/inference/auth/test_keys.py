@@ -10,26 +10,26 @@ def test_a_key_is_read_back_from_its_text() -> None:
 
 
 def test_a_secret_has_256_bits_and_is_never_the_same() -> None:
-    made = {keys.generate().secret for _ in range(100)}
-    assert len(made) == 100
-    assert {len(bytes.fromhex(secret)) * 8 for secret in made} == {256}
+    secrets = {keys.generate().secret for _ in range(100)}
+    assert len(secrets) == 100
+    assert {len(bytes.fromhex(secret)) * 8 for secret in secrets} == {256}
 
 
-def test_only_the_secret_itself_belongs_to_what_is_kept_of_it() -> None:
+def test_only_the_right_secret_and_salt_match_a_stored_digest() -> None:
     key, salt = keys.generate(), keys.new_salt()
-    kept = keys.digest(salt, key.secret)
-    assert keys.belongs(key.secret, salt, kept)
-    assert not keys.belongs(keys.generate().secret, salt, kept)
-    assert not keys.belongs(key.secret, keys.new_salt(), kept)
-    assert not keys.belongs(key.secret[:-1], salt, kept)
+    digest = keys.digest(salt, key.secret)
+    assert keys.verify(key.secret, salt, digest)
+    assert not keys.verify(keys.generate().secret, salt, digest)
+    assert not keys.verify(key.secret, keys.new_salt(), digest)
+    assert not keys.verify(key.secret[:-1], salt, digest)
 
 
-def test_equal_secrets_are_kept_differently() -> None:
+def test_equal_secrets_have_different_digests() -> None:
     secret = keys.generate().secret
     assert keys.digest(keys.new_salt(), secret) != keys.digest(keys.new_salt(), secret)
 
 
-def test_a_key_does_not_show_its_secret_by_accident() -> None:
+def test_a_key_does_not_show_its_secret_in_its_representation() -> None:
     key = keys.generate()
     assert key.secret not in repr(key)
     assert key.secret not in f"{key}"
@@ -51,5 +51,5 @@ def test_a_key_does_not_show_its_secret_by_accident() -> None:
         f"iris_0123456789ab_{'٣' * 64}",
     ],
 )
-def test_what_is_no_key_is_none(text: str) -> None:
+def test_text_of_another_format_is_not_parsed_as_a_key(text: str) -> None:
     assert keys.parse(text) is None

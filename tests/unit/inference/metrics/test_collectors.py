@@ -3,9 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 
-from iris_inference.artifact import Distribution
-from iris_inference.counters import FeatureHistogram, LoopCounter, LoopHistogram
-from iris_inference.matrices import MANY, matrix
+from iris_inference import metric_names
+from iris_inference.metrics.collectors import FeatureHistogram, UnlockedCounter, UnlockedHistogram
+from iris_inference.model.arrays import VECTORIZE_FROM, to_matrix
+from iris_inference.model.artifact import Distribution
 
 BOUNDS = (0.001, 0.5, 2.0)
 seconds = st.floats(0, 10)
@@ -17,7 +18,7 @@ TRAINING = {
 }
 
 
-def written(*collectors: LoopCounter | LoopHistogram | FeatureHistogram) -> str:
+def written(*collectors: UnlockedCounter | UnlockedHistogram | FeatureHistogram) -> str:
     registry = CollectorRegistry()
     for collector in collectors:
         registry.register(collector)
@@ -28,9 +29,7 @@ def written(*collectors: LoopCounter | LoopHistogram | FeatureHistogram) -> str:
     st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from(BOUNDS) | seconds, st.integers(1, 3))),
     st.lists(st.sampled_from("abc")),
 )
-def test_prometheus_reads_what_its_own_counters_would_have_told(
-    durations: list[tuple[str, float, int]], names: list[str]
-) -> None:
+def test_the_output_is_that_of_the_prometheus_client(durations: list[tuple[str, float, int]], names: list[str]) -> None:
     disable_created_metrics()  # type: ignore[no-untyped-call]  # published without types
     registry = CollectorRegistry()
     histogram = Histogram("took_seconds", "How long.", buckets=BOUNDS, registry=registry)
@@ -41,9 +40,9 @@ def test_prometheus_reads_what_its_own_counters_would_have_told(
     for name in "abc":
         counter.labels(name)
     ours, our_labelled, our_counter = (
-        LoopHistogram("took_seconds", "How long.", BOUNDS),
-        LoopHistogram("took_by_seconds", "How long.", BOUNDS, ["kind"], [("x",), ("y",)]),
-        LoopCounter("seen", "How many.", ["name"], [("a",), ("b",), ("c",)]),
+        UnlockedHistogram("took_seconds", "How long.", BOUNDS),
+        UnlockedHistogram("took_by_seconds", "How long.", BOUNDS, ["kind"], [("x",), ("y",)]),
+        UnlockedCounter("seen", "How many.", ["name"], [("a",), ("b",), ("c",)]),
     )
     for kind, duration, times in durations:
         ours.labels().observe(duration, times)
@@ -58,8 +57,8 @@ def test_prometheus_reads_what_its_own_counters_would_have_told(
     assert [line for line in written(ours, our_labelled, our_counter).splitlines() if "_sum" not in line] == theirs
 
 
-def test_the_durations_of_each_value_of_the_labels_are_summed_apart() -> None:
-    histogram = LoopHistogram("took_seconds", "How long.", BOUNDS, ["kind"], [("x",), ("y",), ("z",)])
+def test_durations_are_summed_separately_per_label_value() -> None:
+    histogram = UnlockedHistogram("took_seconds", "How long.", BOUNDS, ["kind"], [("x",), ("y",), ("z",)])
     histogram.labels("x").observe(0.25, 2)
     histogram.labels("y").observe(4.0)
     assert [line for line in written(histogram).splitlines() if "_sum" in line] == [
@@ -69,8 +68,8 @@ def test_the_durations_of_each_value_of_the_labels_are_summed_apart() -> None:
     ]
 
 
-def test_a_value_that_was_not_expected_is_counted_too() -> None:
-    counter = LoopCounter("seen", "How many.", ["name"], [("a",)])
+def test_an_unexpected_label_value_is_counted() -> None:
+    counter = UnlockedCounter("seen", "How many.", ["name"], [("a",)])
     counter.add(("b",), 2)
     assert 'seen_total{name="a"} 0.0' in written(counter)
     assert 'seen_total{name="b"} 2.0' in written(counter)
@@ -79,31 +78,33 @@ def test_a_value_that_was_not_expected_is_counted_too() -> None:
 lengths = st.sampled_from((1.0, 2.0)) | st.floats(-10, 10)
 
 
-@given(st.lists(st.tuples(lengths, lengths), min_size=MANY, max_size=2 * MANY))
-def test_many_flowers_are_counted_as_one_after_the_other(flowers: list[tuple[float, float]]) -> None:
-    together, columns, apart = (FeatureHistogram(["a", "b"], [1.0, 2.0], TRAINING) for _ in range(3))
-    together.observe(flowers)
-    columns.observe(matrix(flowers))
-    for flower in flowers:
-        apart.observe([flower])
-    assert together._counts == columns._counts == apart._counts
-    assert columns._sums == together._sums
-    assert together._sums == pytest.approx(apart._sums, abs=1e-9)
+@given(st.lists(st.tuples(lengths, lengths), min_size=VECTORIZE_FROM, max_size=2 * VECTORIZE_FROM))
+def test_many_instances_are_counted_as_one_by_one(instances: list[tuple[float, float]]) -> None:
+    rows, columns, single = (FeatureHistogram(["a", "b"], [1.0, 2.0], TRAINING) for _ in range(3))
+    rows.observe(instances)
+    columns.observe(to_matrix(instances))
+    for instance in instances:
+        single.observe([instance])
+    assert rows._counts == columns._counts == single._counts
+    assert columns._sums == rows._sums
+    assert rows._sums == pytest.approx(single._sums, abs=1e-9)
 
 
 @given(st.lists(st.tuples(lengths, lengths)))
-def test_bins_of_the_training_data_change_nothing_about_the_fixed_buckets(flowers: list[tuple[float, float]]) -> None:
+def test_the_bins_of_the_training_data_do_not_change_the_fixed_buckets(instances: list[tuple[float, float]]) -> None:
     with_bins, without = FeatureHistogram(["a", "b"], [1.0, 2.0], TRAINING), FeatureHistogram(["a", "b"], [1.0, 2.0])
     for histogram in (with_bins, without):
-        histogram.observe(flowers)
-    fixed = [line for line in written(with_bins).splitlines() if line.startswith("model_feature_bucket")]
-    assert fixed == [line for line in written(without).splitlines() if line.startswith("model_feature_bucket")]
+        histogram.observe(instances)
+    fixed = [line for line in written(with_bins).splitlines() if line.startswith(f"{metric_names.FEATURE}_bucket")]
+    assert fixed == [
+        line for line in written(without).splitlines() if line.startswith(f"{metric_names.FEATURE}_bucket")
+    ]
 
 
-def test_values_are_counted_in_the_bins_of_the_training_data_beside_their_shares_there() -> None:
+def test_values_are_counted_in_the_bins_of_the_training_data_with_their_training_shares() -> None:
     histogram = FeatureHistogram(["a", "b"], [1.0, 2.0], TRAINING)
     histogram.observe([(0.5, 0.0), (0.7, 0.0), (1.0, 0.0), (1.2, 0.0), (99.0, 0.0), (99.0, 0.0)])
-    assert [line for line in written(histogram).splitlines() if line.startswith("model_feature_values_total")] == [
+    assert [line for line in written(histogram).splitlines() if line.startswith(metric_names.FEATURE_VALUES)] == [
         'model_feature_values_total{feature="a",training_share="0",up_to="0.5"} 1.0',
         'model_feature_values_total{feature="a",training_share="0.5",up_to="1.0"} 2.0',
         'model_feature_values_total{feature="a",training_share="0.25",up_to="1.5"} 1.0',

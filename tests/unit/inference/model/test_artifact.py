@@ -10,8 +10,8 @@ from typing import Any
 import onnx
 import pytest
 
-from iris_inference.artifact import ArtifactError, read_artifact, read_manifest
-from unit.inference import graphs
+from iris_inference.model.artifact import ArtifactError, read_artifact, read_manifest
+from support.inference import graphs
 
 MODEL = b"\x08the bytes of a model"
 
@@ -36,14 +36,14 @@ def write_manifest(folder: Path, **changes: Any) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest | changes))
 
 
-def test_the_bytes_that_were_hashed_are_the_ones_handed_on(folder: Path) -> None:
+def test_the_returned_bytes_are_the_hashed_ones(folder: Path) -> None:
     assert read_artifact(folder, read_manifest(folder)).model == MODEL
 
 
 @pytest.mark.parametrize(
     "content", [MODEL[:-1], MODEL + b"\0", b"", MODEL.replace(b"t", b"u", 1)], ids=["cut", "longer", "empty", "flipped"]
 )
-def test_other_bytes_are_refused_with_both_digests_and_the_remedy(folder: Path, content: bytes) -> None:
+def test_other_bytes_are_rejected_with_both_digests_and_the_remedy(folder: Path, content: bytes) -> None:
     (folder / "model.onnx").write_bytes(content)
     with pytest.raises(ArtifactError, match=r"build the image of version 1\.0\.0 again") as refusal:
         read_artifact(folder, read_manifest(folder))
@@ -51,12 +51,12 @@ def test_other_bytes_are_refused_with_both_digests_and_the_remedy(folder: Path, 
     assert hashlib.sha256(content).hexdigest() in str(refusal.value)
 
 
-SOUND = {"bounds": [1, 2.5], "counts": [0, 3, 1]}
+VALID = {"bounds": [1, 2.5], "counts": [0, 3, 1]}
 
 
-def test_a_manifest_may_say_how_the_training_data_was_distributed(folder: Path) -> None:
+def test_a_manifest_may_have_the_distribution_of_the_training_data(folder: Path) -> None:
     assert not read_manifest(folder).training.features
-    write_manifest(folder, training={"recipe": "1.0.0", "features": {"petal_length": SOUND}})
+    write_manifest(folder, training={"recipe": "1.0.0", "features": {"petal_length": VALID}})
     assert read_manifest(folder).training.features["petal_length"].shares == (0, 0.75, 0.25)
 
 
@@ -75,8 +75,8 @@ def test_a_manifest_may_say_how_the_training_data_was_distributed(folder: Path) 
     ],
     ids=str,
 )
-def test_a_distribution_that_cannot_be_is_refused(folder: Path, wrong: dict[str, Any]) -> None:
-    write_manifest(folder, training={"features": {"petal_length": SOUND | wrong}})
+def test_an_impossible_distribution_is_rejected(folder: Path, wrong: dict[str, Any]) -> None:
+    write_manifest(folder, training={"features": {"petal_length": VALID | wrong}})
     with pytest.raises(ArtifactError, match=r"is no model manifest: training\.features\.petal_length"):
         read_manifest(folder)
 
@@ -102,28 +102,28 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
         ("size_bytes", "20"),
     ],
 )
-def test_a_wrong_field_of_the_manifest_is_named(folder: Path, field: str, value: Any) -> None:
+def test_an_invalid_field_of_the_manifest_is_named(folder: Path, field: str, value: Any) -> None:
     write_manifest(folder, **{field: value})
     with pytest.raises(ArtifactError, match=rf"manifest\.json is no model manifest: {field}"):
         read_manifest(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_manifest_is_refused(folder: Path, content: bytes) -> None:
+def test_an_invalid_manifest_is_rejected(folder: Path, content: bytes) -> None:
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(ArtifactError, match="is no model manifest: document"):
         read_manifest(folder)
 
 
-def test_a_manifest_without_end_is_not_read_to_the_end(folder: Path) -> None:
+def test_an_endless_manifest_is_read_only_up_to_a_limit(folder: Path) -> None:
     (folder / "manifest.json").unlink()
     (folder / "manifest.json").symlink_to("/dev/zero")
     with pytest.raises(ArtifactError, match="larger than"):
         read_manifest(folder)
 
 
-def test_what_is_no_onnx_is_refused_unparsed_though_its_digest_matches(folder: Path) -> None:
-    """Seen to fail with the check of the first byte taken out."""
+def test_other_formats_than_onnx_are_rejected_unparsed_although_the_digest_matches(folder: Path) -> None:
+    """Seen to fail without the check of the first byte."""
     zip_bomb = io.BytesIO()
     with zipfile.ZipFile(zip_bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("../../model.onnx", bytes(50_000_000))
@@ -135,8 +135,8 @@ def test_what_is_no_onnx_is_refused_unparsed_though_its_digest_matches(folder: P
 
 
 @pytest.mark.parametrize("place", ["../../../etc/passwd", "/etc/passwd", "weights.bin"])
-def test_a_model_whose_data_is_in_another_file_is_refused_unparsed(folder: Path, place: str) -> None:
-    """Seen to fail with the search for such places taken out."""
+def test_a_model_with_external_data_is_rejected_unparsed(folder: Path, place: str) -> None:
+    """Seen to fail without the search for external data."""
     model = onnx.load_from_string(graphs.linear([[1.0, 0.0, 0.0]] * 4))
     weights = model.graph.initializer[0]
     weights.ClearField("raw_data")

@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iris_inference.artifact import ArtifactError
-from iris_inference.matrices import matrix
-from iris_inference.runtime import FailureReason, InferenceError, Instance, Model, pack
-from iris_inference.schemas import FEATURES, MAX_LENGTH_CM
-from unit.inference import graphs
+from iris_inference.api.schemas import FEATURES, MAX_LENGTH_CM
+from iris_inference.model.arrays import to_matrix
+from iris_inference.model.artifact import ArtifactError
+from iris_inference.model.runtime import FailureReason, InferenceError, Instance, Model, pack
+from support.inference import graphs
 
-# Petal length alone decides: the longer, the later the class.
+# Only the petal length decides: the longer, the higher the class index.
 BY_PETAL_LENGTH = [[0, 0, 0], [0, 0, 0], [-1, 0, 1], [0, 0, 0]]
 SMALL, LARGE = (5.0, 3.0, 1.0, 0.2), (5.0, 3.0, 6.0, 0.2)
 
@@ -22,10 +22,10 @@ def test_predictions_come_in_the_order_of_the_instances() -> None:
     assert predictions[0] == predictions[2]
 
 
-def test_a_model_is_fed_by_the_names_of_its_features_not_by_their_order() -> None:
-    straight = Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH)), FEATURES)
-    turned = Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH[::-1]), FEATURES[::-1]), FEATURES)
-    assert turned.predict(pack([SMALL, LARGE])) == straight.predict(pack([SMALL, LARGE]))
+def test_features_are_mapped_by_name_not_by_order() -> None:
+    in_order = Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH)), FEATURES)
+    reversed_ = Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH[::-1]), FEATURES[::-1]), FEATURES)
+    assert reversed_.predict(pack([SMALL, LARGE])) == in_order.predict(pack([SMALL, LARGE]))
 
 
 def test_a_model_may_use_fewer_features_than_a_request_carries() -> None:
@@ -34,7 +34,7 @@ def test_a_model_may_use_fewer_features_than_a_request_carries() -> None:
     assert narrow.predict(pack([LARGE])) == wide.predict(pack([LARGE]))
 
 
-def test_a_feature_that_no_request_carries_is_a_mismatch() -> None:
+def test_a_feature_that_requests_do_not_have_is_a_mismatch() -> None:
     weights = [[0.0, 0.0, 0.0]] * 5
     model = Model(graphs.artifact(graphs.linear(weights), [*FEATURES, "petal_area"]), FEATURES)
     assert model.missing_features == ("petal_area",)
@@ -43,16 +43,16 @@ def test_a_feature_that_no_request_carries_is_a_mismatch() -> None:
     assert failure.value.reason is FailureReason.FEATURE_MISMATCH
 
 
-def test_an_answer_that_is_not_finite_is_a_failure() -> None:
-    model = Model(graphs.artifact(graphs.root()), FEATURES)
+def test_a_probability_that_is_not_finite_is_a_failure() -> None:
+    model = Model(graphs.artifact(graphs.square_root()), FEATURES)
     assert model.predict(pack([SMALL]))
     with pytest.raises(InferenceError, match="nan") as failure:
         model.predict(pack([SMALL, (-5.0, -3.0, -1.0, -0.2)]))
     assert failure.value.reason is FailureReason.NON_FINITE
 
 
-def test_one_of_many_answers_that_is_not_finite_is_a_failure() -> None:
-    model = Model(graphs.artifact(graphs.root()), FEATURES)
+def test_one_prediction_of_many_that_is_not_finite_is_a_failure() -> None:
+    model = Model(graphs.artifact(graphs.square_root()), FEATURES)
     assert len(model.predict(pack([SMALL] * 200))) == 200
     with pytest.raises(InferenceError, match="nan") as failure:
         model.predict(pack([SMALL] * 199 + [(-5.0, -3.0, -1.0, -0.2)]))
@@ -60,12 +60,12 @@ def test_one_of_many_answers_that_is_not_finite_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, 3])
-@pytest.mark.parametrize("flowers", [1, 100])
-def test_a_class_that_the_manifest_does_not_have_is_a_failure(wrong: int, flowers: int) -> None:
+@pytest.mark.parametrize("instances", [1, 100])
+def test_a_class_that_the_manifest_does_not_have_is_a_failure(wrong: int, instances: int) -> None:
     model = Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH)), FEATURES)
-    labels = np.array([2] * (flowers - 1) + [wrong])
+    labels = np.array([2] * (instances - 1) + [wrong])
     with pytest.raises(InferenceError, match="there are 3 classes") as failure:
-        model._checked(labels, np.ones((flowers, 3), np.float32))
+        model._validated(labels, np.ones((instances, 3), np.float32))
     assert failure.value.reason is FailureReason.RUNTIME_ERROR
 
 
@@ -73,26 +73,26 @@ lengths = st.floats(-MAX_LENGTH_CM, MAX_LENGTH_CM)
 
 
 @given(st.lists(st.tuples(lengths, lengths, lengths, lengths), min_size=1, max_size=50))
-def test_the_model_is_fed_with_the_same_bits_however_many_flowers_there_are(flowers: list[Instance]) -> None:
-    alone = [packed for flower in flowers for packed in pack([flower])]
-    assert pack(flowers) == pack(matrix(flowers)) == alone
-    assert {type(packed) for packed in pack(matrix(flowers))} == {bytes}
+def test_the_input_of_the_model_is_the_same_for_any_number_of_instances(instances: list[Instance]) -> None:
+    alone = [packed for instance in instances for packed in pack([instance])]
+    assert pack(instances) == pack(to_matrix(instances)) == alone
+    assert {type(packed) for packed in pack(to_matrix(instances))} == {bytes}
 
 
 def test_what_onnx_runtime_raises_is_a_failure() -> None:
-    model = Model(graphs.artifact(graphs.picky()), FEATURES)
+    model = Model(graphs.artifact(graphs.gather()), FEATURES)
     assert model.predict(pack([(0.0, 1.0, 2.0, 0.0)]))
     with pytest.raises(InferenceError) as failure:
         model.predict(pack([(0.0, 1.0, 3.0, 0.0)]))
     assert failure.value.reason is FailureReason.RUNTIME_ERROR
 
 
-def test_a_manifest_with_other_features_than_the_model_is_refused_at_load() -> None:
+def test_a_manifest_with_other_features_than_the_model_is_rejected_at_load() -> None:
     with pytest.raises(ArtifactError, match=r"\['features', |features.*5 features.*petal_area"):
         Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH), [*FEATURES, "petal_area"]), FEATURES)
 
 
-def test_a_manifest_with_other_classes_than_the_model_is_refused_at_load() -> None:
+def test_a_manifest_with_other_classes_than_the_model_is_rejected_at_load() -> None:
     with pytest.raises(ArtifactError, match="2 classes"):
         Model(graphs.artifact(graphs.linear(BY_PETAL_LENGTH), classes=["a", "b"]), FEATURES)
 
@@ -102,6 +102,6 @@ def test_a_manifest_with_other_classes_than_the_model_is_refused_at_load() -> No
     [b"", b"\x80\x04cos\nsystem\n.", b"PK\x03\x04", b"\x08\x0a" * 100],
     ids=["empty", "pickle", "zip", "noise"],
 )
-def test_what_is_no_model_is_refused_at_load(content: bytes) -> None:
+def test_an_invalid_model_is_rejected_at_load(content: bytes) -> None:
     with pytest.raises(ArtifactError, match="cannot load the model"):
         Model(graphs.artifact(content), FEATURES)

@@ -1,6 +1,6 @@
-"""A manifest that somebody must vouch for: read only with the signature of a trusted key over its exact bytes.
+"""With trusted keys, a manifest is read only with a valid signature of its exact bytes.
 
-Seen to fail with the check of the signature taken out of `read_manifest`, and with one that compares no keys.
+Seen to fail with a `read_manifest` that does not verify the signature, and with one that does not compare keys.
 """
 
 import json
@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import pytest
 
-from iris_inference.artifact import ArtifactError, read_manifest
-from iris_inference.signature import PublicKey, public_keys, signed_by_one_of
+from iris_inference import public_keys
+from iris_inference.model.artifact import ArtifactError, read_manifest
+from iris_inference.model.signature import is_signed_by_any
+from iris_inference.public_keys import PublicKey
 from iris_training import signing
 
 # The first and second of RFC 8032's test vectors, section 7.1.
@@ -30,7 +32,7 @@ class Signer(NamedTuple):
 
 
 def signer(file: Path) -> Signer:
-    return Signer(file, public_keys(signing.create_key(file)))
+    return Signer(file, public_keys.parse(signing.create_key(file)))
 
 
 @pytest.fixture
@@ -56,10 +58,10 @@ def folder(tmp_path: Path, ours: Signer) -> Path:
     return folder
 
 
-def test_signatures_are_those_of_the_standard() -> None:
-    assert signed_by_one_of(public_keys(RFC_KEY), b"", RFC_SIGNATURE)
-    assert not signed_by_one_of(public_keys(RFC_KEY), b"r", RFC_SIGNATURE)
-    assert not signed_by_one_of(public_keys(OTHER_RFC_KEY), b"", RFC_SIGNATURE)
+def test_signatures_match_the_test_vectors_of_rfc_8032() -> None:
+    assert is_signed_by_any(public_keys.parse(RFC_KEY), b"", RFC_SIGNATURE)
+    assert not is_signed_by_any(public_keys.parse(RFC_KEY), b"r", RFC_SIGNATURE)
+    assert not is_signed_by_any(public_keys.parse(OTHER_RFC_KEY), b"", RFC_SIGNATURE)
 
 
 def test_one_of_several_keys_is_enough(folder: Path, ours: Signer, tmp_path: Path) -> None:
@@ -69,12 +71,12 @@ def test_one_of_several_keys_is_enough(folder: Path, ours: Signer, tmp_path: Pat
     assert read_manifest(folder, new.trusted + ours.trusted).version == "1.0.0"
 
 
-def test_without_a_key_no_signature_is_looked_at(folder: Path) -> None:
+def test_without_trusted_keys_the_signature_is_ignored(folder: Path) -> None:
     (folder / "manifest.sig").write_bytes(b"no signature")
     assert read_manifest(folder).version == "1.0.0"
 
 
-def test_a_model_that_nobody_signed_is_refused(folder: Path, ours: Signer) -> None:
+def test_an_unsigned_model_is_rejected(folder: Path, ours: Signer) -> None:
     (folder / "manifest.sig").unlink()
     with pytest.raises(
         ArtifactError, match=r"manifest\.sig is missing: .* IRIS_MODEL_PUBLIC_KEYS .*iris_training sign"
@@ -82,7 +84,7 @@ def test_a_model_that_nobody_signed_is_refused(folder: Path, ours: Signer) -> No
         read_manifest(folder, ours.trusted)
 
 
-def test_a_signature_of_another_key_is_refused_with_the_trusted_ones_named(
+def test_a_signature_of_another_key_is_rejected_with_the_trusted_keys_named(
     folder: Path, ours: Signer, tmp_path: Path
 ) -> None:
     signer(tmp_path / "theirs.pem").sign(folder)
@@ -96,15 +98,13 @@ def test_a_signature_of_another_key_is_refused_with_the_trusted_ones_named(
     [
         lambda manifest: manifest.replace(b"1.0.0", b"1.0.1"),
         lambda manifest: manifest.replace(b'"sha256": "0', b'"sha256": "1'),
-        # The same to every reader of JSON.
+        # Equal JSON, other bytes.
         lambda manifest: manifest + b"\n",
         lambda _: b"[" * 100_000,
     ],
     ids=["version", "digest", "white space", "what would be hard to parse"],
 )
-def test_a_manifest_that_was_changed_after_it_was_signed_is_refused_unparsed(
-    folder: Path, ours: Signer, change: object
-) -> None:
+def test_a_manifest_changed_after_signing_is_rejected_unparsed(folder: Path, ours: Signer, change: object) -> None:
     assert callable(change)
     path = folder / "manifest.json"
     before = path.read_bytes()
@@ -115,13 +115,13 @@ def test_a_manifest_that_was_changed_after_it_was_signed_is_refused_unparsed(
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 63, b"x" * 65, b"LS0tLS1CRUdJTg=="])
-def test_what_is_no_signature_is_named(folder: Path, ours: Signer, content: bytes) -> None:
+def test_an_invalid_signature_is_rejected_with_its_length(folder: Path, ours: Signer, content: bytes) -> None:
     (folder / "manifest.sig").write_bytes(content)
     with pytest.raises(ArtifactError, match=rf"it has {len(content)} bytes instead of 64"):
         read_manifest(folder, ours.trusted)
 
 
-def test_a_signature_without_end_is_not_read_to_the_end(folder: Path, ours: Signer) -> None:
+def test_an_endless_signature_is_read_only_up_to_a_limit(folder: Path, ours: Signer) -> None:
     (folder / "manifest.sig").unlink()
     (folder / "manifest.sig").symlink_to("/dev/zero")
     with pytest.raises(ArtifactError, match="larger than"):
@@ -137,16 +137,16 @@ def test_a_signature_without_end_is_not_read_to_the_end(folder: Path, ours: Sign
         RFC_KEY[:-8] + "=",
         RFC_KEY + RFC_KEY,
         "no base64",
-        # Curve X25519, whose keys are as long.
+        # An X25519 key, which has the same length.
         RFC_KEY.replace("VwAyEA", "VuAyEA"),
         "-----BEGIN PUBLIC KEY-----",
     ],
 )
-def test_what_is_no_key_is_refused_and_not_repeated(text: str) -> None:
+def test_an_invalid_key_is_rejected_and_not_repeated(text: str) -> None:
     with pytest.raises(ValueError, match="no Ed25519 public key") as refusal:
-        public_keys(text)
+        public_keys.parse(text)
     assert not text.strip() or text not in str(refusal.value)
 
 
 def test_keys_may_have_spaces_around_them() -> None:
-    assert public_keys(f" {RFC_KEY} , {OTHER_RFC_KEY}\n") == (RFC_KEY, OTHER_RFC_KEY)
+    assert public_keys.parse(f" {RFC_KEY} , {OTHER_RFC_KEY}\n") == (RFC_KEY, OTHER_RFC_KEY)

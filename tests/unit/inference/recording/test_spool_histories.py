@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iris_inference.spool import Spool
-from unit.inference.entries import entry, request_id, waiting
+from iris_inference.recording.spool import Spool
+from support.inference.entries import drain, entry, request_id
 
 MIB = 1024 * 1024
 
@@ -33,11 +33,11 @@ def test_no_order_of_events_loses_or_reorders_an_entry(
             entries = spool.peek(amount)
             taken += map(request_id, entries)
             if entries:
-                spool.forget(len(entries))
+                spool.remove(len(entries))
         else:
             spool.close()
             spool = Spool(folder, MIB, sync=False)
-    taken += waiting(spool)
+    taken += drain(spool)
     spool.close()
-    # Again after a restart is allowed; a loss or another order of the first times is not.
+    # Duplicates after a restart are allowed; losses and another order are not.
     assert list(dict.fromkeys(taken)) == appended

@@ -1,4 +1,4 @@
-"""Requests that are served without a task: however they arrive, whatever happens meanwhile, and in any company."""
+"""Requests on the fast path: however they arrive, whatever happens meanwhile, alone or in a batch."""
 
 import asyncio
 import io
@@ -11,28 +11,29 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from iris_inference.admission import Gate
-from iris_inference.app import create_app
+from iris_inference import metric_names
+from iris_inference.api.access_log import LOGGER
+from iris_inference.api.context import AppContext
+from iris_inference.api.schemas import FEATURES
 from iris_inference.auth.guard import OpenGuard
-from iris_inference.cache import NoCache
-from iris_inference.connections import BoundedProtocol, bounded
-from iris_inference.feedback import FeedbackService
+from iris_inference.cache.base import NoCache
+from iris_inference.cache.memory_cache import MemoryCache
 from iris_inference.lifecycle import Lifecycle
-from iris_inference.local_cache import LocalCache
-from iris_inference.logs import Lines
-from iris_inference.predictions import Prediction
-from iris_inference.records import NoRecorder
-from iris_inference.request_log import LOGGER
-from iris_inference.routing import Room
-from iris_inference.runtime import Model, Packed
-from iris_inference.schemas import FEATURES
-from iris_inference.service import PredictionService
+from iris_inference.logs import LogWriter
+from iris_inference.main import create_app
+from iris_inference.metrics.registry import Metrics
+from iris_inference.model.prediction import Prediction
+from iris_inference.model.runtime import Model, Packed
+from iris_inference.prediction.feedback import FeedbackService
+from iris_inference.prediction.mirror import NoMirror
+from iris_inference.prediction.service import PredictionService
+from iris_inference.recording.record import NoRecorder
+from iris_inference.server.connection import BoundedProtocol, bounded_protocol
+from iris_inference.server.connection_limiter import ConnectionLimiter
+from iris_inference.server.raw_response import RawResponseWriter
 from iris_inference.settings import Settings
-from iris_inference.shadow.mirroring import NoMirror
-from iris_inference.shadow.side import Shadow
-from iris_inference.telemetry import Metrics
-from iris_inference.whole_answers import WholeAnswers
-from unit.inference import graphs
+from iris_inference.shadow.shadow import Shadow
+from support.inference import graphs
 
 BODY = b'{"instances": [[1, 1, 1, 1]]}'
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -40,20 +41,20 @@ REQUEST = HEAD % len(BODY) + BODY
 WRONG = HEAD % 2 + b"{}"
 
 
-class Held(NoCache):
-    """A remote cache that knows nothing, and says so when it may."""
+class DelayedCache(NoCache):
+    """A remote cache that is empty and does not respond before `released` is set."""
 
     def __init__(self) -> None:
-        self.may = asyncio.Event()
-        self.may.set()
+        self.released = asyncio.Event()
+        self.released.set()
 
     async def get(self, flowers: Sequence[Packed]) -> list[Prediction | None]:
-        await self.may.wait()
+        await self.released.wait()
         return [None] * len(flowers)
 
 
 class Transport(asyncio.Transport):
-    """What a client gets."""
+    """Collects what is written to the client."""
 
     def __init__(self) -> None:
         super().__init__({"sockname": ("127.0.0.1", 1), "peername": ("127.0.0.1", 2)})
@@ -87,23 +88,23 @@ class Server:
     """The service without sockets, with a model that fails for negative lengths. Made in a running event loop."""
 
     def __init__(self, cache_entries: int = 0) -> None:
-        artifact = graphs.artifact(graphs.root())
+        artifact = graphs.artifact(graphs.square_root())
         settings = Settings(auth="off")
         manifest = artifact.manifest
         self.log = io.BytesIO()
         self.metrics = Metrics(manifest, FEATURES)
-        self.remote = Held()
+        self.remote = DelayedCache()
         self.lifecycle = Lifecycle()
         self.predictions = PredictionService(
             Model(artifact, FEATURES),
-            (LocalCache(self.metrics, cache_entries), self.remote),
+            (MemoryCache(self.metrics, cache_entries), self.remote),
             NoRecorder(),
             self.metrics,
             "r",
         )
         self.lifecycle.loaded()
-        self.edge = create_app(
-            Room(
+        self.app = create_app(
+            AppContext(
                 settings=settings,
                 manifest=manifest,
                 metrics=self.metrics,
@@ -114,26 +115,26 @@ class Server:
                 predictions=self.predictions,
             ),
             Shadow(settings, manifest, self.metrics, None, None),
-            Lines(self.log),
+            LogWriter(self.log),
         )
-        kind = bounded(settings, manifest.version, Gate(1_000), self.edge.hot)
-        self.config = uvicorn.Config(self.edge, interface="asgi3", http=kind, lifespan="off", log_config=None)
+        protocol = bounded_protocol(settings, manifest.version, ConnectionLimiter(1_000), self.app.fast_paths)
+        self.config = uvicorn.Config(self.app, interface="asgi3", http=protocol, lifespan="off", log_config=None)
         self.config.load()
         self.state = ServerState()
-        self._kind = kind
+        self._protocol = protocol
 
     def connect(self) -> "Connection":
-        return Connection(self._kind(self.config, self.state, {}), self)
+        return Connection(self._protocol(self.config, self.state, {}), self)
 
     def counted(self, code: int) -> float | None:
-        return self.metrics.registry.get_sample_value("inference_requests_total", {"code": str(code)})
+        return self.metrics.registry.get_sample_value(metric_names.REQUESTS, {"code": str(code)})
 
     def timed(self, cache: str) -> float | None:
-        return self.metrics.registry.get_sample_value("inference_request_duration_seconds_count", {"cache": cache})
+        return self.metrics.registry.get_sample_value(f"{metric_names.REQUEST_DURATION}_count", {"cache": cache})
 
 
 class Connection:
-    """The server's end of a connection, and what the client got on it."""
+    """The server's side of a connection, and what was written to the client."""
 
     def __init__(self, protocol: BoundedProtocol, server: Server) -> None:
         self.protocol = protocol
@@ -145,19 +146,19 @@ class Connection:
         self.protocol.data_received(data)
 
     async def answers(self, count: int = 1) -> list[bytes]:
-        """So many answers, without what is another one each time. Nothing has come behind them."""
+        """`count` responses and nothing after them, without ids and dates."""
         async with asyncio.timeout(10):
-            while len(_whole(self.transport.written)) < count:
+            while len(_complete_responses(self.transport.written)) < count:
                 await self.transport.wrote.wait()
                 self.transport.wrote.clear()
         for _ in range(10):
             await asyncio.sleep(0)
-        found = _whole(self.transport.written)
+        found = _complete_responses(self.transport.written)
         assert len(found) == count
         return found
 
 
-def _whole(written: bytes) -> list[bytes]:
+def _complete_responses(written: bytes) -> list[bytes]:
     found = []
     while match := re.match(rb"HTTP/1.1 .*?\r\ncontent-length: (\d+)\r\n.*?\r\n\r\n", written, re.DOTALL):
         end = match.end() + int(match[1])
@@ -172,8 +173,8 @@ def statuses(answers: Sequence[bytes]) -> list[int]:
     return [int(answer[9:12]) for answer in answers]
 
 
-async def test_good_requests_need_no_task() -> None:
-    """Seen to fail with `HotRoute.take` returning False."""
+async def test_valid_requests_need_no_task() -> None:
+    """Seen to fail with `FastPath.try_serve` returning False."""
     server = Server()
     connections = [server.connect() for _ in range(5)]
     for connection in connections:
@@ -186,7 +187,7 @@ async def test_good_requests_need_no_task() -> None:
 
 
 async def test_a_request_is_timed_under_the_tier_that_answered_it() -> None:
-    """Seen to fail with no source told to `Metrics.request`."""
+    """Seen to fail with no source passed to `Metrics.request`."""
     server = Server(cache_entries=10)
     connection = server.connect()
     for count in (1, 2, 3):
@@ -197,27 +198,27 @@ async def test_a_request_is_timed_under_the_tier_that_answered_it() -> None:
 
 
 @pytest.mark.parametrize("request_bytes", [REQUEST, WRONG, REQUEST + WRONG + REQUEST], ids=["good", "wrong", "three"])
-async def test_a_request_is_answered_alike_wherever_it_is_cut(request_bytes: bytes) -> None:
-    """Seen to fail without `on_body` for what was held."""
+async def test_the_response_does_not_depend_on_how_a_request_is_split(request_bytes: bytes) -> None:
+    """Seen to fail without `on_body` for the buffered parts."""
     server = Server()
     count = request_bytes.count(b"POST")
-    whole = server.connect()
-    whole.send(request_bytes)
-    expected = await whole.answers(count)
+    unsplit = server.connect()
+    unsplit.send(request_bytes)
+    expected = await unsplit.answers(count)
     for place in range(1, len(request_bytes), 3):
         for pause in (False, True):
-            cut = server.connect()
-            cut.send(request_bytes[:place])
+            split = server.connect()
+            split.send(request_bytes[:place])
             if pause:
                 await asyncio.sleep(0)
-            cut.send(request_bytes[place:])
-            assert [sorted(answer.split(b"\r\n")) for answer in await cut.answers(count)] == [
+            split.send(request_bytes[place:])
+            assert [sorted(answer.split(b"\r\n")) for answer in await split.answers(count)] == [
                 sorted(answer.split(b"\r\n")) for answer in expected
             ]
 
 
-async def test_a_body_that_does_not_come_with_its_head_is_the_applications_affair() -> None:
-    """It has a deadline for it. Seen to fail without the look at `_held` at the end of `data_received`."""
+async def test_a_body_that_arrives_after_its_headers_is_left_to_the_application() -> None:
+    """It has a deadline for bodies. Seen to fail without the check of `_buffered_body` in `data_received`."""
     server = Server()
     connection = server.connect()
     connection.send(REQUEST[:-1])
@@ -226,20 +227,20 @@ async def test_a_body_that_does_not_come_with_its_head_is_the_applications_affai
     assert statuses(await connection.answers()) == [200]
 
 
-async def test_requests_behind_one_that_is_served_wait_for_their_turn() -> None:
+async def test_pipelined_requests_are_answered_in_order() -> None:
     server = Server()
-    server.remote.may.clear()
+    server.remote.released.clear()
     connection = server.connect()
     connection.send(REQUEST + WRONG)
     connection.send(REQUEST)
     for _ in range(10):
         await asyncio.sleep(0)
     assert connection.transport.written == b""
-    server.remote.may.set()
+    server.remote.released.set()
     assert statuses(await connection.answers(3)) == [200, 422, 200]
 
 
-async def test_a_request_that_fails_takes_nothing_from_the_others() -> None:
+async def test_a_request_that_fails_does_not_affect_the_others() -> None:
     server = Server()
     good, bad = server.connect(), server.connect()
     good.send(REQUEST)
@@ -252,18 +253,18 @@ async def test_a_request_that_fails_takes_nothing_from_the_others() -> None:
     assert b'"failure":{"reason":"non_finite"' in server.log.getvalue()
 
 
-async def test_what_nobody_thought_of_is_answered_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen to fail without the `except` in `Exchange.succeed`: the others get no answer."""
+async def test_an_unexpected_error_is_answered_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen to fail without the `except` in `FastPathRequest.succeed`: the others get no response."""
     server = Server()
-    write = WholeAnswers.bytes_of
+    render = RawResponseWriter.render
     first = iter([True])
 
-    def fail_once(self: WholeAnswers, *told: Any) -> bytes:
+    def fail_once(self: RawResponseWriter, *arguments: Any) -> bytes:
         if next(first, False):
-            raise RuntimeError("nobody thought of it")
-        return write(self, *told)
+            raise RuntimeError("unexpected")
+        return render(self, *arguments)
 
-    monkeypatch.setattr(WholeAnswers, "bytes_of", fail_once)
+    monkeypatch.setattr(RawResponseWriter, "render", fail_once)
     unlucky, lucky = server.connect(), server.connect()
     for connection in (unlucky, lucky):
         connection.send(REQUEST)
@@ -271,44 +272,44 @@ async def test_what_nobody_thought_of_is_answered_too(monkeypatch: pytest.Monkey
     assert (server.counted(500), server.counted(200)) == (1, 1)
 
 
-async def test_who_goes_away_is_not_written_to_and_the_others_are() -> None:
-    """Seen to fail without the look at `disconnected`."""
+async def test_a_disconnected_client_is_not_written_to_and_the_others_are() -> None:
+    """Seen to fail without the check of `disconnected`."""
     server = Server()
-    server.remote.may.clear()
+    server.remote.released.clear()
     gone, stays = server.connect(), server.connect()
     for connection in (gone, stays):
         connection.send(REQUEST)
     await asyncio.sleep(0)
     gone.protocol.connection_lost(ConnectionResetError())
-    server.remote.may.set()
+    server.remote.released.set()
     assert statuses(await stays.answers()) == [200]
     assert gone.transport.written == b""
-    await server.predictions.finish()
+    await server.predictions.drain()
     assert server.counted(200) == 2
 
 
-async def test_the_end_waits_for_those_who_are_served() -> None:
+async def test_shutdown_waits_for_requests_in_progress() -> None:
     """Seen to fail with `finish` that returns at once."""
     server = Server()
-    server.remote.may.clear()
+    server.remote.released.clear()
     server.connect().send(REQUEST)
     await asyncio.sleep(0)
-    finishing = asyncio.create_task(server.predictions.finish())
+    finishing = asyncio.create_task(server.predictions.drain())
     await asyncio.sleep(0)
     assert not finishing.done()
-    server.remote.may.set()
+    server.remote.released.set()
     await finishing
     assert server.counted(200) == 1
 
 
-async def test_the_end_comes_also_when_work_was_cancelled() -> None:
+async def test_shutdown_completes_when_work_was_cancelled() -> None:
     """Seen to fail with `finish` that is cancelled with it."""
     server = Server()
-    server.remote.may.clear()
+    server.remote.released.clear()
     connection = server.connect()
     connection.send(REQUEST)
     await asyncio.sleep(0)
-    finishing = asyncio.create_task(server.predictions.finish())
+    finishing = asyncio.create_task(server.predictions.drain())
     await asyncio.sleep(0)
     (group,) = asyncio.all_tasks() - {asyncio.current_task(), finishing}
     group.cancel()
@@ -317,10 +318,10 @@ async def test_the_end_comes_also_when_work_was_cancelled() -> None:
 
 
 @pytest.mark.parametrize("end", ["shutdown", "drain"])
-async def test_an_end_that_comes_meanwhile_is_told_with_the_answer(end: str) -> None:
-    """Seen to fail without the look at `keep_alive`, and at `draining`."""
+async def test_a_shutdown_during_a_request_closes_the_connection_with_the_response(end: str) -> None:
+    """Seen to fail without the check of `keep_alive`, and at `draining`."""
     server = Server()
-    server.remote.may.clear()
+    server.remote.released.clear()
     connection = server.connect()
     connection.send(REQUEST)
     await asyncio.sleep(0)
@@ -328,7 +329,7 @@ async def test_an_end_that_comes_meanwhile_is_told_with_the_answer(end: str) -> 
         server.lifecycle.drain()
     else:
         connection.protocol.shutdown()
-    server.remote.may.set()
+    server.remote.released.set()
     (answer,) = await connection.answers()
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\nconnection: close\r\n" in answer
@@ -336,13 +337,13 @@ async def test_an_end_that_comes_meanwhile_is_told_with_the_answer(end: str) -> 
     assert server.counted(200) == 1
 
 
-async def test_an_answer_waits_until_the_client_reads() -> None:
-    """Seen to fail without the look at `write_paused`."""
+async def test_a_response_waits_until_the_client_reads() -> None:
+    """Seen to fail without the check of `write_paused`."""
     server = Server()
     connection = server.connect()
     connection.protocol.pause_writing()
     connection.send(REQUEST)
-    await server.predictions.finish()
+    await server.predictions.drain()
     for _ in range(10):
         await asyncio.sleep(0)
     assert connection.transport.written == b""
@@ -350,16 +351,16 @@ async def test_an_answer_waits_until_the_client_reads() -> None:
     assert statuses(await connection.answers()) == [200]
 
 
-async def test_a_request_in_flight_is_no_rest() -> None:
+async def test_a_connection_with_a_request_in_flight_is_not_idle() -> None:
     """Seen to fail with `response_complete` set from the beginning: the sweep closes the connection."""
     server = Server()
-    server.remote.may.clear()
+    server.remote.released.clear()
     connection = server.connect()
     connection.send(REQUEST)
     await asyncio.sleep(0)
-    connection.protocol.end_if_overdue(asyncio.get_running_loop().time() + 1_000)
+    connection.protocol.close_if_overdue(asyncio.get_running_loop().time() + 1_000)
     assert not connection.transport.closed
-    server.remote.may.set()
+    server.remote.released.set()
     await connection.answers()
-    connection.protocol.end_if_overdue(asyncio.get_running_loop().time() + 1_000)
+    connection.protocol.close_if_overdue(asyncio.get_running_loop().time() + 1_000)
     assert connection.transport.closed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from iris_operator.api.crd import render
 
-CRD = Path(__file__).resolve().parents[2] / "crds" / "irismodelreleases.yaml"
+CRD = Path(__file__).resolve().parents[4] / "crds" / "irismodelreleases.yaml"
 
 
 def test_the_stored_crd_is_the_generated_one() -> None:

@@ -1,11 +1,11 @@
-"""Which pods a drain may take while a release goes on."""
+"""Which pods a drain may evict during a release."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from unit.operator.api_server import Image
-from unit.operator.simulation import Simulation, at_weight, phase, serving
+from support.operator.api_server import Image
+from support.operator.simulation import Simulation, at_weight, phase, serving
 
 ALL_BUT_ONE = {"maxUnavailable": 1}
 
@@ -29,7 +29,7 @@ def test_a_canary_without_traffic_has_no_budget() -> None:
     assert simulation.budgets() == {"1.0.0": ALL_BUT_ONE}
 
 
-def test_a_canary_keeps_the_pods_that_its_share_needs_and_no_more() -> None:
+def test_the_canarys_budget_covers_the_pods_that_its_share_needs_and_no_more() -> None:
     simulation = deployed()
     simulation.apply("2.0.0")
     seen: list[Any] = []
@@ -47,14 +47,14 @@ def test_after_a_promotion_only_the_new_version_has_a_budget() -> None:
     assert simulation.budgets() == {"2.0.0": ALL_BUT_ONE}
 
 
-def test_a_version_that_was_taken_back_has_none() -> None:
+def test_a_rolled_back_version_has_no_budget() -> None:
     simulation = deployed(v3_0_0=Image(error_share=0.5))
     simulation.apply("3.0.0")
     simulation.run(phase("RolledBack"))
     assert simulation.budgets() == {"1.0.0": ALL_BUT_ONE}
 
 
-def test_a_budget_edited_by_hand_is_set_right() -> None:
+def test_a_budget_edited_by_hand_is_repaired() -> None:
     simulation = deployed()
     for (kind, _, _), item in simulation.server.objects.items():
         if kind == "PodDisruptionBudget":

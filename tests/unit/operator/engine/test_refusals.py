@@ -1,4 +1,4 @@
-"""The API server refuses, asks for patience, or serves two operators at once: nothing moves that should not."""
+"""The API server rejects requests, asks to retry later, or serves two operators at once: no wrong change is made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from iris_operator.api import names
 from iris_operator.engine.ports import Conflict, Forbidden, Json, Unavailable
-from unit.operator.simulation import LOOP, Simulation, at_weight, phase, serving
+from support.operator.simulation import LOOP, Simulation, at_share, phase, serving
 
 
 def at_ten_percent() -> Simulation:
@@ -15,7 +15,7 @@ def at_ten_percent() -> Simulation:
     simulation.apply("1.0.0")
     simulation.run(serving("1.0.0"))
     simulation.apply("2.0.0")
-    simulation.run(at_weight(10))
+    simulation.run(at_share(10))
     return simulation
 
 
@@ -31,27 +31,27 @@ def test_a_missing_right_degrades_the_release_with_the_right_named_and_holds_the
     degraded = next(c for c in status.conditions if c.type == "Degraded")
     assert (degraded.status, degraded.reason) == ("True", "MissingRights")
     assert '"ingresses"' in degraded.message
-    assert simulation.weight == 10
+    assert simulation.share == 10
     simulation.server.before_write = lambda _number, _what: None
     simulation.run(serving("2.0.0"))
-    assert simulation.server.weights == [10, 50, 100, 0]
+    assert simulation.server.shares == [10, 50, 100, 0]
 
 
-def test_the_server_s_wish_for_patience_is_honoured() -> None:
+def test_the_servers_retry_after_is_respected() -> None:
     simulation = at_ten_percent()
 
     def busy(_number: int, _what: str) -> None:
         raise Unavailable("429 too many requests", retry_after=17.0)
 
     simulation.server.before_write = busy
-    waits = [simulation.step().wake_after for _ in range(30)]
+    waits = [simulation.step().requeue_after for _ in range(30)]
     assert 17.0 in waits
     simulation.server.before_write = lambda _number, _what: None
     simulation.run(serving("2.0.0"))
-    assert simulation.server.weights == [10, 50, 100, 0]
+    assert simulation.server.shares == [10, 50, 100, 0]
 
 
-def test_a_write_that_was_carried_out_and_reported_as_failed_is_no_second_step() -> None:
+def test_a_write_that_succeeded_and_was_reported_as_failed_is_not_repeated_as_a_step() -> None:
     """A time-out after the commit, at every write of a rollout."""
     for number in range(1, 40):
         simulation = Simulation()
@@ -66,7 +66,7 @@ def test_a_write_that_was_carried_out_and_reported_as_failed_is_no_second_step()
         simulation.server.after_write = time_out
         simulation.apply("2.0.0")
         simulation.run(serving("2.0.0"))
-        assert simulation.server.weights == [10, 50, 100, 0], f"timed out after write {number}"
+        assert simulation.server.shares == [10, 50, 100, 0], f"timed out after write {number}"
 
 
 def test_of_two_operators_at_once_each_step_is_taken_once() -> None:
@@ -74,21 +74,21 @@ def test_of_two_operators_at_once_each_step_is_taken_once() -> None:
     first, second = simulation.start_operator(), simulation.start_operator()
 
     async def both() -> None:
-        await asyncio.gather(first.run("iris", "iris"), second.run("iris", "iris"))
+        await asyncio.gather(first.reconcile("iris", "iris"), second.reconcile("iris", "iris"))
 
     for _ in range(200):
-        simulation.traffic.shares.append((simulation.server.now, simulation.weight / 100))
+        simulation.record_shares()
         LOOP.run_until_complete(both())
         simulation.server.advance(1.0)
         if serving("2.0.0")(simulation.status):
             break
     assert serving("2.0.0")(simulation.status)
-    assert simulation.server.weights == [10, 50, 100, 0]
+    assert simulation.server.shares == [10, 50, 100, 0]
     assert [entry.version for entry in simulation.status.history] == ["2.0.0", "1.0.0"]
 
 
-def test_an_operator_that_slept_over_a_rollback_does_not_carry_out_what_it_had_decided() -> None:
-    """It has read, judged and decided on the next step; before it writes, the other one takes the canary away."""
+def test_an_operator_that_was_suspended_over_a_rollback_does_not_carry_out_its_old_decision() -> None:
+    """It has read, judged and decided on the next step; before it writes, the other one rolls the canary back."""
     simulation = at_ten_percent()
     awake, slept = asyncio.Event(), simulation.start_operator()
     simulation.start_operator()
@@ -103,7 +103,7 @@ def test_an_operator_that_slept_over_a_rollback_does_not_carry_out_what_it_had_d
 
     async def fall_asleep() -> None:
         nonlocal sleeper
-        sleeper = asyncio.create_task(slept.run("iris", "iris"))
+        sleeper = asyncio.create_task(slept.reconcile("iris", "iris"))
         for _ in range(20):
             await asyncio.sleep(0)
 
@@ -120,7 +120,7 @@ def test_an_operator_that_slept_over_a_rollback_does_not_carry_out_what_it_had_d
     LOOP.run_until_complete(wake_up())
     assert simulation.weight == 0
     assert simulation.status.phase == "Stable"
-    assert simulation.server.weights == [10, 0]
+    assert simulation.server.shares == [10, 0]
 
 
 def test_an_endless_conflict_does_not_end_the_loop() -> None:
@@ -132,4 +132,4 @@ def test_an_endless_conflict_does_not_end_the_loop() -> None:
     simulation.server.before_write = conflict
     for _ in range(20):
         assert not simulation.step().finished
-    assert simulation.weight == 10
+    assert simulation.share == 10

@@ -1,56 +1,21 @@
-"""What Prometheus reads of the operator, over whole releases in virtual time."""
+"""What Prometheus scrapes from the operator, over whole releases in virtual time."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-
 import pytest
-from prometheus_client import CollectorRegistry
 
 from iris_operator.api.status import ReleaseStatus
-from iris_operator.engine.reconcile import Outcome, Reconciler, Result
-from iris_operator.engine.sighting import PodRestarts, Sighting
-from iris_operator.release_metrics import CAUSES, DECISIONS, Counted
+from iris_operator.engine.reconcile import ReconcileOutcome, Result
+from iris_operator.engine.snapshot import PodRestarts, Snapshot
+from iris_operator.metrics.releases import CAUSES, DECISIONS
+from iris_operator.metrics.server import OperatorMetrics
 from iris_operator.rollout.observation import Workload
-from iris_operator.telemetry import Telemetry
-from unit.operator.api_server import Image
-from unit.operator.simulation import Simulation, at_weight, phase, serving
-
-KEY = ("iris", "iris")
+from support.operator.api_server import Image
+from support.operator.measured import KEY, Measured, value
+from support.operator.simulation import at_share, phase, serving
 
 
-class Measured:
-    """A simulated release whose passes and notices are measured as in the running operator."""
-
-    def __init__(self, **images: Image) -> None:
-        self.simulation = Simulation(**images)
-        self.telemetry = Telemetry()
-        ports = self.simulation.reconciler._ports
-        self.simulation.reconciler = Reconciler(
-            dataclasses.replace(ports, audience=Counted(ports.audience, self.telemetry.releases))
-        )
-        self._step = self.simulation.step
-        self.simulation.step = self.step  # type: ignore[method-assign]  # each of its passes is to be measured
-
-    def step(self) -> Outcome:
-        outcome = self._step()
-        self.telemetry.passed(KEY, outcome, self.simulation.server.now.timestamp())
-        return outcome
-
-    def release(self, version: str, until: Callable[[ReleaseStatus], bool]) -> None:
-        self.simulation.apply(version)
-        self.simulation.run(until)
-
-    def __call__(self, name: str, **labels: str) -> float | None:
-        return value(self.telemetry.registry, name, **labels)
-
-
-def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
-    return registry.get_sample_value(name, {"namespace": "iris", "release": "iris", **labels})
-
-
-def names(telemetry: Telemetry) -> set[str]:
+def names(telemetry: OperatorMetrics) -> set[str]:
     return {
         sample.name
         for family in telemetry.registry.collect()
@@ -59,10 +24,10 @@ def names(telemetry: Telemetry) -> set[str]:
     }
 
 
-def test_a_canary_on_its_way_shows_weight_step_pods_and_evidence() -> None:
+def test_a_progressing_canary_has_metrics_of_weight_step_pods_and_evidence() -> None:
     measured = Measured()
     measured.release("1.0.0", serving("1.0.0"))
-    measured.release("2.0.0", at_weight(50))
+    measured.release("2.0.0", at_share(50))
     status = measured.simulation.status
     assert status.stable
     assert status.canary
@@ -79,6 +44,9 @@ def test_a_canary_on_its_way_shows_weight_step_pods_and_evidence() -> None:
     }
     assert measured("iris_release_info", **labels) == 1
     pods = {"revision": status.canary.revision, "version": "2.0.0", "role": "canary"}
+    assert (measured("iris_revision_pods_wanted", **pods), measured("iris_revision_pods_ready", **pods)) == (4, 4)
+    assert status.control
+    pods = {"revision": status.control.revision, "version": "1.0.0", "role": "control"}
     assert (measured("iris_revision_pods_wanted", **pods), measured("iris_revision_pods_ready", **pods)) == (2, 2)
     for check in status.analysis.checks:
         assert measured("iris_check_verdict", check=check.name, verdict=check.verdict) == 1
@@ -89,7 +57,7 @@ def test_a_canary_on_its_way_shows_weight_step_pods_and_evidence() -> None:
     assert measured("iris_release_held_since_timestamp_seconds") is not None
 
 
-def test_a_rollback_is_counted_once_with_its_cause_and_shown_until_the_spec_changes() -> None:
+def test_a_rollback_is_counted_once_with_its_cause_and_exposed_until_the_spec_changes() -> None:
     measured = Measured(v2_0_0=Image(error_share=1.0))
     measured.release("1.0.0", serving("1.0.0"))
     assert measured("iris_release_rollbacks_total", reason="ErrorRate") == 0
@@ -102,7 +70,7 @@ def test_a_rollback_is_counted_once_with_its_cause_and_shown_until_the_spec_chan
     assert measured("iris_release_rollbacks_total", reason="ErrorRate") == 1
 
 
-def test_every_counter_is_there_with_0_before_its_first_event() -> None:
+def test_every_counter_is_exposed_as_0_before_its_first_event() -> None:
     measured = Measured()
     measured.release("1.0.0", serving("1.0.0"))
     assert {"ErrorRate", "Latency", "Crash", "HoldTimeout"} <= set(CAUSES)
@@ -116,15 +84,15 @@ def test_a_deleted_release_leaves_no_series() -> None:
     measured = Measured()
     measured.release("1.0.0", serving("1.0.0"))
     assert "iris_release_phase" in names(measured.telemetry)
-    measured.telemetry.passed(KEY, Outcome(0, finished=True), 0)
+    measured.telemetry.reconciled(KEY, ReconcileOutcome(0, finished=True), 0)
     assert names(measured.telemetry) == set()
 
 
-def test_the_last_success_stands_still_while_passes_fail() -> None:
-    telemetry = Telemetry()
+def test_the_last_success_does_not_change_while_reconciles_fail() -> None:
+    telemetry = OperatorMetrics()
     status = ReleaseStatus()
-    telemetry.passed(KEY, Outcome(1, sighting=Sighting(status)), at=100.0)
-    telemetry.passed(KEY, Outcome(1, result=Result.FAILED, sighting=Sighting(status)), at=200.0)
+    telemetry.reconciled(KEY, ReconcileOutcome(1, snapshot=Snapshot(status)), at=100.0)
+    telemetry.reconciled(KEY, ReconcileOutcome(1, result=Result.FAILED, snapshot=Snapshot(status)), at=200.0)
     assert value(telemetry.registry, "iris_reconcile_last_success_timestamp_seconds") == 100.0
     assert telemetry.registry.get_sample_value("iris_reconciles_total", {"result": "failed"}) == 1
     assert telemetry.registry.get_sample_value("iris_reconciles_total", {"result": "done"}) == 1
@@ -133,30 +101,30 @@ def test_the_last_success_stands_still_while_passes_fail() -> None:
 @pytest.mark.parametrize(
     ("counts", "restarts"),
     [
-        ([{"old": 7}], 0),  # from before this process: nobody saw when
+        ([{"old": 7}], 0),  # from before this process
         ([{"old": 7}, {"old": 9}], 2),
         ([{}, {"new": 3}], 3),
-        ([{}, {"new": 3}, {}], 3),  # the pod went, its restarts did happen
+        ([{}, {"new": 3}, {}], 3),  # the pod is gone, its restarts still count
         ([{}, {"new": 3}, {"other": 1}], 4),
     ],
 )
 def test_restarts_add_up_over_pods_that_come_and_go(counts: list[dict[str, int]], restarts: int) -> None:
-    telemetry = Telemetry()
+    telemetry = OperatorMetrics()
     canary = ReleaseStatus.model_validate({"canary": {"revision": "a", "version": "2", "image": "i"}}).canary
     assert canary
     workload = Workload(canary, "canary", 1)
     for pods in counts:
         seen = {uid: PodRestarts("a", count) for uid, count in pods.items()}
-        telemetry.releases.saw(KEY, Sighting(ReleaseStatus(), (workload,), seen))
+        telemetry.releases.observe(KEY, Snapshot(ReleaseStatus(), (workload,), seen))
     labels = {"revision": "a", "version": "2", "role": "canary"}
     assert value(telemetry.registry, "iris_revision_restarts_total", **labels) == restarts
 
 
-def test_a_pass_that_could_not_look_leaves_what_was_seen_of_the_pods() -> None:
-    telemetry = Telemetry()
+def test_a_failed_reconcile_keeps_the_last_observed_pods() -> None:
+    telemetry = OperatorMetrics()
     ref = ReleaseStatus.model_validate({"stable": {"revision": "a", "version": "1", "image": "i"}}).stable
     assert ref
-    telemetry.releases.saw(KEY, Sighting(ReleaseStatus(), (Workload(ref, "stable", 2, ready=1),)))
-    telemetry.releases.saw(KEY, Sighting(ReleaseStatus()))
+    telemetry.releases.observe(KEY, Snapshot(ReleaseStatus(), (Workload(ref, "stable", 2, ready=1),)))
+    telemetry.releases.observe(KEY, Snapshot(ReleaseStatus()))
     labels = {"revision": "a", "version": "1", "role": "stable"}
     assert value(telemetry.registry, "iris_revision_pods_ready", **labels) == 1

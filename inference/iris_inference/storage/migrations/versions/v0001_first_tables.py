@@ -1,4 +1,4 @@
-"""Predictions and feedback, as the service made them itself before there were migrations."""
+"""The tables of predictions and feedback, as the service created them before there were migrations."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables, unless an earlier release has."""
+    """Create the tables, unless an earlier release did."""
     op.execute("""
         CREATE TABLE IF NOT EXISTS predictions (
             request_id text NOT NULL,

@@ -1,4 +1,4 @@
-"""Both tables in partitions of a day each, so that old days can be dropped instead of deleted row by row."""
+"""Both tables with daily partitions, so that old days can be dropped instead of deleted row by row."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the partitioned tables and move into them what the old ones hold."""
+    """Create the partitioned tables and move the rows of the old ones into them."""
     op.execute("ALTER TABLE feedback RENAME TO old_feedback")
     op.execute("ALTER TABLE predictions RENAME TO old_predictions")
     op.execute("ALTER INDEX feedback_pkey RENAME TO old_feedback_pkey")
@@ -21,8 +21,8 @@ def upgrade() -> None:
 
 
 def _make_tables() -> None:
-    # The day is a column of its own because PostgreSQL keeps rows unique only together with what parts them: a request
-    # id is unique within a day, and a record that is written again carries the day of its first writing.
+    # The day is a column of its own because a unique constraint of PostgreSQL must include the partition key: a request
+    # id is unique within a day, and a record that is written again has the day of the first time.
     op.execute("""
         CREATE TABLE predictions (
             request_id text NOT NULL,
@@ -40,9 +40,9 @@ def _make_tables() -> None:
             CONSTRAINT predicted_on_is_the_day CHECK (predicted_on = (predicted_at AT TIME ZONE 'UTC')::date)
         ) PARTITION BY RANGE (predicted_on)
     """)
-    # Rows of a day come in the order of their time, which a BRIN index needs and which makes it cost next to nothing.
+    # The rows of a day are written in the order of their time, for which a BRIN index is very cheap.
     op.execute("CREATE INDEX predictions_predicted_at ON predictions USING brin (predicted_at)")
-    # No foreign key: it would stand in the way of dropping a day, and the service takes no label without a prediction.
+    # No foreign key: it would prevent dropping a day, and the service accepts no label without a prediction.
     op.execute("""
         CREATE TABLE feedback (
             request_id text NOT NULL,

@@ -1,4 +1,4 @@
-"""Who may ask: clients, and their API keys, of which only salted hashes are kept."""
+"""Clients and their API keys, of which only salted hashes are stored."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Make the two tables. The release before this one does not look at them."""
+    """Create the two tables. The release before this one ignores them."""
     op.execute("""
         CREATE TABLE clients (
             id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,4 +1,4 @@
-"""What a revision that is tried said of copies of requests, apart from what users were answered."""
+"""The predictions of a canary for mirrored requests, apart from the predictions that users received."""
 
 from alembic import op
 
@@ -7,9 +7,9 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Make the table. The release before this one does not look at it."""
-    # Columns in the order of `predictions`: rows are written for both in the same way. The revision is part of the key,
-    # because a client may use an id again on a day on which another revision is tried.
+    """Create the table. The release before this one ignores it."""
+    # Columns in the order of `predictions`: rows are written to both in the same way. The revision is part of the key,
+    # because a client may reuse an id on a day with another canary.
     op.execute("""
         CREATE TABLE shadow_predictions (
             request_id text NOT NULL,
@@ -29,7 +29,7 @@ def upgrade() -> None:
         ) PARTITION BY RANGE (predicted_on)
     """)
     op.execute("CREATE INDEX shadow_predictions_predicted_at ON shadow_predictions USING brin (predicted_at)")
-    # The request, the answer that its user got, and what the revision that was tried would have answered.
+    # The request, the prediction that its user received, and the one that the canary made.
     op.execute("""
         CREATE VIEW shadow_pairs AS
         SELECT served.request_id, served.instance, served.predicted_on, served.predicted_at, served.features,

@@ -1,4 +1,4 @@
-"""The formulas against values computed in another way: exact fractions, and scipy, which the operator does not have."""
+"""The formulas against independent computations: exact fractions, and SciPy, which the operator does not contain."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from iris_operator.analysis.evidence.clearing import GOOD_FRACTIONS, GOOD_WEIGHTS, log_below_bound
-from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, factor, squared_variation
-from iris_operator.analysis.evidence.limit import information, seconds_to_detect
+from iris_operator.analysis.evidence.changepoint import (
+    INITIAL_WEIGHT,
+    ChangepointMixture,
+    MixtureUpdate,
+    log_mixture_e_values,
+    update_mixtures,
+)
+from iris_operator.analysis.evidence.dispersion import Dispersion, add_pods, dispersion_factor, squared_variation
+from iris_operator.analysis.evidence.information_limit import information, seconds_to_detect
+from iris_operator.analysis.evidence.log_gamma import log_gamma
 from iris_operator.analysis.evidence.logspace import log_sum
 from iris_operator.analysis.evidence.margin import nearest_with_difference
+from iris_operator.analysis.evidence.noninferiority import GOOD_FRACTION_WEIGHTS, GOOD_FRACTIONS, log_below_bound
 from iris_operator.analysis.evidence.paired import log_paired, log_upper_half
-from iris_operator.analysis.evidence.ratio import log_noisy_ratio, log_rate_ratio
-from iris_operator.analysis.evidence.special import log_gamma
+from iris_operator.analysis.evidence.ratio import log_overdispersed_ratio, log_rate_ratio
 from iris_operator.analysis.evidence.split import log_split
-from iris_operator.analysis.evidence.starts import AT_START, Stake, Started, add_intervals, log_evidences
 
 
 @pytest.mark.parametrize(("x_c", "n_c", "x_s", "n_s", "omega", "rho"), [(2, 100, 1, 300, 10, 1), (7, 50, 3, 950, 8, 2)])
@@ -28,21 +34,21 @@ def test_f1_is_the_formula_in_fractions(x_c: int, n_c: int, x_s: int, n_s: int, 
     assert float(log_rate_ratio(x_c, n_c, x_s, n_s, omega, rho)) == pytest.approx(math.log(exact), rel=1e-12)
 
 
-def test_f1_says_nothing_without_requests_on_both_sides() -> None:
+def test_f1_is_zero_without_requests_of_both_revisions() -> None:
     assert float(log_rate_ratio(0, 0, 3, 10, 10.0, 1.0)) == 0.0
     assert float(log_rate_ratio(3, 10, 0, 0, 10.0, 1.0)) == 0.0
 
 
-def test_f1_between_noisy_pods_is_a_ratio_of_beta_binomials_and_tends_to_f1() -> None:
+def test_f1_between_dispersed_pods_is_a_ratio_of_beta_binomials_and_tends_to_f1() -> None:
     q, spread, omega = 0.1, 4.4, 10.0
     part = q * omega / (1 - q + q * omega)
     expected = stats.betabinom.logpmf(5, 7, spread * part, spread * (1 - part)) - stats.betabinom.logpmf(
         5, 7, spread * q, spread * (1 - q)
     )
-    assert float(log_noisy_ratio(5, 100, 2, 900, omega, 1.0, spread)) == pytest.approx(expected, abs=1e-9)
+    assert float(log_overdispersed_ratio(5, 100, 2, 900, omega, 1.0, spread)) == pytest.approx(expected, abs=1e-9)
     plain = float(log_rate_ratio(5, 100, 2, 900, omega, 1.0))
-    assert float(log_noisy_ratio(5, 100, 2, 900, omega, 1.0, 9e5)) == pytest.approx(plain, abs=1e-3)
-    assert float(log_noisy_ratio(5, 100, 2, 900, omega, 1.0, math.inf)) == plain
+    assert float(log_overdispersed_ratio(5, 100, 2, 900, omega, 1.0, 9e5)) == pytest.approx(plain, abs=1e-3)
+    assert float(log_overdispersed_ratio(5, 100, 2, 900, omega, 1.0, math.inf)) == plain
 
 
 @pytest.mark.parametrize("theta", [(0.3, 0.2), (0.01, 0.5), (0.999, 0.001), (0.4, 0.4)])
@@ -59,32 +65,32 @@ def test_f3s_nearest_point_is_where_a_search_finds_it(theta: tuple[float, float]
     assert cost(float(np.clip(near_s, low, high))) <= found.fun + 1e-9
 
 
-def test_f5_with_one_start_and_one_effect_is_the_stake_times_the_product() -> None:
-    started, product = Started.new(1, 1), 0.0
+def test_f5_with_one_effect_is_the_weighted_sum_of_products_over_changepoints() -> None:
+    mixture, product = ChangepointMixture.new(1, 1), 0.0
     for log_e in (0.5, -0.2, 1.0):
-        stake = Stake(started, np.array([[log_e]]), np.array([True]))
-        [started] = add_intervals([stake], np.array([False]))
+        update = MixtureUpdate(mixture, np.array([[log_e]]), np.array([True]))
+        [mixture] = update_mixtures([update], np.array([False]))
         product += log_e
-    alone = AT_START * math.exp(product)
-    # What started at the second and third interval has its own products; what waits is 1.
-    first, second = 1 - AT_START, 1 / 16
+    from_start = INITIAL_WEIGHT * math.exp(product)
+    # Changepoints at the second and third interval have their own products; the term of later ones is 1.
+    first, second = 1 - INITIAL_WEIGHT, 1 / 16
     late = first * second * math.exp(0.8)
     latest = first * (1 - second) * (1 / 17) * math.exp(1.0)
-    waiting = first * (1 - second) * (1 - 1 / 17)
-    expected = math.log(alone + late + latest + waiting)
-    [evidence] = log_evidences([started], [np.array([1.0])])
+    unstarted = first * (1 - second) * (1 - 1 / 17)
+    expected = math.log(from_start + late + latest + unstarted)
+    [evidence] = log_mixture_e_values([mixture], [np.array([1.0])])
     assert float(evidence[0]) == pytest.approx(expected, abs=5e-4)
 
 
-def test_f7_excludes_one_percent_with_298_clean_requests_when_nothing_is_staked_on_errors() -> None:
+def test_f7_is_the_formula_of_the_mixture_over_good_rates() -> None:
     clean = math.log(20) / -math.log(1 - 0.01)
     assert math.ceil(clean) == 299
     n = 420.0
     expected = math.log(
-        sum(w * ((1 - 0.01 * f) / 0.99) ** n for f, w in zip(GOOD_FRACTIONS, GOOD_WEIGHTS, strict=True))
+        sum(w * ((1 - 0.01 * f) / 0.99) ** n for f, w in zip(GOOD_FRACTIONS, GOOD_FRACTION_WEIGHTS, strict=True))
     )
     assert float(log_below_bound(0.0, n, 0.01)) == pytest.approx(expected, rel=1e-12)
-    assert GOOD_WEIGHTS.sum() == pytest.approx(1.0)
+    assert GOOD_FRACTION_WEIGHTS.sum() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (12, 3), (3, 12), (400, 300), (5000, 1)])
@@ -124,20 +130,20 @@ def test_the_information_limits_of_the_literature() -> None:
 
 
 def test_the_dispersion_of_equal_pods_is_one_and_of_noisy_ones_their_excess() -> None:
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     requests, counted = np.full((1, 10), 100.0), np.array([True])
     even, noisy = Dispersion.new(1), Dispersion.new(1)
     for _ in range(400):
-        even = add_pods(even, chance.poisson(0.8, (1, 10)).astype(float), requests, counted)
-        rates = 0.8 * chance.gamma(1.0, 1.0, (1, 10))
-        noisy = add_pods(noisy, chance.poisson(rates).astype(float), requests, counted)
+        even = add_pods(even, rng.poisson(0.8, (1, 10)).astype(float), requests, counted)
+        rates = 0.8 * rng.gamma(1.0, 1.0, (1, 10))
+        noisy = add_pods(noisy, rng.poisson(rates).astype(float), requests, counted)
     one, pods = np.ones(1), np.full(1, 10.0)
-    assert float(factor(even, one)[0]) < 1.1
+    assert float(dispersion_factor(even, one)[0]) < 1.1
     assert float(squared_variation(even, pods)[0]) < 0.1
     # 8 events on 10 pods whose rates vary by 1: (8 + 10) / (1 + 10).
-    assert float(factor(noisy, one)[0]) == pytest.approx(18 / 11, abs=0.15)
+    assert float(dispersion_factor(noisy, one)[0]) == pytest.approx(18 / 11, abs=0.15)
     assert float(squared_variation(noisy, pods)[0]) == pytest.approx(1.0, abs=0.2)
-    assert float(factor(noisy, 2 * one)[0]) == pytest.approx(1 + 2 * 7 / 11, abs=0.3)
+    assert float(dispersion_factor(noisy, 2 * one)[0]) == pytest.approx(1 + 2 * 7 / 11, abs=0.3)
 
 
 def _kl(p: float, q: float) -> float:

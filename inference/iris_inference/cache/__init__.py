@@ -1,0 +1,1 @@
+"""The cache of predictions: a tier in memory, and a tier in Redis."""

@@ -1,0 +1,1 @@
+"""The model: its artifact, its signature, and its runtime."""

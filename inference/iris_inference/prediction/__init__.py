@@ -1,0 +1,1 @@
+"""The prediction service, and the feedback on its predictions."""

@@ -1,0 +1,1 @@
+"""Records of predictions on their way to PostgreSQL."""

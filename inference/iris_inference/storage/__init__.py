@@ -1,0 +1,1 @@
+"""PostgreSQL: schema, migrations, partitions, predictions and feedback."""

@@ -1,0 +1,1 @@
+"""The operator's metrics, and the port that serves them."""

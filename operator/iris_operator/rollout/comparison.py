@@ -1,0 +1,94 @@
+"""The comparison of a rollout: the pods of both arms, and the route's weight for those behind the canary Service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from iris_operator.api import names
+from iris_operator.api.spec import Step
+from iris_operator.api.status import ControlStatus, RevisionRef
+from iris_operator.rollout.builder import DecisionBuilder, load_percent
+from iris_operator.rollout.control_group import ArmPods, arm_pods, route_weight
+from iris_operator.rollout.decision import ApplyControlGroup, DeleteWorkload
+from iris_operator.rollout.observation import Workload
+from iris_operator.rollout.scaling import full_capacity
+
+
+def control_of(builder: DecisionBuilder, stable: RevisionRef | None, canary: RevisionRef) -> ControlStatus | None:
+    """The control group of a rollout that begins; None where the canary is compared with stable as it is.
+
+    This is decided once: a later change of `analysis.control` is for the next rollout.
+    """
+    if stable is None or builder.spec.analysis.control != "Pods":
+        return None
+    revision = names.control_revision(stable.revision, canary.revision)
+    return ControlStatus(revision=revision, version=stable.version, image=stable.image)
+
+
+def wanted_pods(builder: DecisionBuilder, steps: Sequence[Step], index: int) -> ArmPods:
+    """The pods of both arms in the step that was begun last: enough for it and for the next one.
+
+    So pods are ready before a weight rises, and none are removed before it has risen.
+    """
+    begun = steps[index - 1 : index] if index else ()
+    loads = [load_percent(step) for step in (*begun, *steps[index : index + 1])]
+    sizes = [arm_pods(full_capacity(builder), load) for load in loads]
+    control = max(pods.control for pods in sizes) if builder.status.control else 0
+    return ArmPods(max(pods.canary for pods in sizes), control)
+
+
+def serving_pods(builder: DecisionBuilder) -> ArmPods:
+    """The ready endpoints of both arms behind the canary Service."""
+    canary, control, backend = builder.status.canary, builder.status.control, builder.observation.canary
+    return ArmPods(
+        backend.serves(canary.revision) if canary else 0,
+        backend.ready.get(control.revision, 0) if control and backend.with_control else 0,
+    )
+
+
+def weight_for_share(builder: DecisionBuilder, share: int, wanted: ArmPods) -> int:
+    """The route's weight, in percent, with which the canary gets at most `share` percent of the requests.
+
+    Also when canary pods that are still starting become ready, and when control pods that are too many are removed.
+    """
+    canary, serving = builder.status.canary, serving_pods(builder)
+    observed = builder.observation.workloads.get(canary.revision) if canary else None
+    most = max(serving.canary, wanted.canary, observed.replicas if observed else 0)
+    return route_weight(share, ArmPods(most, min(serving.control, wanted.control)))
+
+
+def control_workload(builder: DecisionBuilder) -> Workload | None:
+    """The Deployment of this rollout's control group."""
+    control = builder.status.control
+    return builder.observation.control_groups.get(control.revision) if control else None
+
+
+def ensure_control_group(builder: DecisionBuilder, pods: int) -> bool:
+    """Apply the control group's Deployment unless it is as wanted, and delete those of earlier rollouts.
+
+    False when it was changed by somebody else, so that its measurements are no evidence.
+    """
+    control, stable, canary = builder.status.control, builder.status.stable, builder.status.canary
+    delete_control_groups(builder, but=control.revision if control else "")
+    if control is None or stable is None or canary is None:
+        return True
+    observed = control_workload(builder)
+    builder.update_status(control=control.model_copy(update={"pods": pods}))
+    if observed and observed.intact and observed.replicas == pods:
+        return True
+    if observed and not observed.intact:
+        builder.add_event(
+            "WorkloadRepaired",
+            "the Deployment of the control group was changed by somebody else; applied again",
+            warning=True,
+        )
+    builder.add_action(ApplyControlGroup(stable, canary, pods))
+    return observed is None or observed.intact
+
+
+def delete_control_groups(builder: DecisionBuilder, but: str = "") -> bool:
+    """Delete all control groups but one: fresh pods are compared with fresh pods. True when there are any to delete."""
+    found = [revision for revision in builder.observation.control_groups if revision != but]
+    for revision in found:
+        builder.add_action(DeleteWorkload(revision))
+    return bool(found)

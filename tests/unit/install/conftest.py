@@ -1,0 +1,3 @@
+from support.deploy.fixtures import kubectl
+
+__all__ = ["kubectl"]

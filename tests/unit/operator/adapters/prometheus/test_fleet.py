@@ -1,0 +1,193 @@
+"""How far each release is counted, and how many queries a fleet needs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from iris_operator.adapters.prometheus.client import PrometheusClient, Series
+from iris_operator.adapters.prometheus.counters import REQUEST_DURATION_SUM
+from iris_operator.adapters.prometheus.fleet import FleetMetrics
+from iris_operator.engine.ports import MetricsQuery, MetricsResult, MetricsUnavailable
+from iris_operator.metric_names import REQUESTS
+
+STABLE, CANARY, CONTROL = "abc123", "def456", "abc123-control-def456"
+SCRAPES = 5.0
+RATE = 3
+
+
+@dataclass
+class Scraped:
+    """A Prometheus that scrapes each pod every five seconds, at its own moment.
+
+    A pod has 3 requests/s, and each takes half a second.
+    """
+
+    pods: dict[str, tuple[str, str, float]]
+    """By pod: release, revision, and the moment of its first scrape."""
+    queries: list[tuple[str, float]] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    numbers: list[float] = field(default_factory=list)
+
+    async def matrix(self, query: str, at: float) -> list[Series]:
+        """The samples in the range."""
+        self.queries.append((query, at))
+        length = float(re.findall(r"\[(\d+)s\]$", query)[0])
+        return [
+            Series(
+                {"__name__": name, "namespace": "iris", "release": release, "revision": revision, "pod": pod},
+                [(moment, each * RATE * (moment - first)) for moment in self._moments(first, at - length, at)],
+            )
+            for pod, (release, revision, first) in self.pods.items()
+            for name, each in ((REQUESTS, 1.0), (REQUEST_DURATION_SUM, 0.5))
+            if pod not in self.gone and release in query and revision in query
+        ]
+
+    async def number(self, _: str, at: float) -> float:
+        """A custom query."""
+        self.numbers.append(at)
+        return 1.0
+
+    def _moments(self, first: float, since: float, until: float) -> Sequence[float]:
+        count = int((until - first) // SCRAPES) + 1
+        return [moment for moment in (first + SCRAPES * number for number in range(count)) if moment > since]
+
+
+def fleet(scraped: Scraped) -> FleetMetrics:
+    return FleetMetrics(cast("PrometheusClient", scraped), look_back_seconds=30, max_age_seconds=30)
+
+
+def moment(second: float) -> datetime:
+    return datetime.fromtimestamp(second, UTC)
+
+
+def query(since: datetime, until: float, release: str = "iris", **changes: Any) -> MetricsQuery:
+    pods = {CANARY: (f"{release}-canary",), STABLE: (f"{release}-stable",), CONTROL: (f"{release}-control",)}
+    fields: dict[str, Any] = {"expected_pods": pods, "next_until": moment(until + 5), **changes}
+    return MetricsQuery(namespace="iris", release=release, since=since, until=moment(until), **fields)
+
+
+def three(release: str, *firsts: float) -> dict[str, tuple[str, str, float]]:
+    arms = zip((CANARY, STABLE, CONTROL), ("canary", "stable", "control"), firsts, strict=True)
+    return {f"{release}-{name}": (release, revision, first) for revision, name, first in arms}
+
+
+async def ask(metrics: FleetMetrics, *queries: MetricsQuery) -> list[MetricsResult]:
+    """At the same time."""
+    return await asyncio.gather(*(metrics.count(each) for each in queries))
+
+
+async def test_a_release_is_counted_up_to_the_pod_that_was_scraped_first_and_custom_queries_to_the_end() -> None:
+    scraped = Scraped(three("iris", 1000, 1002, 1004.5))
+    (result,) = await ask(fleet(scraped), query(moment(1010), 1029, queries={"cost": "cost"}))
+    assert result.until == moment(1024.5)
+    # From the last sample at or before 1010 to the last one at or before that end.
+    spans = {CANARY: 1020 - 1010, STABLE: 1022 - 1007, CONTROL: 1024.5 - 1009.5}
+    assert {revision: counts.total for revision, counts in result.counts.items()} == {
+        revision: RATE * seconds for revision, seconds in spans.items()
+    }
+    assert scraped.numbers == [1029]
+
+
+async def test_every_request_is_counted_once_whenever_pods_were_scraped() -> None:
+    scraped = Scraped(three("iris", 1000.125, 1002.25, 1004.625))
+    metrics, since, totals = fleet(scraped), moment(1010), dict.fromkeys((CANARY, STABLE, CONTROL), 0)
+    ends: list[datetime] = []
+    for until in (1014, 1019, 1021.5, 1029, 1054, 1059):
+        (result,) = await ask(metrics, query(since, until))
+        for revision, counts in result.counts.items():
+            totals[revision] += counts.total
+        assert result.until is not None
+        ends.append(since := result.until)
+    assert ends == sorted(ends)
+    assert ends[-1] == moment(1054.625)
+    # From each pod's last sample at or before 1010 to its last one at or before the last end.
+    spans = {CANARY: 1050.125 - 1005.125, STABLE: 1052.25 - 1007.25, CONTROL: 1054.625 - 1009.625}
+    assert totals == {revision: RATE * seconds for revision, seconds in spans.items()}
+
+
+async def test_nothing_new_is_no_requests_and_no_error() -> None:
+    scraped = Scraped(three("iris", 1000, 1002, 1004))
+    (result,) = await ask(fleet(scraped), query(moment(1010), 1012))
+    assert (result.until, {counts.total for counts in result.counts.values()}) == (moment(1010), {0})
+
+
+async def test_an_expected_pod_of_the_control_group_without_samples_is_an_error() -> None:
+    scraped = Scraped(three("iris", 1000, 1002, 1004), gone={"iris-control"})
+    with pytest.raises(MetricsUnavailable, match="no requests of pod iris-control"):
+        await ask(fleet(scraped), query(moment(1010), 1029))
+
+
+async def test_a_new_pod_that_has_not_been_scraped_yet_stops_nothing() -> None:
+    scraped = Scraped(three("iris", 1000, 1002, 1004), gone={"iris-control"})
+    pods = {CANARY: ("iris-canary",), STABLE: ("iris-stable",), CONTROL: ()}
+    (result,) = await ask(fleet(scraped), query(moment(1010), 1029, expected_pods=pods))
+    assert (result.until, list(result.counts)) == (moment(1025), [CANARY, STABLE])
+
+
+async def test_releases_that_were_scraped_up_to_different_moments_share_a_query() -> None:
+    releases = {
+        f"r{number}": three(f"r{number}", *(1000 + number / 10 + arm for arm in range(3))) for number in range(9)
+    }
+    scraped = Scraped({pod: arm for pods in releases.values() for pod, arm in pods.items()})
+    metrics, since = fleet(scraped), dict.fromkeys(releases, moment(1010))
+    for until in (1019, 1024, 1029):
+        results = await ask(metrics, *(query(since[release], until, release) for release in releases))
+        since = {release: result.until or moment(0) for release, result in zip(releases, results, strict=True)}
+    assert len(set(since.values())) == len(releases)
+    assert len(scraped.queries) == 3
+
+
+async def test_what_a_release_counts_next_is_fetched_with_what_others_ask_for_first() -> None:
+    scraped = Scraped({**three("one", 1000, 1001, 1002), **three("two", 1000.5, 1001.5, 1002.5)})
+    metrics = fleet(scraped)
+    one, two = await ask(metrics, query(moment(1010), 1019, "one"), query(moment(1010), 1019, "two"))
+    await ask(metrics, query(one.until or moment(0), 1024, "one"))
+    await ask(metrics, query(two.until or moment(0), 1024, "two"))
+    assert len(scraped.queries) == 2
+
+
+async def test_a_release_whose_interval_was_not_judged_is_fetched_along_with_the_others() -> None:
+    scraped = Scraped({**three("one", 1000, 1001, 1002), **three("two", 1000.5, 1001.5, 1002.5)})
+    metrics, since = fleet(scraped), moment(1010)
+    queries: list[int] = []
+    totals: list[int] = []
+    for until in (1019, 1024, 1029):
+        (one,) = await ask(metrics, query(since, until, "one"))
+        queries.append(len(scraped.queries))
+        # It stays at its first interval, as one with little traffic does.
+        (two,) = await ask(metrics, query(moment(1010), until, "two"))
+        queries.append(len(scraped.queries))
+        totals.append(two.counts[CANARY].total)
+        since = one.until or moment(0)
+    assert queries[-1] == queries[-2]
+    assert totals[-1] == RATE * (1025.5 - 1005.5)
+
+
+async def test_parts_of_an_interval_are_counted_from_one_fetch() -> None:
+    scraped = Scraped(three("iris", 1000, 1002, 1004))
+    splits = [moment(second) for second in (1005, 1010, 1020, 1030, 1040)]
+    (result,) = await ask(fleet(scraped), query(moment(1010), 1034, split_at=splits))
+    assert [part[STABLE].total for part in result.parts] == [RATE * 10, RATE * 10]
+    assert sum(part[STABLE].total for part in result.parts) == result.counts[STABLE].total
+    assert len(scraped.queries) == 1
+    (undivided,) = await ask(fleet(scraped), query(moment(1010), 1034))
+    assert undivided.parts == []
+
+
+async def test_durations_of_pods_that_warm_up_are_left_out() -> None:
+    scraped = Scraped(three("iris", 1000, 1002, 1004))
+    warm = {"iris-canary": moment(1018), "iris-stable": moment(900)}
+    (result,) = await ask(fleet(scraped), query(moment(1010), 1029, warm_since=warm, others_warm_since=moment(1100)))
+    assert {revision: (counts.total, counts.seconds) for revision, counts in result.counts.items()} == {
+        # Half a second each. Of the control group's pod nothing is known but when the traffic began.
+        CANARY: (RATE * 15, 0.5 * RATE * 5),
+        STABLE: (RATE * 15, 0.5 * RATE * 15),
+        CONTROL: (RATE * 15, 0),
+    }

@@ -1,0 +1,3 @@
+from support.inference.models import exported
+
+__all__ = ["exported"]
