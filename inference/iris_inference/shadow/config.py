@@ -1,4 +1,4 @@
-"""The shadow config: a small file, written by the operator, of the revision that gets a share of the requests.
+"""The shadow config: a small file, written by the operator, of the revisions that get a share of the requests.
 
 It is a file, so that it can change without a restart of the pod: it is read again while the service runs.
 """
@@ -20,22 +20,40 @@ class ShadowConfigError(Exception):
     """The file is not a valid shadow config; the message says why."""
 
 
-class ShadowConfig(NamedTuple):
-    """The revision of the canary, its address, and the share of requests that are mirrored to it, 0 to 1.
-
-    With the share 0 nothing is sent, and labels for requests that were mirrored before still count.
-    """
+class ShadowTarget(NamedTuple):
+    """A revision that gets mirrored requests, and its address."""
 
     revision: str
     host: str
     port: int
+
+
+class ShadowConfig(NamedTuple):
+    """The canary, the share of requests that are mirrored to it, 0 to 1, and the control group that gets the same ones.
+
+    With the share 0 nothing is sent, and labels for requests that were mirrored before still count.
+    """
+
+    canary: ShadowTarget
     share: float
+    control: ShadowTarget | None = None
+
+    @property
+    def targets(self) -> tuple[ShadowTarget, ...]:
+        """All that get each mirrored request."""
+        return (self.canary,) if self.control is None else (self.canary, self.control)
+
+
+class _Target(msgspec.Struct, forbid_unknown_fields=True):
+    revision: str
+    url: str
 
 
 class _ConfigFile(msgspec.Struct, forbid_unknown_fields=True):
     revision: str
     url: str
     share: float
+    control: _Target | None = None
 
 
 def read_config(path: Path) -> ShadowConfig | None:
@@ -60,22 +78,23 @@ def parse_config(content: bytes) -> ShadowConfig | None:
         decoded = msgspec.json.decode(content, type=_ConfigFile)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ShadowConfigError(str(error)) from error
-    if not _REVISION.fullmatch(decoded.revision):
-        raise ShadowConfigError("revision: must be a name of at most 63 letters, digits, dots and dashes")
     if not (math.isfinite(decoded.share) and 0 <= decoded.share <= 1):
         raise ShadowConfigError("share: must be between 0 and 1")
-    host, port = _address(decoded.url)
-    return ShadowConfig(decoded.revision, host, port, decoded.share)
+    control = decoded.control and _target(decoded.control.revision, decoded.control.url, "control.")
+    return ShadowConfig(_target(decoded.revision, decoded.url), decoded.share, control)
 
 
-def _address(url: str) -> tuple[str, int]:
+def _target(revision: str, url: str, within: str = "") -> ShadowTarget:
+    """The target in the fields `revision` and `url`; `within` is the path of the object that has them."""
+    if not _REVISION.fullmatch(revision):
+        raise ShadowConfigError(f"{within}revision: must be a name of at most 63 letters, digits, dots and dashes")
     try:
         parts = urlsplit(url)
         port = parts.port or 80
     except ValueError as error:
-        raise ShadowConfigError(f"url: {error}") from None
+        raise ShadowConfigError(f"{within}url: {error}") from None
     if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
-        raise ShadowConfigError("url: must be http://host:port")
+        raise ShadowConfigError(f"{within}url: must be http://host:port")
     if parts.username is not None or parts.query or parts.fragment:
-        raise ShadowConfigError("url: must be http://host:port and nothing else")
-    return parts.hostname, port
+        raise ShadowConfigError(f"{within}url: must be http://host:port and nothing else")
+    return ShadowTarget(revision, parts.hostname, port)

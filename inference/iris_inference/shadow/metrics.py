@@ -4,7 +4,7 @@ They are apart from the families of the users' requests: no user waits for the r
 must neither look like traffic nor, when it fails, like an outage.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -19,8 +19,8 @@ from iris_inference.model.arrays import Matrix
 from iris_inference.model.runtime import FailureReason, Instance
 from iris_inference.recording.record import Backlog
 
-# A pod lives longer than a canary. The counts of earlier canaries need not be scraped for ever.
-_MAX_CANARIES: Final = 4
+# A pod lives longer than a canary. The counts of earlier ones need not be scraped for ever.
+_MAX_TARGETS: Final = 8
 # 421: the request was meant for another revision.
 REJECTED_CODES: Final = frozenset({401, 403, 421})
 SHADOW_CODES: Final = (*PREDICTION_CODES, "421")
@@ -58,7 +58,7 @@ class LabelResult(StrEnum):
 
 _Result = SendResult | PairResult | LabelResult
 _FAMILIES: Final[tuple[tuple[str, str, type[SendResult] | type[PairResult] | type[LabelResult]], ...]] = (
-    (metric_names.SHADOW_SENT, "Requests mirrored to the canary, by result.", SendResult),
+    (metric_names.SHADOW_SENT, "Requests mirrored to the canary and to its control group, by result.", SendResult),
     (metric_names.SHADOW_PAIRS, "Mirrored requests, by how the predictions of the two versions compare.", PairResult),
     (
         metric_names.SHADOW_LABELS,
@@ -71,28 +71,33 @@ _FAMILIES: Final[tuple[tuple[str, str, type[SendResult] | type[PairResult] | typ
 class SenderMetrics(Collector):
     """`shadow_copies_total`, `shadow_pairs_total`, `shadow_labels_total` by canary, and `shadow_share_ratio`.
 
-    Belongs to the event loop, which counts without a lock.
+    The first of them also has the control group's revision in the label `canary`. Belongs to the event loop, which
+    counts without a lock.
     """
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[type[_Result], dict[_Result, int]]] = {}
         self._shares: dict[str, float] = {}
 
-    def start(self, canary: str, share: float) -> None:
-        """Begin to count for a canary. Its counts start at 0, before anything is sent, or continue."""
-        counts = self._counts.pop(canary, None)
-        self._counts[canary] = counts or {kind: dict.fromkeys(kind, 0) for _, _, kind in _FAMILIES}
-        while len(self._counts) > _MAX_CANARIES:
+    def start(self, canary: str, share: float, control: str = "") -> None:
+        """Begin to count for a canary and its control group. Counts start at 0, before anything is sent, or go on."""
+        if control:
+            self._start_counts(control, (SendResult,))
+        self._start_counts(canary, [kind for _, _, kind in _FAMILIES])
+        while len(self._counts) > _MAX_TARGETS:
             del self._counts[next(iter(self._counts))]
         self._shares = {canary: share}
+
+    def _start_counts(self, target: str, kinds: Iterable[type[_Result]]) -> None:
+        self._counts[target] = self._counts.pop(target, None) or {kind: dict.fromkeys(kind, 0) for kind in kinds}
 
     def stop(self) -> None:
         """No requests are mirrored any more."""
         self._shares = {}
 
-    def add(self, canary: str, result: _Result) -> None:
-        """Count one request, pair or label. Nothing is counted for a canary that was removed."""
-        counts = self._counts.get(canary)
+    def add(self, target: str, result: _Result) -> None:
+        """Count one request, pair or label. Nothing is counted for a target that was removed."""
+        counts = self._counts.get(target)
         if counts is not None:
             counts[type(result)][result] += 1
 
@@ -102,9 +107,9 @@ class SenderMetrics(Collector):
         counts = dict(self._counts)
         for name, description, kind in _FAMILIES:
             family = CounterMetricFamily(name, description, labels=["canary", "result"])
-            for canary, canary_counts in counts.items():
-                for result, count in canary_counts[kind].items():
-                    family.add_metric([canary, result.value], count)
+            for target, target_counts in counts.items():
+                for result, count in target_counts.get(kind, {}).items():
+                    family.add_metric([target, result.value], count)
             yield family
         share = GaugeMetricFamily(
             metric_names.SHADOW_SHARE_RATIO, "Share of the requests that is mirrored.", labels=["canary"]

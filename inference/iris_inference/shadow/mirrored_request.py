@@ -8,7 +8,7 @@ import msgspec
 
 from iris_inference.model.runtime import Instance
 from iris_inference.shadow import shadow_token
-from iris_inference.shadow.config import ShadowConfig
+from iris_inference.shadow.config import ShadowConfig, ShadowTarget
 from iris_inference.shadow.http_client import HttpResponse
 from iris_inference.shadow.metrics import REJECTED_CODES, LabelResult, PairResult, SendResult
 
@@ -28,7 +28,7 @@ LABEL_RESULTS: Final = {
 
 
 class MirroredRequest(NamedTuple):
-    """A request for the canary. `labels`: what stable predicted, None when it failed."""
+    """A request for the targets of a config. `labels`: what stable predicted, None when it failed."""
 
     config: ShadowConfig
     request_id: str
@@ -37,12 +37,12 @@ class MirroredRequest(NamedTuple):
     labels: Sequence[str] | None
 
 
-def encode_request(request: MirroredRequest, token: str) -> bytes:
+def encode_request(request: MirroredRequest, target: ShadowTarget, token: str) -> bytes:
     """The request as HTTP. The instances are encoded again: the form of the original body does not matter."""
     body = _encode({"instances": request.instances})
     lines = (
         f"POST {SHADOW_PATH} HTTP/1.1",
-        f"host: {request.config.host}:{request.config.port}",
+        f"host: {target.host}:{target.port}",
         "content-type: application/json",
         f"content-length: {len(body)}",
         f"x-request-id: {request.request_id}",

@@ -1,4 +1,4 @@
-"""Mirrors answered requests to the canary and compares the predictions of the two versions.
+"""Mirrors answered requests to the canary and its control group, and compares the predictions of the two versions.
 
 No user's request waits for it: a request is queued after its response is written, and dropped and counted when the
 queue is full or the rate is exceeded. Mirroring costs processor time, which `shadow_rate` bounds.
@@ -17,7 +17,7 @@ from iris_inference.model.prediction import Prediction, classes_of
 from iris_inference.model.runtime import Instance
 from iris_inference.settings import Settings
 from iris_inference.shadow import shadow_token
-from iris_inference.shadow.config import ShadowConfig, ShadowConfigError, read_config
+from iris_inference.shadow.config import ShadowConfig, ShadowConfigError, ShadowTarget, read_config
 from iris_inference.shadow.http_client import HttpClient, NoResponseError, NotSentError
 from iris_inference.shadow.metrics import SenderMetrics, SendResult
 from iris_inference.shadow.mirrored_request import (
@@ -30,7 +30,7 @@ from iris_inference.shadow.mirrored_request import (
 
 log = logging.getLogger(__name__)
 
-# Mirrored requests in flight. A slow canary gets fewer of them, not more at the same time.
+# Mirrored requests in flight to each target. A slow canary gets fewer of them, not more at the same time.
 _CONNECTIONS: Final = 4
 # Short compared with the minute that the kubelet takes to update a ConfigMap in a pod.
 _RELOAD_SECONDS: Final = 1.0
@@ -77,7 +77,7 @@ class ShadowSender:
     @property
     def canary(self) -> str:
         """See `RequestMirror`."""
-        return self._config.revision if self._config else ""
+        return self._config.canary.revision if self._config else ""
 
     def open(self) -> None:
         """Begin to read the config and to send."""
@@ -94,7 +94,7 @@ class ShadowSender:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         while not self._queue.empty():
-            self._metrics.add(self._queue.get_nowait().config.revision, SendResult.DROPPED)
+            self._drop(self._queue.get_nowait().config)
 
     def enqueue(
         self, state: Mapping[str, Any], instances: Sequence[Instance], predictions: Sequence[Prediction] | None
@@ -104,8 +104,8 @@ class ShadowSender:
         if config is None or self._random() >= config.share:
             return
         is_full = self._queued_instances + len(instances) > self._queue_limit
-        if is_full or not self._rate_limiter.allows(time.monotonic()):
-            self._metrics.add(config.revision, SendResult.DROPPED)
+        if is_full or not self._rate_limiter.allows(time.monotonic(), len(config.targets)):
+            self._drop(config)
             return
         classes = self._classes
         labels = None if predictions is None else [classes[class_index] for class_index in classes_of(predictions)]
@@ -133,8 +133,8 @@ class ShadowSender:
                 extra=fields(file=str(self._file), error=error_text),
             )
         self._config_error = error_text
-        if config is not None and config.revision == self._revision:
-            # This pod is the canary: it has the same file as stable, and must not mirror requests to itself.
+        if config is not None and self._revision in [target.revision for target in config.targets]:
+            # This pod gets mirrored requests: it has the same file as stable, and must not mirror any to itself.
             config = None
         if config != self._config:
             self._apply(config)
@@ -146,8 +146,15 @@ class ShadowSender:
             self._metrics.stop()
             log.info("requests are no longer mirrored")
         else:
-            self._metrics.start(config.revision, config.share)
-            details = fields(canary=config.revision, share=config.share, host=config.host, port=config.port)
+            canary, control = config.canary, config.control
+            self._metrics.start(canary.revision, config.share, control.revision if control else "")
+            details = fields(
+                canary=canary.revision,
+                control=control.revision if control else "",
+                share=config.share,
+                host=canary.host,
+                port=canary.port,
+            )
             log.info(
                 "requests are mirrored"
                 if self.enabled
@@ -156,70 +163,98 @@ class ShadowSender:
             )
 
     async def _send_queued(self) -> None:
-        """Send queued requests over one connection."""
-        client = HttpClient("", 0)
-        address = ("", 0)
+        """Send queued requests, over one connection to each target."""
+        clients: dict[ShadowTarget, HttpClient] = {}
         try:
             while True:
                 request = await self._queue.get()
                 self._queued_instances -= len(request.instances)
-                if request.config.revision != self.canary:
+                targets = request.config.targets
+                if request.config.canary.revision != self.canary:
                     # The config has changed meanwhile.
-                    self._metrics.add(request.config.revision, SendResult.DROPPED)
+                    self._drop(request.config)
                     continue
-                if address != (request.config.host, request.config.port):
-                    client.close()
-                    address = request.config.host, request.config.port
-                    client = HttpClient(*address)
-                await self._send(client, request)
+                for former in clients.keys() - set(targets):
+                    clients.pop(former).close()
+                for target in set(targets) - clients.keys():
+                    clients[target] = HttpClient(target.host, target.port)
+                await self._send_to_all(clients, request)
         finally:
-            client.close()
+            for client in clients.values():
+                client.close()
 
-    async def _send(self, client: HttpClient, request: MirroredRequest) -> None:
-        """Send one request and count its result, whatever it is."""
-        canary = request.config.revision
+    def _drop(self, config: ShadowConfig) -> None:
+        for target in config.targets:
+            self._metrics.add(target.revision, SendResult.DROPPED)
+
+    async def _send_to_all(self, clients: Mapping[ShadowTarget, HttpClient], request: MirroredRequest) -> None:
+        """Send one request to all targets at the same time: both arms of the comparison have the same load.
+
+        Each is counted once, whatever its result.
+        """
+        pending = set(request.config.targets)
+
+        async def send(target: ShadowTarget) -> None:
+            result, labels = await self._send(clients[target], target, request)
+            pending.remove(target)
+            self._count(target, request, result, labels)
+
         try:
-            encoded = encode_request(request, self._token(request))
+            await asyncio.gather(*map(send, request.config.targets))
+        finally:
+            # Mirroring is being stopped.
+            for target in pending:
+                self._metrics.add(target.revision, SendResult.DROPPED)
+
+    async def _send(
+        self, client: HttpClient, target: ShadowTarget, request: MirroredRequest
+    ) -> tuple[SendResult, Sequence[str] | None]:
+        """Send one request to one target: its result, and the labels of the response, when there are any."""
+        try:
+            encoded = encode_request(request, target, self._token(target, request))
             async with asyncio.timeout(self._timeout_seconds):
-                result, labels = decode_response(await client.send(encoded), len(request.instances))
-        except asyncio.CancelledError:
-            self._metrics.add(canary, SendResult.DROPPED)
-            raise
+                return decode_response(await client.send(encoded), len(request.instances))
         except TimeoutError:
-            result, labels = SendResult.TIMEOUT, None
+            return SendResult.TIMEOUT, None
         except NotSentError:
-            result, labels = SendResult.UNREACHABLE, None
+            return SendResult.UNREACHABLE, None
         except NoResponseError:
-            result, labels = SendResult.FAILED, None
+            return SendResult.FAILED, None
         except Exception:
             # An exception that ended this task would leave one connection less for the requests to come.
             log.exception("a mirrored request could not be sent")
-            result, labels = SendResult.FAILED, None
-        self._metrics.add(canary, result)
-        # A request that was not sent, or was rejected, says nothing about either version.
-        if result not in (SendResult.UNREACHABLE, SendResult.REFUSED):
-            self._metrics.add(canary, compare_labels(request.labels, labels))
+            return SendResult.FAILED, None
 
-    def _token(self, request: MirroredRequest) -> str:
+    def _count(
+        self, target: ShadowTarget, request: MirroredRequest, result: SendResult, labels: Sequence[str] | None
+    ) -> None:
+        self._metrics.add(target.revision, result)
+        # A request that was not sent, or was rejected, says nothing about either version. The control group runs
+        # stable's version, whose predictions are no news.
+        if target == request.config.canary and result not in (SendResult.UNREACHABLE, SendResult.REFUSED):
+            self._metrics.add(target.revision, compare_labels(request.labels, labels))
+
+    def _token(self, target: ShadowTarget, request: MirroredRequest) -> str:
         now = int(time.time())
         digest = self._key_digests.digest_of(request.key_id) if self._key_digests and request.key_id else None
         if digest is None or request.key_id is None:
-            return shadow_token.unsigned(request.config.revision, now)
-        return shadow_token.signed(request.config.revision, now, request.key_id, digest, request.request_id)
+            return shadow_token.unsigned(target.revision, now)
+        return shadow_token.signed(target.revision, now, request.key_id, digest, request.request_id)
 
 
 class _RateLimiter:
-    """A token bucket: `rate` requests a second, and as many at once after a pause."""
+    """A token bucket: `rate` requests a second, and as many at once after a pause, but always one to each target."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._tokens = rate
         self._updated_at = float("-inf")
 
-    def allows(self, now: float) -> bool:
-        self._tokens = min(self._rate, self._tokens + (now - self._updated_at) * self._rate)
+    def allows(self, now: float, requests: int) -> bool:
+        """May so many requests be sent now?"""
+        self._tokens = min(max(self._rate, requests), self._tokens + (now - self._updated_at) * self._rate)
         self._updated_at = now
-        if self._tokens < 1.0:
+        if self._tokens < requests:
             return False
-        self._tokens -= 1.0
+        self._tokens -= requests
         return True

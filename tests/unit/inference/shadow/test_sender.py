@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from iris_inference.shadow.sender import ShadowSender
 CLASSES = ("setosa", "versicolor", "virginica")
 FLOWER = (5.1, 3.5, 1.4, 0.2)
 NOTHING_LISTENS = "http://127.0.0.1:1"
+CONTROL = "abc-control-def456"
 
 
 class SenderUnderTest:
@@ -34,8 +36,11 @@ class SenderUnderTest:
         configured = Settings(auth="off", revision="abc123", **settings)  # type: ignore[arg-type]  # numbers are what they are
         self.sender = ShadowSender(configured, self.file, CLASSES, self.counts, None, uniform)
 
-    def configure(self, share: float = 1.0, revision: str = "def456") -> None:
-        self.file.write_text(json.dumps({"revision": revision, "url": NOTHING_LISTENS, "share": share}))
+    def configure(self, share: float = 1.0, revision: str = "def456", control: str = "") -> None:
+        config: dict[str, Any] = {"revision": revision, "url": NOTHING_LISTENS, "share": share}
+        if control:
+            config["control"] = {"revision": control, "url": NOTHING_LISTENS}
+        self.file.write_text(json.dumps(config))
         self.sender._reload()
 
     def enqueue(self, times: int = 1, instances: int = 1) -> None:
@@ -76,6 +81,53 @@ def test_every_mirrored_request_is_counted_once_whatever_its_result(tmp_path: Pa
     asyncio.run(run())
 
 
+def test_each_request_is_sent_to_the_canary_and_to_its_control_group(tmp_path: Path) -> None:
+    async def run() -> None:
+        sender = SenderUnderTest(tmp_path)
+        sender.configure(control=CONTROL)
+        sender.sender.open()
+        sender.enqueue(times=3)
+        while not sender.counted(SendResult.UNREACHABLE, CONTROL) == sender.counted(SendResult.UNREACHABLE) == 3:
+            await asyncio.sleep(0)
+        await sender.sender.close()
+
+    asyncio.run(asyncio.wait_for(run(), 10))
+
+
+def test_predictions_and_labels_are_compared_with_the_canary_alone(tmp_path: Path) -> None:
+    sender = SenderUnderTest(tmp_path)
+    sender.configure(control=CONTROL)
+    families = {family.name: family for family in sender.counts.collect()}
+    revisions = {name: {sample.labels["canary"] for sample in family.samples} for name, family in families.items()}
+    assert revisions["shadow_copies"] == {"def456", CONTROL}
+    assert revisions["shadow_pairs"] == revisions["shadow_labels"] == revisions["shadow_share_ratio"] == {"def456"}
+
+
+def test_a_copy_for_each_target_counts_towards_the_rate(tmp_path: Path) -> None:
+    async def run() -> None:
+        sender = SenderUnderTest(tmp_path, shadow_rate=10)
+        sender.configure(control=CONTROL)
+        sender.enqueue(times=6)
+        assert sender.counted(SendResult.DROPPED) == sender.counted(SendResult.DROPPED, CONTROL) == 1
+        await sender.sender.close()
+        assert sender.counted(SendResult.DROPPED) == sender.counted(SendResult.DROPPED, CONTROL) == 6
+
+    asyncio.run(run())
+
+
+def test_the_lowest_rate_allows_a_copy_for_each_target(tmp_path: Path) -> None:
+    async def run() -> None:
+        sender = SenderUnderTest(tmp_path, shadow_rate=1)
+        sender.configure(control=CONTROL)
+        await asyncio.sleep(0)
+        sender.sender._rate_limiter._updated_at -= 2
+        sender.enqueue(times=2)
+        assert sender.counted(SendResult.DROPPED) == 1
+        await sender.sender.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(("share", "mirrored"), [(0.0, 0), (0.29, 0), (0.31, 1), (1.0, 1)])
 def test_a_request_is_mirrored_when_the_random_number_is_below_the_share(
     tmp_path: Path, share: float, mirrored: int
@@ -102,6 +154,12 @@ def test_the_mirror_is_off_without_a_config_or_with_the_share_0(tmp_path: Path) 
 def test_a_canary_does_not_mirror_requests_to_itself(tmp_path: Path) -> None:
     sender = SenderUnderTest(tmp_path)
     sender.configure(revision="abc123")
+    assert (sender.sender.enabled, sender.sender.canary) == (False, "")
+
+
+def test_a_pod_of_the_control_group_does_not_mirror_requests_to_itself(tmp_path: Path) -> None:
+    sender = SenderUnderTest(tmp_path)
+    sender.configure(control="abc123")
     assert (sender.sender.enabled, sender.sender.canary) == (False, "")
 
 
