@@ -164,7 +164,10 @@ class Settings(DatabaseSettings):
     )
     # A mirrored request takes a tenth of a millisecond of the processor that also serves the users.
     shadow_rate: float = Field(
-        200.0, ge=1, le=10_000, description="most mirrored requests a second, to all targets together; beyond, they are dropped"
+        200.0,
+        ge=1,
+        le=10_000,
+        description="most mirrored requests a second, to all targets together; beyond, they are dropped",
     )
     shadow_queue: int = Field(1_000, ge=1, le=100_000, description="most instances that wait to be mirrored")
     shadow_timeout_seconds: float = Field(5.0, gt=0, le=60, description="longest wait for a mirrored request")

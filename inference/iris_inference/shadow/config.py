@@ -80,8 +80,10 @@ def parse_config(content: bytes) -> ShadowConfig | None:
         raise ShadowConfigError(str(error)) from error
     if not (math.isfinite(decoded.share) and 0 <= decoded.share <= 1):
         raise ShadowConfigError("share: must be between 0 and 1")
-    control = decoded.control and _target(decoded.control.revision, decoded.control.url, "control.")
-    return ShadowConfig(_target(decoded.revision, decoded.url), decoded.share, control)
+    canary, control = _target(decoded.revision, decoded.url), decoded.control
+    return ShadowConfig(
+        canary, decoded.share, None if control is None else _target(control.revision, control.url, "control.")
+    )
 
 
 def _target(revision: str, url: str, within: str = "") -> ShadowTarget:

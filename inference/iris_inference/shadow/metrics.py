@@ -89,7 +89,9 @@ class SenderMetrics(Collector):
         self._shares = {canary: share}
 
     def _start_counts(self, target: str, kinds: Iterable[type[_Result]]) -> None:
-        self._counts[target] = self._counts.pop(target, None) or {kind: dict.fromkeys(kind, 0) for kind in kinds}
+        counts: dict[type[_Result], dict[_Result, int]] = {kind: dict.fromkeys(kind, 0) for kind in kinds}
+        # The newest is the last one.
+        self._counts[target] = self._counts.pop(target, counts)
 
     def stop(self) -> None:
         """No requests are mirrored any more."""

@@ -133,15 +133,17 @@ class ShadowSender:
                 extra=fields(file=str(self._file), error=error_text),
             )
         self._config_error = error_text
-        if config is not None and self._revision in [target.revision for target in config.targets]:
-            # This pod gets mirrored requests: it has the same file as stable, and must not mirror any to itself.
+        if config is not None and config.canary.revision == self._revision:
+            # This pod is the canary: it has the same file as stable, and must not mirror requests to itself.
             config = None
         if config != self._config:
             self._apply(config)
 
     def _apply(self, config: ShadowConfig | None) -> None:
         self._config = config
-        self.enabled = config is not None and config.share > 0
+        # A pod of the control group gets mirrored requests, too. Labels that arrive at it count all the same.
+        is_control = config is not None and config.control is not None and config.control.revision == self._revision
+        self.enabled = config is not None and config.share > 0 and not is_control
         if config is None:
             self._metrics.stop()
             log.info("requests are no longer mirrored")
@@ -158,7 +160,7 @@ class ShadowSender:
             log.info(
                 "requests are mirrored"
                 if self.enabled
-                else "the shadow config has the share 0: only labels are compared",
+                else "no requests are mirrored from here: only labels are compared",
                 extra=details,
             )
 

@@ -33,7 +33,6 @@ def fix_shape(before: Shape, interval: Interval, *, started: bool) -> Shape:
     """
     canary, stable = interval.canary, interval.stable
     bounds, classes, tiers = before.bounds, before.classes, before.tiers
-    # Mirrored requests are compared with stable's own answers to them, and live ones with the control group's.
     control = interval.control is not None
     sums = before.sums
     if canary and stable and (not bounds or not started or control != before.control):

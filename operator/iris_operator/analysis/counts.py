@@ -70,12 +70,13 @@ def without_requests(like: RequestCounts) -> RequestCounts:
 
 @dataclass(frozen=True)
 class ShadowCounts:
-    """Mirrored requests in an interval: the canary's counts, and how both versions' answers compare.
+    """Mirrored requests in an interval: the counts of both arms, and how both versions' answers compare.
 
-    `counts` are the canary's, counted by the sender, so that a request without an answer is counted, too. Of the
-    requests that both answered `same` had the same answers and `different` had not. `labels` are those that arrived for
-    instances that both predicted: (both right, only stable, only the canary, neither). `undelivered` are mirrored
-    requests that the canary did not get, by result. `configured`: has any pod of stable loaded this canary's config?
+    `counts` are the canary's, counted by the sender, so that a request without an answer is counted, too. `control` are
+    those of the control group, which gets the same requests; None without one. Of the requests that both versions
+    answered `same` had the same answers and `different` had not. `labels` are those that arrived for instances that
+    both predicted: (both right, only stable, only the canary, neither). `undelivered` are mirrored requests that one of
+    the arms did not get, by result. `configured`: has any pod of stable loaded this canary's config?
     """
 
     counts: RequestCounts
@@ -84,6 +85,7 @@ class ShadowCounts:
     labels: tuple[int, int, int, int] = (0, 0, 0, 0)
     undelivered: Mapping[str, int] = field(default_factory=dict)
     configured: bool = False
+    control: RequestCounts | None = None
 
 
 @dataclass(frozen=True)

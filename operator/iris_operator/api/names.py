@@ -82,10 +82,15 @@ def stable_service(release: str) -> str:
 
 
 def shadow_config(release: str) -> str:
-    """Name of the ConfigMap that tells stable's pods which share of the requests to mirror, and to which canary."""
+    """Name of the ConfigMap that tells stable's pods which share of the requests to mirror, and where to."""
     return f"{release}-shadow"
 
 
 def canary_service(release: str) -> str:
     """Name of the Service that the canary route points to."""
     return f"{release}-canary"
+
+
+def control_service(release: str) -> str:
+    """Name of the Service of the control group alone, which gets mirrored requests and no route."""
+    return f"{release}-control"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from iris_operator.analysis.check import Checkpoint
 from iris_operator.analysis.checkpoint import parse
-from iris_operator.analysis.counts import Interval, RequestCounts, without_requests
+from iris_operator.analysis.counts import Interval, without_requests
 from iris_operator.analysis.judge import unjudged
 from iris_operator.analysis.prepare import AnalysisInput, baseline_input
 from iris_operator.analysis.verdict import Verdict
@@ -20,7 +20,7 @@ from iris_operator.engine.ports import Metrics, MetricsQuery, MetricsResult, Met
 from iris_operator.engine.release import Release
 from iris_operator.engine.shadow_results import with_shadow_results
 from iris_operator.rollout.builder import ALL_TRAFFIC, steps_of
-from iris_operator.rollout.control_group import arm_pods
+from iris_operator.rollout.comparison import step_pods
 from iris_operator.rollout.incident import shift_accepted
 from iris_operator.rollout.observation import AnalysisResult
 from iris_operator.rollout.timing import judgement_interval, tick_before
@@ -119,7 +119,7 @@ class Analyzer:
             reason = "nothing new has been scraped"
             return AnalysisResult(unjudged(Verdict.HOLD, reason, checkpoint, spec.analysis), judged_through)
         *parts, last = [part[stable] for part in counted.parts if stable in part] or [whole]
-        arms = arm_pods(spec.serving.replicas, steps_of(spec)[0].weight)
+        arms = step_pods(spec.serving.replicas, steps_of(spec)[0])
         # Also while all traffic is on stable after a retreat: what has lasted for long is what is normal there.
         accept_shift = shift_accepted(status, now)
         for part in parts:
@@ -199,7 +199,6 @@ def _analysis_input(release: Release, interval: Interval, period: _Period, now: 
     """The interval as that of its step, `period.step_index`; the last step leads to all of the traffic."""
     steps, index = steps_of(release.spec), period.step_index
     last = index >= len(steps)
-    weight = steps[min(index, len(steps)) - 1].weight if index else 0
     return AnalysisInput(
         interval,
         _stored_checkpoint(release),
@@ -209,27 +208,28 @@ def _analysis_input(release: Release, interval: Interval, period: _Period, now: 
         accept_shift=shift_accepted(release.status, now),
         alone=last and interval.control is None,
         mirrored=period.in_shadow_step,
-        arms=arm_pods(release.spec.serving.replicas, weight),
+        arms=step_pods(release.spec.serving.replicas, steps[max(0, min(index, len(steps)) - 1)]),
     )
 
 
 def _interval(release: Release, counted: MetricsResult, period: _Period) -> Interval:
-    """In a shadow step the canary is judged by mirrored requests; labels of those count in any step."""
+    """In a shadow step both arms are judged by mirrored requests; labels of those count in any step."""
     status, mirrored = release.status, counted.shadow
     assert status.canary is not None and status.stable is not None, "the query names both"  # noqa: S101, PT018 - an invariant of `judge`
     canary, stable = counted.counts.get(status.canary.revision), counted.counts.get(status.stable.revision)
-    if period.in_shadow_step and canary and mirrored:
-        canary = replace(mirrored.counts, pods=canary.pods, features=canary.features)
     control_group, control = control_group_of(release), None
     if control_group and stable:
         # A control group without any sample got no request: durations are never compared with production instead.
         control = counted.counts.get(control_group) or without_requests(stable)
+    if period.in_shadow_step and canary and mirrored:
+        canary = replace(mirrored.counts, features=canary.features)
+        control = control and replace(mirrored.control or without_requests(control), features=control.features)
+    if control and stable:
         stable = pool([stable, control])
     return Interval(
         canary=canary,
         stable=stable,
-        # Mirrored requests do not reach the control group.
-        control=None if period.in_shadow_step else control,
+        control=control,
         weight=_claimed_share(release) if period.single_weight and not period.in_shadow_step else None,
         custom=counted.custom,
         paired=mirrored.labels[1:3] if mirrored else None,
@@ -260,5 +260,8 @@ def _stored_checkpoint(release: Release) -> Checkpoint:
 
 def _requests_per_second(interval: Interval, period: _Period) -> float | None:
     """Requests per second of both revisions together, without mirrored ones."""
-    both: tuple[RequestCounts | None, ...] = (None if period.in_shadow_step else interval.canary, interval.stable)
-    return sum(counts.total for counts in both if counts) / period.seconds if period.seconds > 0 else None
+    counted = [each.total if each else 0 for each in (interval.canary, interval.stable, interval.control)]
+    canary, stable, control = counted
+    # The control group is a part of stable.
+    total = stable - control if period.in_shadow_step else canary + stable
+    return total / period.seconds if period.seconds > 0 else None

@@ -7,7 +7,14 @@ from collections.abc import Collection, Mapping
 from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
 from iris_operator.engine.kinds import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, ResourceKind
-from iris_operator.engine.manifests import control_group, deployment, needs_backend_label, service, shadow_config
+from iris_operator.engine.manifests import (
+    control_group,
+    control_service,
+    deployment,
+    needs_backend_label,
+    service,
+    shadow_config,
+)
 from iris_operator.engine.ports import Objects, Router
 from iris_operator.engine.release import Release, RevisionInputs
 from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
@@ -76,8 +83,10 @@ class Executor:
                 await self._objects.apply(service(release, name(release.name), revision, with_control=with_control))
             case SetWeight(weight):
                 await self._router.set_weight(release, weight)
-            case ApplyShadowConfig(revision, share):
-                await self._objects.apply(shadow_config(release, revision, share))
+            case ApplyShadowConfig(revision, share, control):
+                if control:
+                    await self._objects.apply(control_service(release))
+                await self._objects.apply(shadow_config(release, revision, share, control))
             case _:
                 await self._run_scaling_action(release, action)
 

@@ -177,6 +177,15 @@ def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
 def service(release: Release, name: str, revision: str, *, with_control: bool = False) -> dict[str, Any]:
     """A Service that selects exactly one revision; `with_control`: that canary's pods and its control group's."""
     label = names.LABEL_BACKEND if with_control else names.LABEL_REVISION
+    return _service(release, name, {label: revision})
+
+
+def control_service(release: Release) -> dict[str, Any]:
+    """The Service of the control group, of whichever rollout: mirrored requests are sent to each arm by itself."""
+    return _service(release, names.control_service(release.name), {names.LABEL_ARM: names.ARM_CONTROL})
+
+
+def _service(release: Release, name: str, selector: dict[str, str]) -> dict[str, Any]:
     return {
         **SERVICE.type_meta,
         "metadata": {
@@ -186,7 +195,7 @@ def service(release: Release, name: str, revision: str, *, with_control: bool = 
             "ownerReferences": [release.owner],
         },
         "spec": {
-            "selector": {names.LABEL_RELEASE: release.name, label: revision},
+            "selector": {names.LABEL_RELEASE: release.name, **selector},
             "ports": [
                 {"name": names.PORT_HTTP, "port": _SERVICE_PORT, "targetPort": names.PORT_HTTP, "protocol": "TCP"}
             ],
@@ -194,13 +203,19 @@ def service(release: Release, name: str, revision: str, *, with_control: bool = 
     }
 
 
-def shadow_config(release: Release, revision: str | None, share: int) -> dict[str, Any]:
+def shadow_config(release: Release, revision: str | None, share: int, control: str) -> dict[str, Any]:
     """The ConfigMap that tells stable's pods what share of their requests, in percent, to mirror to the revision.
 
-    It stays when nothing is mirrored: pods see its new content sooner than its deletion.
+    `control` is the revision of the control group, which gets the same requests; empty: there is none. The ConfigMap
+    stays when nothing is mirrored: pods see its new content sooner than its deletion.
     """
-    host = f"{names.canary_service(release.name)}.{release.namespace}.svc"
-    config = {"revision": revision, "url": f"http://{host}:{_SERVICE_PORT}", "share": share / 100}
+
+    def target(revision: str | None, service_name: str) -> dict[str, Any]:
+        return {"revision": revision, "url": f"http://{service_name}.{release.namespace}.svc:{_SERVICE_PORT}"}
+
+    config = {**target(revision, names.canary_service(release.name)), "share": share / 100}
+    if control:
+        config["control"] = target(control, names.control_service(release.name))
     return {
         **CONFIG_MAP.type_meta,
         "metadata": {

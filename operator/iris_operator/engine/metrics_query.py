@@ -55,6 +55,7 @@ def build_query(
         next_until=next_until,
         queries={check.name: _substitute(check.query, variables) for check in release.spec.analysis.checks.custom},
         shadow_revision=status.canary.revision if status.canary and has_shadow_step else "",
+        shadow_control=control if has_shadow_step else "",
         warm_since={
             pod: max(moment, traffic_since or moment) + warm_up for pod, moment in _serving_since(owned).items()
         },
@@ -65,7 +66,7 @@ def build_query(
 def baseline_query(query: MetricsQuery, stable: str, split_at: Sequence[datetime]) -> MetricsQuery:
     """The query for stable alone: the other pods have no requests yet, and custom queries no result."""
     pods = {stable: query.expected_pods[stable]}
-    return replace(query, expected_pods=pods, queries={}, shadow_revision="", split_at=split_at)
+    return replace(query, expected_pods=pods, queries={}, shadow_revision="", shadow_control="", split_at=split_at)
 
 
 def _expected_pods(owned: OwnedObjects, revision: str, moment: datetime) -> tuple[str, ...]:

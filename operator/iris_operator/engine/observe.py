@@ -11,7 +11,14 @@ from typing import Any
 from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
 from iris_operator.engine.drift import matches
-from iris_operator.engine.manifests import control_group, deployment, needs_backend_label, service, shadow_config
+from iris_operator.engine.manifests import (
+    control_group,
+    control_service,
+    deployment,
+    needs_backend_label,
+    service,
+    shadow_config,
+)
 from iris_operator.engine.pods import crash_message, is_ready, waiting_reason
 from iris_operator.engine.ports import Json, OwnedObjects
 from iris_operator.engine.release import Release, RevisionInputs
@@ -186,12 +193,16 @@ def _shadow_config(release: Release, owned: OwnedObjects) -> ShadowConfig | None
         return None
     try:
         config = json.loads((item.get("data") or {}).get(names.SHADOW_FILE) or "null")
-        revision, share = (
-            (None, 0) if config is None else (str(config["revision"]), round(100 * float(config["share"])))
-        )
+        if config is None:
+            return ShadowConfig(None, intact=matches(item, shadow_config(release, None, 0, "")))
+        revision, share = str(config["revision"]), round(100 * float(config["share"]))
+        control = str(config["control"]["revision"]) if "control" in config else ""
     except (ValueError, KeyError, TypeError, OverflowError):
         return ShadowConfig(None, intact=False)
-    return ShadowConfig(revision, share, intact=matches(item, shadow_config(release, revision, share)))
+    intact = matches(item, shadow_config(release, revision, share, control))
+    if control:
+        intact = intact and any(matches(each, control_service(release)) for each in owned.services)
+    return ShadowConfig(revision, share, control, intact=intact)
 
 
 def _applied_by_operator(item: Json, *path: str) -> bool:

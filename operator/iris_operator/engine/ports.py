@@ -71,6 +71,8 @@ class MetricsQuery:
     queries: Mapping[str, str] = field(default_factory=dict)
     shadow_revision: str = ""
     """The revision that requests are, or were, mirrored to; empty: none."""
+    shadow_control: str = ""
+    """The revision of the control group that gets the same requests; empty: none."""
     warm_since: Mapping[str, datetime] = field(default_factory=dict)
     others_warm_since: datetime | None = None
     split_at: Sequence[datetime] = ()

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from iris_operator.api import names
 from iris_operator.api.spec import Step
 from iris_operator.api.status import ControlStatus, RevisionRef
-from iris_operator.rollout.builder import DecisionBuilder, load_percent
-from iris_operator.rollout.control_group import ArmPods, arm_pods, route_weight
+from iris_operator.rollout.builder import DecisionBuilder
+from iris_operator.rollout.control_group import ArmPods, arm_pods, required_pods, route_weight
 from iris_operator.rollout.decision import ApplyControlGroup, DeleteWorkload
 from iris_operator.rollout.observation import Workload
 from iris_operator.rollout.scaling import full_capacity
@@ -31,10 +31,20 @@ def wanted_pods(builder: DecisionBuilder, steps: Sequence[Step], index: int) -> 
     So pods are ready before a weight rises, and none are removed before it has risen.
     """
     begun = steps[index - 1 : index] if index else ()
-    loads = [load_percent(step) for step in (*begun, *steps[index : index + 1])]
-    sizes = [arm_pods(full_capacity(builder), load) for load in loads]
+    sizes = [step_pods(full_capacity(builder), step) for step in (*begun, *steps[index : index + 1])]
     control = max(pods.control for pods in sizes) if builder.status.control else 0
     return ArmPods(max(pods.canary for pods in sizes), control)
+
+
+def step_pods(replicas: int, step: Step) -> ArmPods:
+    """The pods of both arms for one step, of a release with `replicas` pods for all of the traffic.
+
+    In a shadow step each arm gets all of the mirrored requests, so that it needs as many pods as the other.
+    """
+    if step.shadow:
+        pods = required_pods(replicas, step.shadow)
+        return ArmPods(pods, pods)
+    return arm_pods(replicas, step.weight)
 
 
 def serving_pods(builder: DecisionBuilder) -> ArmPods:

@@ -85,11 +85,14 @@ class DeleteDisruptionBudget:
 class ApplyShadowConfig:
     """Let stable's pods mirror this share of the requests, in percent, to the revision; None: to no revision.
 
-    At 0 nothing is mirrored, and labels of requests that were mirrored before still count.
+    At 0 nothing is mirrored, and labels of requests that were mirrored before still count. The control group, when
+    there is one, gets the same requests, through a Service of its own.
     """
 
     revision: str | None
     share: int = 0
+    control: str = ""
+    """Its revision label."""
 
 
 Action = (

@@ -58,7 +58,10 @@ class ShadowConfig:
     """The revision that requests are mirrored to; None: none."""
     share: int = 0
     """The share of the requests, in percent."""
+    control: str = ""
+    """The revision of the control group that gets the same requests; empty: none."""
     intact: bool = True
+    """The ConfigMap, and with a control group its Service."""
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from iris_operator.rollout.comparison import (
     control_workload,
     ensure_control_group,
     serving_pods,
+    step_pods,
     wanted_pods,
     weight_for_share,
 )
-from iris_operator.rollout.control_group import arm_pods, required_pods
-from iris_operator.rollout.decision import ApplyShadowConfig, Decision, SetWeight
+from iris_operator.rollout.control_group import required_pods
+from iris_operator.rollout.decision import Decision, SetWeight
 from iris_operator.rollout.drift_repair import ensure_service, ensure_workload
 from iris_operator.rollout.edited_steps import current_step
 from iris_operator.rollout.estimate import slow_rollout_warning
@@ -31,7 +32,7 @@ from iris_operator.rollout.evidence import await_evidence, step_passed
 from iris_operator.rollout.incident import await_recovery, handle_shared_incident
 from iris_operator.rollout.rolling_back import begin_rollback, explain_failure
 from iris_operator.rollout.scaling import full_capacity
-from iris_operator.rollout.shadow import start_dwell_at_first_mirrored_request
+from iris_operator.rollout.shadow import shadow_action, start_dwell_at_first_mirrored_request
 from iris_operator.rollout.shifting import accept_route, await_endpoints, confirm_step, set_route
 from iris_operator.rollout.timing import judgement_interval, seconds_to_tick
 
@@ -114,7 +115,7 @@ def _advance(builder: DecisionBuilder, canary: RevisionRef) -> Decision:
     repaired = not ensure_workload(builder, canary, "canary", wanted.canary) and observed and not observed.intact
     if not ensure_control_group(builder, wanted.control) or repaired:
         _restart_step(builder)
-    # Mirrored requests are the canary's alone.
+    # Mirrored requests are sent to each arm by itself: this Service leads to the canary alone.
     with_control = builder.status.control is not None and steps[max(index - 1, 0)].weight > 0
     if not ensure_service(builder, "canary", canary.revision, with_control=with_control):
         builder.requeue_after(POLL_SECONDS)
@@ -178,9 +179,9 @@ def _start_next_step(builder: DecisionBuilder, canary: RevisionRef, index: int, 
         step_started_at=None, hold_since=None, waiting_since=None, earned_pods=needed, route_weight=None
     )
     if following.shadow:
-        builder.add_action(ApplyShadowConfig(canary.revision, following.shadow))
+        builder.add_action(shadow_action(builder, canary, following.shadow))
     elif builder.observation.canary.with_control == (builder.status.control is not None):
-        # Otherwise the canary Service leads to both arms first: it was the canary's alone in the shadow step.
+        # Otherwise the canary Service leads to both arms first: in the shadow step it led to the canary alone.
         wanted = wanted_pods(builder, steps_of(builder.spec), index + 1)
         builder.add_action(SetWeight(weight_for_share(builder, following.weight, wanted)))
     builder.requeue_after(0)
@@ -193,7 +194,7 @@ def _describe_step(step: Step) -> str:
 
 def _await_capacity(builder: DecisionBuilder, canary: RevisionRef, following: Step) -> Decision | None:
     """Both arms are ready for the next step, or the release ends after its timeout."""
-    needed = arm_pods(full_capacity(builder), load_percent(following))
+    needed = step_pods(full_capacity(builder), following)
     observed, control = builder.observation.workloads.get(canary.revision), control_workload(builder)
     serving = serving_pods(builder)
     canary_ready = observed is not None and observed.ready >= needed.canary and serving.canary >= needed.canary

@@ -1,13 +1,14 @@
-"""Requests that are mirrored to the canary before it gets traffic of its own, and none afterwards."""
+"""Requests that are mirrored to both arms before the canary gets traffic of its own, and none afterwards."""
 
 from __future__ import annotations
 
 from iris_operator.analysis.checks import shadow_traffic
 from iris_operator.api.spec import Step
-from iris_operator.api.status import Stage
+from iris_operator.api.status import RevisionRef, Stage
 from iris_operator.rollout.builder import DecisionBuilder, steps_of
 from iris_operator.rollout.control_group import required_pods
 from iris_operator.rollout.decision import ApplyShadowConfig
+from iris_operator.rollout.observation import ShadowConfig
 from iris_operator.rollout.scaling import full_capacity
 
 
@@ -23,11 +24,7 @@ def ensure_shadow_config(builder: DecisionBuilder) -> None:
         builder.add_event(
             "ShadowRepaired", "the shadow configuration was changed by somebody else; applied again", warning=True
         )
-    if (
-        observed is None
-        or not observed.intact
-        or (observed.revision, observed.share) != (desired.revision, desired.share)
-    ):
+    if observed is None or not observed.intact or _content(observed) != _content(desired):
         builder.add_action(desired)
 
 
@@ -37,8 +34,15 @@ def shadow_config_applied(builder: DecisionBuilder, step: Step) -> bool:
     return (
         observed is not None
         and canary is not None
-        and (observed.revision, observed.share) == (canary.revision, step.shadow)
+        and step.shadow is not None
+        and _content(observed) == _content(shadow_action(builder, canary, step.shadow))
     )
+
+
+def shadow_action(builder: DecisionBuilder, canary: RevisionRef, share: int) -> ApplyShadowConfig:
+    """Mirror this share of the requests, in percent, to the canary and to the rollout's control group."""
+    control = builder.status.control
+    return ApplyShadowConfig(canary.revision, share, control.revision if control else "")
 
 
 def start_dwell_at_first_mirrored_request(builder: DecisionBuilder) -> None:
@@ -67,4 +71,8 @@ def _desired(builder: DecisionBuilder) -> ApplyShadowConfig:
     ):
         # The step was edited, and the pods for more mirrored requests are not ready yet.
         share = min(share, observed.share if observed and observed.revision == canary.revision else 0)
-    return ApplyShadowConfig(canary.revision, share)
+    return shadow_action(builder, canary, share)
+
+
+def _content(config: ShadowConfig | ApplyShadowConfig) -> tuple[str | None, int, str]:
+    return config.revision, config.share, config.control

@@ -170,6 +170,14 @@ class Simulation:
         assert config["url"] == "http://iris-canary.iris.svc:80"
         return self.version_of(names.workload_name("iris", config["revision"])), config["share"]
 
+    def shadow_control(self) -> str:
+        """The revision of the control group that gets the same copies; empty without one."""
+        config = json.loads(self.server.objects["ConfigMap", "iris", "iris-shadow"]["data"]["plan.json"] or "null")
+        if not config or "control" not in config:
+            return ""
+        assert config["control"]["url"] == "http://iris-control.iris.svc:80"
+        return str(config["control"]["revision"])
+
     def version_behind_stable_service(self) -> str:
         """Version behind the stable Service."""
         revision = self.server.objects["Service", "iris", "iris-stable"]["spec"]["selector"][names.LABEL_REVISION]

@@ -29,6 +29,8 @@ class Traffic:
     shares: list[tuple[datetime, float]] = field(default_factory=lambda: [(START, 0.0)])
     control_shares: list[tuple[datetime, float]] = field(default_factory=lambda: [(START, 0.0)])
     mirrored_shares: list[tuple[datetime, float]] = field(default_factory=lambda: [(START, 0.0)])
+    mirrored_slow_share: float = 0.0
+    """Of the copies that either arm gets, beside those that are slow for their image."""
     label_shares: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     """Shares of the mirrored requests: both versions right, only stable, only the canary, neither."""
 
@@ -52,10 +54,11 @@ class Traffic:
         shadow = self._shadow_counts(query)
         if shadow:
             both, only_stable, only_canary, neither = shadow.labels
-            revision = next(revision for revision in query.expected_pods if revision != query.shadow_revision)
+            without_answers = (query.shadow_revision, query.shadow_control)
+            revision = next(revision for revision in query.expected_pods if revision not in without_answers)
             wrong = only_canary + neither
             for each in answers.keys() - {query.shadow_revision}:
-                # The control group gets no copies in a shadow step, and so no labels.
+                # Users get their answers from stable's pods.
                 labels = (both + only_stable, wrong) if each == revision else (0, 0)
                 answers[each] = replace(answers[each], correct=labels[0], incorrect=labels[1])
         return MetricsResult(answers, shadow, dict.fromkeys(query.queries, self.custom))
@@ -65,11 +68,24 @@ class Traffic:
             return None
         requests = self.rate * _seconds_of(self.mirrored_shares, query.since, query.until)
         both, only_stable, only_canary, neither = (round(requests * share) for share in self.label_shares)
-        counts = self._request_counts(query.shadow_revision, requests)
+        counts = self._mirrored_counts(query.shadow_revision, requests)
         counts = replace(counts, correct=both + only_canary, incorrect=only_stable + neither)
+        control = self._mirrored_counts(query.shadow_control, requests) if query.shadow_control else None
+        if control:
+            control = replace(control, correct=both + only_stable, incorrect=only_canary + neither)
         same = round(0.9 * counts.by_code["200"])
         labels = (both, only_stable, only_canary, neither)
-        return ShadowCounts(counts, same, counts.by_code["200"] - same, labels, configured=self.server.mirroring)
+        different = counts.by_code["200"] - same
+        return ShadowCounts(counts, same, different, labels, configured=self.server.mirroring, control=control)
+
+    def _mirrored_counts(self, revision: str, requests: float) -> RequestCounts:
+        counts = self._request_counts(revision, requests)
+        slow = round(counts.timed * self.mirrored_slow_share)
+        return replace(
+            counts,
+            at_most={bound: max(0, count - slow) for bound, count in counts.at_most.items()}
+            | {float("inf"): counts.timed},
+        )
 
     def _seconds_of_canary(self, since: datetime, until: datetime) -> float:
         return _seconds_of(self.shares, since, until)

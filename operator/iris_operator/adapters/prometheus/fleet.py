@@ -206,8 +206,7 @@ def _count(query: MetricsQuery, cached: Mapping[Revision, _CachedSeries], window
     canary = query.shadow_revision
     if not canary:
         return MetricsResult(counts, until=end, parts=parts)
-    stable_series = [one for revision, series in by_revision.items() if revision != canary for one in series]
-    shadow = shadow_counts(canary, by_revision.get(canary, ()), stable_series, window)
+    shadow = shadow_counts(canary, query.shadow_control, by_revision, window)
     return MetricsResult(counts, shadow, until=end, parts=parts)
 
 

@@ -1,16 +1,17 @@
-"""From the counters of stable's and the canary's pods to the counts of mirrored requests in an interval."""
+"""From the counters of the pods that send and receive mirrored requests to the counts of both arms in an interval."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from iris_operator import metric_names as names
-from iris_operator.adapters.prometheus.client import Series
+from iris_operator.adapters.prometheus.client import Sample, Series
 from iris_operator.adapters.prometheus.counters import LABELS_BY_METRIC as REQUESTS
 from iris_operator.adapters.prometheus.counters import (
-    Increases,
+    Key,
     Window,
     by_pod,
     by_single_label,
@@ -19,18 +20,19 @@ from iris_operator.adapters.prometheus.counters import (
     increases,
 )
 from iris_operator.analysis.counts import RequestCounts, ShadowCounts
-from iris_operator.engine.count_sums import add_up
+from iris_operator.engine.count_sums import add_up, sum_of_pods
 
 _DURATIONS: Final = f"{names.SHADOW_REQUEST_DURATION}_bucket"
 _SECONDS: Final = f"{names.SHADOW_REQUEST_DURATION}_sum"
-# Counted by stable's pods, which send the requests: the canary's own counters lack the answers that it never gave.
+# Counted by stable's pods, which send the requests: the receivers' own counters lack the answers that they never gave.
 _BY_SENDER: Final[Mapping[str, tuple[str, ...]]] = {
     names.SHADOW_SENT: ("result",),
     names.SHADOW_PAIRS: ("result",),
     names.SHADOW_LABELS: ("result",),
 }
-# Counted by the canary's pods: only they know how long the model took, as for their own requests.
+# Counted by the pods of both arms: only they know how long the model took, as for their own requests.
 _BY_RECEIVER: Final[Mapping[str, tuple[str, ...]]] = {
+    names.SHADOW_REQUESTS: ("code",),
     _DURATIONS: ("le", "cache"),
     _SECONDS: ("cache",),
     names.SHADOW_INFERENCE_FAILURES: ("reason",),
@@ -39,62 +41,91 @@ _BY_RECEIVER: Final[Mapping[str, tuple[str, ...]]] = {
 LABELS_BY_METRIC: Final[Mapping[str, tuple[str, ...]]] = {**_BY_SENDER, **_BY_RECEIVER}
 """The metrics about mirrored requests, and the labels that distinguish the counters of each."""
 _ALL = {**REQUESTS, **LABELS_BY_METRIC}
+_NOT_DELIVERED: Final = ("refused", "unreachable", "dropped")
+# The request was meant for another revision or came without a valid token.
+_REFUSED_CODES: Final = ("401", "403", "421")
 
 
-def shadow_counts(
-    canary: str, canary_series: Iterable[Series], stable_series: Iterable[Series], window: Window
-) -> ShadowCounts:
-    """The counts of requests that were mirrored to the revision `canary`, from its own series and those of stable.
+def shadow_counts(canary: str, control: str, series: Mapping[str, Sequence[Series]], window: Window) -> ShadowCounts:
+    """The counts of requests that were mirrored to the revision `canary` and to its control group; `control` may be "".
 
-    A mirrored request that was refused, was dropped, or did not reach a pod says nothing about the version: it counts
-    as lost and not as received.
+    `series` are those of all revisions, by revision: the pods of all but the canary may have sent requests. A mirrored
+    request that was refused, was dropped, or did not reach a pod says nothing about the version: it counts as lost and
+    not as received.
 
     Raises:
         MetricsUnavailable: a pod is scraped twice.
     """
-    received_increases, sent_increases = (_increases(canary, each, window) for each in (canary_series, stable_series))
-    received, sent = (by_single_label(each.counts, _ALL) for each in (received_increases, sent_increases))
-    tiers = by_tier(received_increases.counts.get(_DURATIONS, {}))
-    results, pairs, labels = (
-        sent.get(name, {}) for name in (names.SHADOW_SENT, names.SHADOW_PAIRS, names.SHADOW_LABELS)
+    senders = [each for revision, of in series.items() if revision != canary for each in of]
+    sent = _sent(senders, canary, window)
+    labels = sent.get(names.SHADOW_LABELS, {})
+    both, only_stable, only_canary, neither = (
+        labels.get(name, 0) for name in ("both", "only_stable", "only_canary", "neither")
     )
-    labelled = {name: labels.get(name, 0) for name in ("both", "only_stable", "only_canary", "neither")}
+    results, pairs = sent.get(names.SHADOW_SENT, {}), sent.get(names.SHADOW_PAIRS, {})
+    counts = _counts_of_arm(results, series.get(canary, ()), window)
+    lost = {name: results[name] for name in _NOT_DELIVERED if results.get(name)}
+    of_control = None
+    if control:
+        to_control = _sent(senders, control, window).get(names.SHADOW_SENT, {})
+        # Stable's own answers to the same requests stand for the control group's: it is the same version.
+        of_control = replace(
+            _counts_of_arm(to_control, series.get(control, ()), window),
+            correct=both + only_stable,
+            incorrect=only_canary + neither,
+        )
+        lost |= {f"{name} by the control group": to_control[name] for name in _NOT_DELIVERED if to_control.get(name)}
+    return ShadowCounts(
+        replace(counts, correct=both + only_canary, incorrect=only_stable + neither),
+        pairs.get("same", 0),
+        pairs.get("different", 0),
+        (both, only_stable, only_canary, neither),
+        lost,
+        configured=bool(results),
+        control=of_control,
+    )
+
+
+def _sent(senders: Iterable[Series], target: str, window: Window) -> Mapping[str, Mapping[str, int]]:
+    """What the senders counted about one target, by metric and result."""
+    of_target = _without_other_targets(target, senders)
+    # With the metrics of requests: their first sample shows since when a pod is scraped, so a later counter began at 0.
+    counted = [increases(pod, counters, window).counts for pod, counters in by_pod(of_target, _ALL).items()]
+    return {
+        name: add_up(by_single_label(of_pod, _ALL).get(name, {}) for of_pod in counted)
+        for name in _BY_SENDER
+        if any(name in of_pod for of_pod in counted)
+    }
+
+
+def _without_other_targets(target: str, senders: Iterable[Series]) -> Iterator[Series]:
+    for one in senders:
+        if one.labels.get("__name__") not in _BY_SENDER or one.labels.get("canary") == target:
+            yield one
+
+
+def _counts_of_arm(results: Mapping[str, int], receivers: Iterable[Series], window: Window) -> RequestCounts:
+    """The requests by what the senders got, and everything else by the pods that received them."""
+    pods = [_received(pod, counters, window) for pod, counters in sorted(by_pod(receivers, _ALL).items())]
+    received = sum_of_pods(pods) if pods else RequestCounts()
+    failed = results.get("failed", 0) + results.get("timeout", 0)
+    return replace(received, by_code={"200": results.get("answered", 0), "500": failed})
+
+
+def _received(pod: str, counters: Mapping[Key, list[Sample]], window: Window) -> RequestCounts:
+    """The mirrored requests that one pod received."""
+    found = increases(pod, counters, window)
+    counted = by_single_label(found.counts, _ALL)
+    tiers = by_tier(found.counts.get(_DURATIONS, {}))
     at_most = add_up(tiers.values())
-    failures = received.get(names.SHADOW_INFERENCE_FAILURES)
-    counts = RequestCounts(
-        by_code={"200": results.get("answered", 0), "500": results.get("failed", 0) + results.get("timeout", 0)},
+    failures = counted.get(names.SHADOW_INFERENCE_FAILURES)
+    codes = counted.get(names.SHADOW_REQUESTS, {})
+    return RequestCounts(
+        by_code={code: count for code, count in codes.items() if code not in _REFUSED_CODES},
         at_most=at_most,
         timed=at_most.get(math.inf, 0),
-        seconds=received_increases.seconds.get(_SECONDS),
+        seconds=found.seconds.get(_SECONDS),
         cached=cached_of(tiers),
         failures=None if failures is None else sum(failures.values()),
-        by_class=received.get(names.SHADOW_PREDICTIONS),
-        correct=labelled["both"] + labelled["only_canary"],
-        incorrect=labelled["neither"] + labelled["only_stable"],
+        by_class=counted.get(names.SHADOW_PREDICTIONS),
     )
-    in_order = (labelled["both"], labelled["only_stable"], labelled["only_canary"], labelled["neither"])
-    lost = {name: results[name] for name in ("refused", "unreachable", "dropped") if results.get(name)}
-    return ShadowCounts(
-        counts, pairs.get("same", 0), pairs.get("different", 0), in_order, lost, configured=bool(results)
-    )
-
-
-def _increases(canary: str, series: Iterable[Series], window: Window) -> Increases:
-    """The increase of each counter, over all pods."""
-    counts: dict[str, dict[tuple[str, ...], int]] = {}
-    seconds: dict[str, float] = {}
-    # With the metrics of requests: their first sample shows since when a pod is scraped, so a later counter began at 0.
-    for pod, counters in by_pod(_without_earlier_canaries(canary, series), _ALL).items():
-        of_pod = increases(pod, counters, window)
-        for name, by_labels in of_pod.counts.items():
-            counts[name] = add_up([counts.get(name, {}), by_labels])
-        for name, value in of_pod.seconds.items():
-            seconds[name] = seconds.get(name, 0.0) + value
-    return Increases(counts, seconds)
-
-
-def _without_earlier_canaries(canary: str, series: Iterable[Series]) -> Iterator[Series]:
-    """Without the series about earlier canaries."""
-    for one in series:
-        if one.labels.get("__name__") not in _BY_SENDER or one.labels.get("canary") == canary:
-            yield one

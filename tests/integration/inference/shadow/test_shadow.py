@@ -29,6 +29,7 @@ from support.waiting import eventually
 CANARY = "def456"
 VIRGINICA = [6.3, 3.3, 6.0, 2.5]
 SHADOW = "/v1/shadow"
+CONTROL = f"{REVISION}-control-{CANARY}"
 
 
 class ConfigFile:
@@ -37,8 +38,10 @@ class ConfigFile:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "config.json"
 
-    def write(self, port: int, share: float = 1.0, revision: str = CANARY) -> None:
-        content = {"revision": revision, "url": f"http://127.0.0.1:{port}", "share": share}
+    def write(self, port: int, share: float = 1.0, revision: str = CANARY, control_port: int = 0) -> None:
+        content: dict[str, Any] = {"revision": revision, "url": f"http://127.0.0.1:{port}", "share": share}
+        if control_port:
+            content["control"] = {"revision": CONTROL, "url": f"http://127.0.0.1:{control_port}"}
         new = self.path.with_suffix(".new")
         new.write_text(json.dumps(content))
         new.replace(self.path)
@@ -114,6 +117,33 @@ def test_both_predictions_of_a_request_are_recorded_under_its_id_and_compared(
         ("two", REVISION, "virginica", CANARY, "versicolor"),
     ]
     assert (sent(stable, "answered"), pairs(stable, "same"), pairs(stable, "different")) == (2, 1, 1)
+
+
+def test_the_canary_and_its_control_group_get_the_same_requests(
+    exported: Exported,
+    serve: Serve,
+    serve_stable: Callable[..., Api],
+    config: ConfigFile,
+    postgres_url: str,
+    engine: Engine,
+) -> None:
+    canary, control = (
+        serve(exported(version), revision=revision, shadow_file=config.path, DATABASE_URL=postgres_url)
+        for version, revision in (("2.0.0", CANARY), ("1.0.0", CONTROL))
+    )
+    config.write(canary.port, control_port=control.port)
+    stable = serve_stable(DATABASE_URL=postgres_url)
+    for number in range(5):
+        stable.predict(FLOWER, **{"X-Request-ID": f"r{number}"})
+    eventually(lambda: sent(stable, "answered") == sent(stable, "answered", CONTROL) == 5)
+    eventually(lambda: shadow_rows(engine) == 10)
+    rows = select(engine, "SELECT request_id, revision FROM shadow_predictions ORDER BY revision, request_id")
+    names = [f"r{number}" for number in range(5)]
+    assert [row.request_id for row in rows if row.revision == CANARY] == names
+    assert [row.request_id for row in rows if row.revision == CONTROL] == names
+    # A pod of either arm that answers a user mirrors nothing.
+    control.predict(FLOWER)
+    assert sum(value for (name, _), value in control.metrics().items() if name == metric_names.SHADOW_SENT) == 0
 
 
 def test_a_mirrored_request_that_arrives_twice_is_recorded_once(

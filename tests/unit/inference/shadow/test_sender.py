@@ -18,6 +18,7 @@ from iris_inference.shadow.http_client import HttpResponse
 from iris_inference.shadow.metrics import PairResult, SenderMetrics, SendResult
 from iris_inference.shadow.mirrored_request import compare_labels, decode_response
 from iris_inference.shadow.sender import ShadowSender
+from support.waiting import eventually
 
 CLASSES = ("setosa", "versicolor", "virginica")
 FLOWER = (5.1, 3.5, 1.4, 0.2)
@@ -87,11 +88,13 @@ def test_each_request_is_sent_to_the_canary_and_to_its_control_group(tmp_path: P
         sender.configure(control=CONTROL)
         sender.sender.open()
         sender.enqueue(times=3)
-        while not sender.counted(SendResult.UNREACHABLE, CONTROL) == sender.counted(SendResult.UNREACHABLE) == 3:
-            await asyncio.sleep(0)
+        unreachable = SendResult.UNREACHABLE
+        await asyncio.to_thread(
+            eventually, lambda: sender.counted(unreachable) == sender.counted(unreachable, CONTROL) == 3
+        )
         await sender.sender.close()
 
-    asyncio.run(asyncio.wait_for(run(), 10))
+    asyncio.run(run())
 
 
 def test_predictions_and_labels_are_compared_with_the_canary_alone(tmp_path: Path) -> None:
@@ -157,10 +160,10 @@ def test_a_canary_does_not_mirror_requests_to_itself(tmp_path: Path) -> None:
     assert (sender.sender.enabled, sender.sender.canary) == (False, "")
 
 
-def test_a_pod_of_the_control_group_does_not_mirror_requests_to_itself(tmp_path: Path) -> None:
+def test_a_pod_of_the_control_group_mirrors_nothing_and_compares_labels(tmp_path: Path) -> None:
     sender = SenderUnderTest(tmp_path)
     sender.configure(control="abc123")
-    assert (sender.sender.enabled, sender.sender.canary) == (False, "")
+    assert (sender.sender.enabled, sender.sender.canary) == (False, "def456")
 
 
 def test_an_invalid_config_stops_the_mirroring(tmp_path: Path) -> None:

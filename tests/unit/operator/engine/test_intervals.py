@@ -62,7 +62,7 @@ class Counts:
 class Mirrored(Counts):
     """With mirrored requests."""
 
-    shadow: ShadowCounts = field(default_factory=lambda: ShadowCounts(RequestCounts(pods=THREE[CANARY].pods)))
+    shadow: ShadowCounts = field(default_factory=lambda: ShadowCounts(counts(30), control=counts(31)))
 
     async def count(self, query: MetricsQuery) -> MetricsResult:
         """See `Metrics.count`."""
@@ -216,9 +216,20 @@ async def test_a_baseline_without_new_samples_is_measured_again_later() -> None:
     assert (judge.inputs, result.judged_through, result.judgement.counted) == ([], None, False)
 
 
-async def test_mirrored_requests_are_judged_as_such_and_without_the_control_group() -> None:
+async def test_in_a_shadow_step_both_arms_are_judged_by_the_requests_mirrored_to_them() -> None:
     steps = {"rollout": {"steps": [{"weight": 0, "shadow": 20}, {"weight": 10}, {"weight": 100}], "interval": "10s"}}
     metrics = Mirrored(THREE, until=later(6))
     found = replace(at_step(1, later(1)), spec=release(spec=steps).spec)
     _, given = await judged(metrics, found, later(10))
-    assert (given.mirrored, given.interval.canary, given.interval.control) == (True, metrics.shadow.counts, None)
+    assert (given.mirrored, given.interval.canary) == (True, metrics.shadow.counts)
+    assert given.interval.control == metrics.shadow.control
+    assert given.interval.stable is not None
+    assert given.interval.stable.total == 80 + 31
+
+
+async def test_a_control_group_that_got_no_mirrored_request_has_none_in_a_shadow_step() -> None:
+    steps = {"rollout": {"steps": [{"weight": 0, "shadow": 20}, {"weight": 10}, {"weight": 100}], "interval": "10s"}}
+    metrics = Mirrored(THREE, until=later(6), shadow=ShadowCounts(counts(30)))
+    _, given = await judged(metrics, replace(at_step(1, later(1)), spec=release(spec=steps).spec), later(10))
+    assert given.interval.control is not None
+    assert given.interval.control.total == 0

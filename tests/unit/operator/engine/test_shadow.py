@@ -78,6 +78,79 @@ def test_a_version_that_fails_on_copies_never_gets_a_request() -> None:
     assert simulation.shadow_target() == ("", 0.0)
 
 
+def test_copies_that_are_slower_than_users_requests_are_not_held_against_the_version() -> None:
+    """It failed when the copies' durations were compared with those of stable's own pods."""
+    simulation = deployed()
+    simulation.traffic.mirrored_slow_share = 0.3
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(serving("2.0.0"), seconds=600)
+    assert "RollingBack" not in [reason for reason, _ in simulation.server.events]
+
+
+def test_a_version_that_is_slower_than_the_control_group_on_the_same_copies_is_rolled_back() -> None:
+    simulation = deployed(v2_0_0=Image(slow_share=0.3))
+    simulation.traffic.mirrored_slow_share = 0.1
+    # Long enough for evidence: a step to a small share of the traffic tolerates more.
+    simulation.apply("2.0.0", rollout={"steps": [{**STEPS[0], "minDuration": "2m"}, *STEPS[1:]], "interval": "5s"})
+    status = simulation.run(phase("RolledBack"), seconds=300)
+    assert status.rejected is not None
+    assert status.rejected.reason == "Latency"
+    assert set(simulation.server.weights) <= {0}
+
+
+def test_both_arms_get_the_copies_through_services_of_their_own() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(shadowing)
+    control = simulation.status.control
+    assert control is not None
+    assert simulation.shadow_control() == control.revision
+    pods = {
+        labels[names.LABEL_REVISION]
+        for (kind, _, _), found in simulation.server.objects.items()
+        if kind == "Pod"
+        and (labels := found["metadata"]["labels"]).items() >= _selector(simulation, "iris-control").items()
+    }
+    assert pods == {control.revision}
+    assert names.LABEL_REVISION in _selector(simulation, "iris-canary")
+
+
+def test_without_a_control_group_only_the_canary_gets_copies() -> None:
+    simulation = Simulation()
+    spec = {**SHADOW, "analysis": {"control": "Stable"}}
+    simulation.apply("1.0.0", **spec)
+    simulation.run(serving("1.0.0"))
+    simulation.apply("2.0.0", **spec)
+    simulation.run(shadowing)
+    assert simulation.shadow_control() == ""
+    assert ("Service", "iris", "iris-control") not in simulation.server.objects
+
+
+def test_a_service_of_the_control_group_that_was_changed_by_hand_is_repaired() -> None:
+    simulation = deployed()
+    simulation.apply("2.0.0", **SHADOW)
+    simulation.run(shadowing)
+    simulation.server.objects["Service", "iris", "iris-control"]["spec"]["selector"][names.LABEL_ARM] = "other"
+    simulation.run_for(5)
+    assert _selector(simulation, "iris-control")[names.LABEL_ARM] == names.ARM_CONTROL
+    assert "ShadowRepaired" in [reason for reason, _ in simulation.server.events]
+
+
+def test_in_a_shadow_step_of_all_requests_both_arms_have_the_same_number_of_pods() -> None:
+    """It failed when the control group had a quarter of the pods, as in the last step, for the same copies."""
+    simulation = Simulation()
+    spec = {"rollout": {**SHADOW["rollout"], "steps": [{"shadow": 100, "minDuration": "10s"}, *STEPS[1:]]}}
+    simulation.apply("1.0.0", serving={"replicas": 4}, **spec)
+    simulation.run(serving("1.0.0"))
+    simulation.apply("2.0.0", serving={"replicas": 4}, **spec)
+    status = simulation.run(shadowing)
+    assert status.control is not None
+    assert status.canary is not None
+    assert status.control.pods == 4
+    canary = simulation.server.objects["Deployment", "iris", names.workload_name("iris", status.canary.revision)]
+    assert canary["spec"]["replicas"] == 4
+
+
 def test_an_incident_of_both_versions_stops_mirroring_until_stable_recovers() -> None:
     """It failed when the step stayed after the traffic moved to stable."""
     simulation = deployed()
@@ -315,3 +388,8 @@ def test_invalid_shadow_steps_are_refused(steps: list[dict[str, Any]], message: 
 
 def test_the_names_of_the_shadow_config_are_those_in_the_pod_template() -> None:
     assert (names.SHADOW_FOLDER, names.SHADOW_FILE) == ("/etc/iris/shadow", "plan.json")
+
+
+def _selector(simulation: Simulation, service: str) -> dict[str, str]:
+    selector: dict[str, str] = simulation.server.objects["Service", "iris", service]["spec"]["selector"]
+    return selector
