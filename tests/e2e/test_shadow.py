@@ -6,6 +6,11 @@ from support.e2e.then import Then
 from support.e2e.when import When
 
 
+def delivered(release: str, arm: str) -> str:
+    """PromQL: requests mirrored to one arm of the comparison, as its own pods count them."""
+    return f'sum(max_over_time(shadow_requests_total{{release="{release}",code="200",arm="{arm}"}}[5m]))'
+
+
 def copied(release: str, result: str = ".+") -> str:
     """PromQL: requests of a release that both versions were asked, by what came of it."""
     return f'sum(max_over_time(shadow_pairs_total{{release="{release}",result=~"{result}"}}[5m]))'
@@ -32,6 +37,9 @@ async def test_a_version_is_compared_on_mirrored_requests_before_it_gets_traffic
     same, both = await query_value(copied(release, "same")), await query_value(copied(release))
     assert both > 0
     assert same / both > 0.5, f"{same} of {both}"
+    canary, control = await query_value(delivered(release, "")), await query_value(delivered(release, "control"))
+    assert canary > 0
+    assert 0.9 < control / canary < 1.1, f"the canary got {canary} copies, the control group {control}"
 
 
 async def test_a_version_that_fails_mirrored_requests_never_gets_traffic(given: Given, when: When, then: Then) -> None:
