@@ -175,7 +175,8 @@ COMPONENTS: Mapping[str, Component] = {
         ),
     )
 }
-# In the order in which the cluster needs them. promtool, kubeconform, actionlint and health are for developers and tests.
+# In the order in which the cluster needs them. promtool, kubeconform, actionlint and health are for developers and
+# tests.
 CLUSTER = (
     "kubernetes",
     "pause",

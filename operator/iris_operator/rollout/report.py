@@ -6,14 +6,16 @@ from dataclasses import replace
 from datetime import datetime
 
 from iris_operator.analysis.verdict import Verdict
-from iris_operator.api.status import Outcome, Phase, Rejected, ReleaseStatus, Stage
-from iris_operator.rollout.builder import DecisionBuilder, seconds_since
+from iris_operator.api.status import ConditionStatus, Outcome, Phase, Rejected, ReleaseStatus, Stage
+from iris_operator.rollout.builder import POLL_SECONDS, DecisionBuilder, seconds_since
 from iris_operator.rollout.conditions import Condition, find, unfinished, with_conditions
 from iris_operator.rollout.control_group import ArmPods, canary_share
 from iris_operator.rollout.decision import Decision
 
 _PAUSED_REASONS = {"Paused", "AwaitingApproval"}
 _FAILED_STARTS = {"ReadyTimeout", "Crashing"}
+# Reasons of Degraded that are decided anew in each reconcile.
+_SEEN_IN_PODS = {*_FAILED_STARTS, "NoReadyPods", "InconsistentStatus"}
 _BY_STAGE = {Stage.PROMOTING: Phase.PROMOTING, Stage.ROLLING_BACK: Phase.ROLLING_BACK}
 
 
@@ -29,10 +31,34 @@ def report(builder: DecisionBuilder, decision: Decision) -> Decision:
             "step_text": f"{step.index}/{step.count}" if step.count else "",
         }
     )
-    left = _left_to_do(builder, status)
-    conditions = [*_conditions(builder, status, phase), *([left] if left else [])]
+    left, failing = _left_to_do(builder, status), _still_failing(builder, decision, phase)
+    conditions = _conditions(builder, status, phase)
+    if failing:
+        status = status.model_copy(update={"phase": Phase.DEGRADED})
+        decision = replace(decision, requeue_after=min(decision.requeue_after, POLL_SECONDS))
+        conditions[-1] = Condition("Degraded", True, failing.reason, failing.message)
+        if left is None or left.type != "Stalled":
+            lasts = seconds_since(failing.last_transition_time, builder.now)
+            left = unfinished(failing.reason, failing.message, lasts)
     status = status.model_copy(update={"verdict_text": _verdict_text(status, phase, left)})
-    return replace(decision, status=with_conditions(status, conditions, builder.observation.generation, builder.now))
+    wanted = [*conditions, *([left] if left else [])]
+    return replace(decision, status=with_conditions(status, wanted, builder.observation.generation, builder.now))
+
+
+def _still_failing(builder: DecisionBuilder, decision: Decision, phase: Phase) -> ConditionStatus | None:
+    """The failure of the reconcile before, when this one has actions, too: the status is stored before they run.
+
+    Without it the release would look well between two attempts. None when the failure is over, or was no failure of a
+    reconcile but is seen in the pods.
+    """
+    before, observation = find(builder.observation.status, "Degraded"), builder.observation
+    same = (
+        observation.status.observed_generation == observation.generation
+        and observation.status.rollout.stage is decision.status.rollout.stage
+    )
+    if before is None or before.status != "True" or before.reason in _SEEN_IN_PODS or phase is Phase.DEGRADED:
+        return None
+    return before if same and decision.actions and not observation.deleting else None
 
 
 def degraded(
@@ -125,30 +151,21 @@ def _left_to_do(builder: DecisionBuilder, status: ReleaseStatus) -> Condition | 
 
 def _conditions(builder: DecisionBuilder, status: ReleaseStatus, phase: Phase) -> list[Condition]:
     rollout, ready = status.rollout, _ready(status, _stable_pods(builder, status))
-    message = rollout.message or rollout.reason
+    idle, message = rollout.stage is Stage.IDLE, rollout.message or rollout.reason
     # A version that was promoted and of which no pod is ready does not serve.
     promoted = _promoted(builder, status) and bool(ready.value)
-    idle = rollout.stage is Stage.IDLE
-    dead = idle and not ready.value
-    not_promoted = ready.message if dead and _promoted(builder, status) else message
-    is_degraded = phase is Phase.DEGRADED
+    reason = "Promoted" if promoted else _not_promoted_reason(builder, status, phase)
+    explained = ready.message if _promoted(builder, status) and not promoted else message
+    trouble = Condition("Degraded", False, "AsExpected", "")
+    if phase is Phase.DEGRADED:
+        dead = idle and status.stable is not None and not ready.value
+        why = (ready.reason, ready.message) if dead else (rollout.reason, message)
+        trouble = Condition("Degraded", True, *why)
     return [
         ready,
         Condition("Progressing", not idle, rollout.stage.value, message),
-        Condition(
-            "Promoted",
-            promoted,
-            "Promoted" if promoted else _not_promoted_reason(builder, status, phase),
-            message if promoted else not_promoted,
-        ),
-        Condition(
-            "Degraded",
-            is_degraded,
-            (ready.reason if dead and rollout.reason != "InconsistentStatus" else rollout.reason)
-            if is_degraded
-            else "AsExpected",
-            (ready.message if dead and rollout.reason != "InconsistentStatus" else message) if is_degraded else "",
-        ),
+        Condition("Promoted", promoted, reason, explained),
+        trouble,
     ]
 
 
