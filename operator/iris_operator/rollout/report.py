@@ -127,46 +127,41 @@ def _stable_pods(builder: DecisionBuilder, status: ReleaseStatus) -> int:
     return workload.ready if workload else 0
 
 
-def _promoted(builder: DecisionBuilder, status: ReleaseStatus) -> bool:
-    """Is what the spec asks for stable?"""
-    is_target = status.stable is not None and status.stable.revision == builder.observation.target.revision
-    return status.rollout.stage is Stage.IDLE and is_target
+def _obstacle(builder: DecisionBuilder, status: ReleaseStatus) -> tuple[str, str] | None:
+    """Why stable does not serve what the spec asks for, as one word and a sentence; None when it does."""
+    rollout, stable, observation = status.rollout, status.stable, builder.observation
+    if rollout.stage is not Stage.IDLE or stable is None or stable.revision != observation.target.revision:
+        return rollout.reason, rollout.message or rollout.reason
+    if not _stable_pods(builder, status):
+        return "NoReadyPods", f"version {stable.version}: no pod is ready"
+    route = observation.route
+    if not (route.exists and route.intact and route.weight == 0 and observation.stable.serves(stable.revision)):
+        return "Repairing", f"the route does not lead to version {stable.version}"
+    return None
 
 
 def _left_to_do(builder: DecisionBuilder, status: ReleaseStatus) -> Condition | None:
     """What stands between the release and what its spec asks for: `Reconciling` or `Stalled`, None without anything."""
-    rollout, observation, stable = status.rollout, builder.observation, status.stable
-    rejected = _rejected(builder, status)
-    if rejected and not observation.deleting:
+    rejected, obstacle = _rejected(builder, status), _obstacle(builder, status)
+    if builder.observation.deleting:
+        return unfinished(status.rollout.reason, status.rollout.message)
+    if rejected:
         return Condition("Stalled", True, rejected.reason, rejected.message)
-    if observation.deleting or stable is None or not _promoted(builder, status):
-        return unfinished(rollout.reason, rollout.message)
-    if not _stable_pods(builder, status):
-        return unfinished("NoReadyPods", f"version {stable.version}: no pod is ready")
-    route = observation.route
-    if not (route.exists and route.intact and route.weight == 0 and observation.stable.serves(stable.revision)):
-        return unfinished("Repairing", f"the route does not lead to version {stable.version}")
-    return None
+    return unfinished(*obstacle) if obstacle else None
 
 
 def _conditions(builder: DecisionBuilder, status: ReleaseStatus, phase: Phase) -> list[Condition]:
-    rollout, ready = status.rollout, _ready(status, _stable_pods(builder, status))
+    rollout, ready, obstacle = status.rollout, _ready(status, _stable_pods(builder, status)), _obstacle(builder, status)
     idle, message = rollout.stage is Stage.IDLE, rollout.message or rollout.reason
-    # A version that was promoted and of which no pod is ready does not serve.
-    promoted = _promoted(builder, status) and bool(ready.value)
-    reason = "Promoted" if promoted else _not_promoted_reason(builder, status, phase)
-    explained = ready.message if _promoted(builder, status) and not promoted else message
+    promoted = Condition("Promoted", True, "Promoted", message)
+    if obstacle:
+        promoted = Condition("Promoted", False, _not_promoted_reason(builder, status, phase), obstacle[1])
     trouble = Condition("Degraded", False, "AsExpected", "")
     if phase is Phase.DEGRADED:
         dead = idle and status.stable is not None and not ready.value
         why = (ready.reason, ready.message) if dead else (rollout.reason, message)
         trouble = Condition("Degraded", True, *why)
-    return [
-        ready,
-        Condition("Progressing", not idle, rollout.stage.value, message),
-        Condition("Promoted", promoted, reason, explained),
-        trouble,
-    ]
+    return [ready, Condition("Progressing", not idle, rollout.stage.value, message), promoted, trouble]
 
 
 def _ready(status: ReleaseStatus, pods: int | None) -> Condition:

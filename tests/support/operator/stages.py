@@ -199,7 +199,7 @@ def _trouble() -> Iterator[At]:
     yield _at("stable has ready pods again", CURRENT, simulation, promoted=True)
     del simulation.server.objects["Ingress", "iris", "iris"]
     simulation.step()
-    yield _at("route was deleted by hand", IN_PROGRESS, simulation, promoted=True)
+    yield _at("route was deleted by hand", IN_PROGRESS, simulation)
     simulation.run_for(5)
     yield _at("route is repaired", CURRENT, simulation, promoted=True)
 
