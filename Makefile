@@ -115,7 +115,7 @@ venv: $(VENV)/.installed ## The development environment in .venv, from hashes
 packages: ## The Debian packages that the tests need (installs only what is missing; starts no service)
 	@bash tests/packages.sh
 components: ## The servers and tools that the tests run, from their Go modules (17 minutes the first time)
-	@$(LOCAL) build kubernetes prometheus promtool alertmanager kubeconform traefik victorialogs otelcol registry actionlint
+	@$(LOCAL) build kubernetes prometheus promtool alertmanager kubeconform traefik victorialogs otelcol registry actionlint health
 
 $(VENV)/.installed: tests/requirements.txt tests/bootstrap.txt
 	@python3 -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed, this is " + sys.version)'

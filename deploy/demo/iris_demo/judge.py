@@ -83,7 +83,8 @@ def outcome_of(release: Release, version: str) -> str:
         return UNDECIDED
     if release.promoted == "True" and release.stable == version and release.phase == "Stable":
         return PROMOTED
-    if release.phase == "RolledBack":
+    # A version whose pods are kept after its failure is paused for good.
+    if release.phase == "RolledBack" or (release.stalled and release.promoted_reason in {"RolledBack", "Paused"}):
         return ROLLED_BACK
     return UNDECIDED
 

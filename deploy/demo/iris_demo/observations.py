@@ -59,6 +59,8 @@ class Release:
     promoted: str = ""
     promoted_reason: str = ""
     promoted_message: str = ""
+    stalled: str = ""
+    """Why the release cannot go on without a person; empty while it can."""
     verdict: str = ""
     checks: tuple[Check, ...] = ()
     control_pods: int = 0
@@ -118,6 +120,7 @@ def release_of(resource: Mapping[str, Any]) -> Release:
     spec, status = resource.get("spec", {}), resource.get("status") or {}
     conditions: list[dict[str, Any]] = status.get("conditions") or []
     promoted: dict[str, Any] = next((c for c in conditions if c.get("type") == "Promoted"), {})
+    stalled: dict[str, Any] = next((c for c in conditions if c.get("type") == "Stalled"), {})
     analysis = status.get("analysis") or {}
     step = status.get("step") or {}
     return Release(
@@ -133,6 +136,7 @@ def release_of(resource: Mapping[str, Any]) -> Release:
         promoted=promoted.get("status", ""),
         promoted_reason=promoted.get("reason", ""),
         promoted_message=promoted.get("message", ""),
+        stalled=f"{stalled.get('reason', '')}: {stalled.get('message', '')}" if stalled.get("status") == "True" else "",
         verdict=analysis.get("verdict") or "",
         checks=tuple(_check(check) for check in analysis.get("checks") or ()),
         control_pods=(status.get("control") or {}).get("pods") or 0,

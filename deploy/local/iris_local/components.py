@@ -156,6 +156,7 @@ COMPONENTS: Mapping[str, Component] = {
             package="github.com/yannh/kubeconform/cmd/kubeconform",
             stamps=(("main.version", "0.8.0"),),
         ),
+        Component("health", "1", expected=60),
         Component(
             "otelcol",
             "0.160.0",
@@ -174,7 +175,8 @@ COMPONENTS: Mapping[str, Component] = {
         ),
     )
 }
-# In the order in which the cluster needs them. promtool, kubeconform and actionlint are for developers and tests.
+# In the order in which the cluster needs them. promtool, kubeconform, actionlint and health are for developers and
+# tests.
 CLUSTER = (
     "kubernetes",
     "pause",

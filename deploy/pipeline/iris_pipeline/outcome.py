@@ -16,6 +16,7 @@ class State(StrEnum):
     PENDING = "Pending"
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
+    FAILED = "Failed"
     SUPERSEDED = "Superseded"
     DELETED = "Deleted"
     UNDECIDED = "Undecided"
@@ -61,6 +62,8 @@ def outcome_of(resource: Object | None, desired: DesiredModel) -> Outcome:
             return Outcome(State.PROMOTED, judge.reason_of(release, desired.version))
         case judge.ROLLED_BACK:
             return Outcome(State.ROLLED_BACK, judge.reason_of(release, desired.version))
+        case _ if release.is_current and release.stalled:
+            return Outcome(State.FAILED, f"a person must act: {release.stalled}")
         case _:
             return Outcome(State.PENDING, _progress(release))
 

@@ -11,7 +11,7 @@ from iris_demo.observations import Check, release_of
 from iris_pipeline.outcome import DesiredModel, Outcome, State
 from iris_pipeline.publish import PublishedImage
 
-_MARKS = {State.PROMOTED: "✅", State.ROLLED_BACK: "❌"}
+_MARKS = {State.PROMOTED: "✅", State.ROLLED_BACK: "❌", State.FAILED: "❌"}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import yaml
 
 from iris_operator.api import names
 from iris_operator.api.spec import ReleaseSpec
-from iris_operator.api.status import ReleaseStatus
+from iris_operator.api.status import NOT_OBSERVED, ReleaseStatus
 
 _KEPT = {
     "type",
@@ -43,7 +43,7 @@ _COLUMNS = [
     ("Canary", "string", ".status.canary.version", 0),
     ("Weight", "integer", ".status.weight", 0),
     ("Step", "string", ".status.stepText", 0),
-    ("Verdict", "string", ".status.analysis.verdict", 0),
+    ("Verdict", "string", ".status.verdictText", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
     ("Reason", "string", '.status.conditions[?(@.type=="Promoted")].message', 1),
 ]
@@ -113,6 +113,8 @@ def custom_resource_definition() -> dict[str, Any]:
     """The CRD as an object for `kubectl apply`."""
     spec = _schema_of(ReleaseSpec, "spec")
     status = _drop_defaults(_schema_of(ReleaseStatus, "status"))
+    # The one observation that can be made without the operator: that it has not seen the object yet.
+    status["default"] = {"observedGeneration": NOT_OBSERVED}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -73,10 +73,17 @@ class StepStatus(ApiModel):
     count: int = 0
 
 
-class ConditionStatus(ApiModel):
-    """A standard Kubernetes condition."""
+ConditionType = Literal["Ready", "Progressing", "Promoted", "Degraded", "Reconciling", "Stalled"]
 
-    type: Literal["Ready", "Progressing", "Promoted", "Degraded"]
+# The observed generation of a status that the operator has not written yet: no object has it, so that tools that
+# compare generations (kstatus) wait. It is the default of the CRD, too.
+NOT_OBSERVED = -1
+
+
+class ConditionStatus(ApiModel):
+    """A standard Kubernetes condition. `Reconciling` and `Stalled` are there only while they are True."""
+
+    type: ConditionType
     status: Literal["True", "False", "Unknown"]
     reason: str
     message: str = ""
@@ -170,11 +177,17 @@ class HistoryEntry(RevisionRef):
 class ReleaseStatus(ApiModel):
     """The observed state of one served model."""
 
-    observed_generation: int = 0
+    observed_generation: int = Field(
+        default=NOT_OBSERVED, description="Generation of the spec that this status is about; -1 while there is none."
+    )
     phase: Phase = Phase.INITIALIZING
     weight: int = Field(default=0, description="Share of the requests that gets the canary's version, in percent.")
     step: StepStatus = Field(default_factory=StepStatus)
     step_text: str = Field(default="", description="The step as `2/4`, for the table of kubectl get.")
+    verdict_text: str = Field(
+        default="",
+        description="For the table of kubectl get: why the version failed, as one word, or the verdict of its checks.",
+    )
     stable: RevisionRef | None = None
     canary: RevisionRef | None = None
     control: ControlStatus | None = None

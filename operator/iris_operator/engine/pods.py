@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from iris_operator.api import names
 from iris_operator.engine.ports import Json
 
 # Long messages, as stack traces, are cut to what fits a line of `kubectl describe`; the end says most.
@@ -17,6 +19,16 @@ def is_ready(pod: Json) -> bool:
     """The pod's own Ready condition."""
     conditions = pod.get("status", {}).get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def ready_pods(pods: Iterable[Json], revision: str) -> int:
+    """How many pods of a revision are ready and not being deleted."""
+    return sum(
+        is_ready(pod)
+        for pod in pods
+        if (pod["metadata"].get("labels") or {}).get(names.LABEL_REVISION) == revision
+        and "deletionTimestamp" not in pod["metadata"]
+    )
 
 
 def ready_since(pod: Json) -> datetime | None:

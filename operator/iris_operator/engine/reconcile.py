@@ -19,6 +19,7 @@ from iris_operator.engine.observe import (
     with_judgement,
     with_watch_judgement,
 )
+from iris_operator.engine.pods import ready_pods
 from iris_operator.engine.ports import (
     Conflict,
     EventRecorder,
@@ -170,7 +171,8 @@ class Reconciler:
             if stored is None:
                 return ReconcileOutcome(0, finished=True)
             before = _readable_status(stored)
-            after = degraded(before, stored["metadata"]["generation"], reason, message, self._ports.clock())
+            pods = self._ready_pods(stored, before)
+            after = degraded(before, stored["metadata"]["generation"], reason, message, self._ports.clock(), pods)
             if after != before:
                 log.error(
                     "%s: %s",
@@ -189,6 +191,14 @@ class Reconciler:
         # A release that is being deleted and cannot be parsed cannot be finalized in order either.
         invalid_and_deleted = reason == "InvalidSpec" and "deletionTimestamp" in metadata
         return ReconcileOutcome(RETRY_SECONDS, finished=invalid_and_deleted, result=Result.FAILED, snapshot=snapshot)
+
+    def _ready_pods(self, body: Json, status: ReleaseStatus) -> int | None:
+        """Ready pods of stable's version; None when that is not known."""
+        if status.stable is None:
+            return None
+        metadata = body["metadata"]
+        owned = self._ports.lister.owned_objects(metadata["namespace"], metadata["name"])
+        return ready_pods(owned.pods, status.stable.revision)
 
 
 def _readable_status(body: Json) -> ReleaseStatus:

@@ -1,36 +1,28 @@
-"""What people and `kubectl wait` read: phase, weight and conditions, derived from the state and the observation."""
+"""What people and tools read: phase, weight, conditions and verdict, derived from the state and the observation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Literal
 
-from iris_operator.api.status import ConditionStatus, Outcome, Phase, ReleaseStatus, Stage
-from iris_operator.rollout.builder import DecisionBuilder
+from iris_operator.analysis.verdict import Verdict
+from iris_operator.api.status import ConditionStatus, Outcome, Phase, Rejected, ReleaseStatus, Stage
+from iris_operator.rollout.builder import POLL_SECONDS, DecisionBuilder, seconds_since
+from iris_operator.rollout.conditions import Condition, find, unfinished, with_conditions
 from iris_operator.rollout.control_group import ArmPods, canary_share
 from iris_operator.rollout.decision import Decision
 
 _PAUSED_REASONS = {"Paused", "AwaitingApproval"}
 _FAILED_STARTS = {"ReadyTimeout", "Crashing"}
+# Reasons of Degraded that are decided anew in each reconcile.
+_SEEN_IN_PODS = {*_FAILED_STARTS, "NoReadyPods", "InconsistentStatus"}
 _BY_STAGE = {Stage.PROMOTING: Phase.PROMOTING, Stage.ROLLING_BACK: Phase.ROLLING_BACK}
-
-ConditionType = Literal["Ready", "Progressing", "Promoted", "Degraded"]
-
-
-@dataclass(frozen=True)
-class _Condition:
-    type: ConditionType
-    is_true: bool
-    reason: str
-    message: str
 
 
 def report(builder: DecisionBuilder, decision: Decision) -> Decision:
     """Complete a decision's status."""
-    rollout = decision.status.rollout
-    phase = _phase(builder, decision.status)
     step = decision.status.step
+    phase = _phase(builder, decision.status)
     status = decision.status.model_copy(
         update={
             "observed_generation": builder.observation.generation,
@@ -39,8 +31,58 @@ def report(builder: DecisionBuilder, decision: Decision) -> Decision:
             "step_text": f"{step.index}/{step.count}" if step.count else "",
         }
     )
-    conditions = _conditions(builder, status, phase, rollout.message or rollout.reason)
-    return replace(decision, status=_with_conditions(status, conditions, builder.observation.generation, builder.now))
+    left, failing = _left_to_do(builder, status), _still_failing(builder, decision, phase)
+    conditions = _conditions(builder, status, phase)
+    if failing:
+        status = status.model_copy(update={"phase": Phase.DEGRADED})
+        decision = replace(decision, requeue_after=min(decision.requeue_after, POLL_SECONDS))
+        conditions[-1] = Condition("Degraded", True, failing.reason, failing.message)
+        if left is None or left.type != "Stalled":
+            lasts = seconds_since(failing.last_transition_time, builder.now)
+            left = unfinished(failing.reason, failing.message, lasts)
+    status = status.model_copy(update={"verdict_text": _verdict_text(status, phase, left)})
+    wanted = [*conditions, *([left] if left else [])]
+    return replace(decision, status=with_conditions(status, wanted, builder.observation.generation, builder.now))
+
+
+def _still_failing(builder: DecisionBuilder, decision: Decision, phase: Phase) -> ConditionStatus | None:
+    """The failure of the reconcile before, when this one has actions, too: the status is stored before they run.
+
+    Without it the release would look well between two attempts. None when the failure is over, or was no failure of a
+    reconcile but is seen in the pods.
+    """
+    before, observation = find(builder.observation.status, "Degraded"), builder.observation
+    same = (
+        observation.status.observed_generation == observation.generation
+        and observation.status.rollout.stage is decision.status.rollout.stage
+    )
+    if before is None or before.status != "True" or before.reason in _SEEN_IN_PODS or phase is Phase.DEGRADED:
+        return None
+    return before if same and decision.actions and not observation.deleting else None
+
+
+def degraded(
+    status: ReleaseStatus, generation: int, reason: str, message: str, now: datetime, ready_pods: int | None
+) -> ReleaseStatus:
+    """The status of a release that could not be reconciled: nothing is changed, and it says why.
+
+    The durable state stays as it was, so that the next reconcile that succeeds continues from there. `ready_pods` are
+    those of stable's version, None when that is not known.
+    """
+    promoted, failing = find(status, "Promoted"), find(status, "Degraded")
+    current = promoted is not None and promoted.observed_generation == generation
+    since = failing.last_transition_time if failing and failing.status == "True" else None
+    left = unfinished(reason, message, seconds_since(since, now))
+    if current and promoted and promoted.reason == "RolledBack" and status.rejected:
+        # The version has failed, whatever else goes wrong afterwards.
+        left = Condition("Stalled", True, status.rejected.reason, status.rejected.message)
+    conditions = [_ready(status, ready_pods), Condition("Degraded", True, reason, message), left]
+    if not current or (promoted and promoted.status == "True" and ready_pods == 0):
+        conditions.append(Condition("Promoted", False, "Progressing", message))
+    changed = {"phase": Phase.DEGRADED, "observed_generation": generation}
+    if left.type == "Stalled":
+        changed["verdict_text"] = left.reason
+    return with_conditions(status.model_copy(update=changed), conditions, generation, now)
 
 
 def _share(builder: DecisionBuilder, status: ReleaseStatus) -> int:
@@ -49,20 +91,6 @@ def _share(builder: DecisionBuilder, status: ReleaseStatus) -> int:
     canary = backend.ready.get(backend.selects or "", 0)
     pods = ArmPods(canary, backend.ready.get(control.revision, 0) if control else 0)
     return round(canary_share(builder.observation.route.weight, pods))
-
-
-def degraded(status: ReleaseStatus, generation: int, reason: str, message: str, now: datetime) -> ReleaseStatus:
-    """The status of a release that could not be reconciled: nothing is changed, and it says why.
-
-    The durable state stays as it was, so that the next reconcile that succeeds continues from there.
-    """
-    changed = status.model_copy(update={"phase": Phase.DEGRADED, "observed_generation": generation})
-    promoted = next((c for c in status.conditions if c.type == "Promoted"), None)
-    stale = promoted is None or promoted.observed_generation != generation
-    conditions = [_Condition("Degraded", True, reason, message)]
-    if stale:
-        conditions.append(_Condition("Promoted", False, "Progressing", message))
-    return _with_conditions(changed, conditions, generation, now)
 
 
 def _phase(builder: DecisionBuilder, status: ReleaseStatus) -> Phase:
@@ -79,69 +107,88 @@ def _phase(builder: DecisionBuilder, status: ReleaseStatus) -> Phase:
 
 
 def _idle_phase(builder: DecisionBuilder, status: ReleaseStatus) -> Phase:
-    if not _stable_ready(builder, status):
+    rejected = _rejected(builder, status)
+    if not _stable_pods(builder, status):
         return Phase.DEGRADED
-    if status.rejected is None:
+    if rejected is None:
         return Phase.STABLE
-    return Phase.PAUSED if status.rejected.keeps_pods else Phase.ROLLED_BACK
+    return Phase.PAUSED if rejected.keeps_pods else Phase.ROLLED_BACK
 
 
-def _stable_ready(builder: DecisionBuilder, status: ReleaseStatus) -> bool:
-    if status.stable is None:
-        return False
-    workload = builder.observation.workloads.get(status.stable.revision)
-    return workload is not None and workload.ready > 0
+def _rejected(builder: DecisionBuilder, status: ReleaseStatus) -> Rejected | None:
+    """The revision that the spec asks for, when it has failed: one that failed before says nothing about the next."""
+    rejected = status.rejected
+    idle = status.rollout.stage is Stage.IDLE
+    return rejected if idle and rejected and rejected.revision == builder.observation.target.revision else None
 
 
-def _conditions(builder: DecisionBuilder, status: ReleaseStatus, phase: Phase, message: str) -> list[_Condition]:
-    ready = _stable_ready(builder, status)
+def _stable_pods(builder: DecisionBuilder, status: ReleaseStatus) -> int:
+    workload = builder.observation.workloads.get(status.stable.revision) if status.stable else None
+    return workload.ready if workload else 0
+
+
+def _obstacle(builder: DecisionBuilder, status: ReleaseStatus) -> tuple[str, str] | None:
+    """Why stable does not serve what the spec asks for, as one word and a sentence; None when it does."""
+    rollout, stable, observation = status.rollout, status.stable, builder.observation
+    if rollout.stage is not Stage.IDLE or stable is None or stable.revision != observation.target.revision:
+        return rollout.reason, rollout.message or rollout.reason
+    if not _stable_pods(builder, status):
+        return "NoReadyPods", f"version {stable.version}: no pod is ready"
+    route = observation.route
+    if not (route.exists and route.intact and route.weight == 0 and observation.stable.serves(stable.revision)):
+        return "Repairing", f"the route does not lead to version {stable.version}"
+    return None
+
+
+def _left_to_do(builder: DecisionBuilder, status: ReleaseStatus) -> Condition | None:
+    """What stands between the release and what its spec asks for: `Reconciling` or `Stalled`, None without anything."""
+    rejected, obstacle = _rejected(builder, status), _obstacle(builder, status)
+    if builder.observation.deleting:
+        return unfinished(status.rollout.reason, status.rollout.message)
+    if rejected:
+        return Condition("Stalled", True, rejected.reason, rejected.message)
+    return unfinished(*obstacle) if obstacle else None
+
+
+def _conditions(builder: DecisionBuilder, status: ReleaseStatus, phase: Phase) -> list[Condition]:
+    rollout, ready, obstacle = status.rollout, _ready(status, _stable_pods(builder, status)), _obstacle(builder, status)
+    idle, message = rollout.stage is Stage.IDLE, rollout.message or rollout.reason
+    promoted = Condition("Promoted", True, "Promoted", message)
+    if obstacle:
+        promoted = Condition("Promoted", False, _not_promoted_reason(builder, status, phase), obstacle[1])
+    trouble = Condition("Degraded", False, "AsExpected", "")
+    if phase is Phase.DEGRADED:
+        dead = idle and status.stable is not None and not ready.value
+        why = (ready.reason, ready.message) if dead else (rollout.reason, message)
+        trouble = Condition("Degraded", True, *why)
+    return [ready, Condition("Progressing", not idle, rollout.stage.value, message), promoted, trouble]
+
+
+def _ready(status: ReleaseStatus, pods: int | None) -> Condition:
+    """Does stable serve, whatever else happens?"""
     stable = f"version {status.stable.version}" if status.stable else "no version yet"
-    promoted = (
-        status.rollout.stage is Stage.IDLE
-        and status.stable is not None
-        and status.stable.revision == builder.observation.target.revision
-    )
-    progressing = status.rollout.stage is not Stage.IDLE
-    return [
-        _Condition(
-            "Ready",
-            ready,
-            "Serving" if ready else "NoReadyPods",
-            f"{stable} serves" if ready else f"{stable}: no pod is ready",
-        ),
-        _Condition("Progressing", progressing, status.rollout.stage.value, message),
-        _Condition("Promoted", promoted, "Promoted" if promoted else _not_promoted_reason(status, phase), message),
-        _Condition(
-            "Degraded",
-            phase is Phase.DEGRADED,
-            status.rollout.reason if phase is Phase.DEGRADED else "AsExpected",
-            message if phase is Phase.DEGRADED else "",
-        ),
-    ]
+    if pods is None:
+        return Condition("Ready", None, "Unknown", f"{stable}: its pods are not known")
+    if pods == 0:
+        return Condition("Ready", False, "NoReadyPods", f"{stable}: no pod is ready")
+    return Condition("Ready", True, "Serving", f"{stable} serves")
 
 
-def _not_promoted_reason(status: ReleaseStatus, phase: Phase) -> str:
+def _not_promoted_reason(builder: DecisionBuilder, status: ReleaseStatus, phase: Phase) -> str:
     """The contract's three reasons for Promoted=False."""
     rolling_back = status.rollout.stage is Stage.ROLLING_BACK and status.rollout.outcome is Outcome.ROLLED_BACK
     if phase is Phase.PAUSED:
         return "Paused"
-    if rolling_back or (status.rollout.stage is Stage.IDLE and status.rejected is not None):
-        return "RolledBack"
-    return "Progressing"
+    return "RolledBack" if rolling_back or _rejected(builder, status) else "Progressing"
 
 
-def _with_conditions(status: ReleaseStatus, wanted: list[_Condition], generation: int, now: datetime) -> ReleaseStatus:
-    before = {condition.type: condition for condition in status.conditions}
-    after = dict(before)
-    for condition in wanted:
-        old = before.get(condition.type)
-        value: Literal["True", "False"] = "True" if condition.is_true else "False"
-        after[condition.type] = ConditionStatus(
-            type=condition.type,
-            status=value,
-            reason=condition.reason,
-            message=condition.message,
-            last_transition_time=old.last_transition_time if old and old.status == value else now,
-            observed_generation=generation,
-        )
-    return status.model_copy(update={"conditions": list(after.values())})
+def _verdict_text(status: ReleaseStatus, phase: Phase, left: Condition | None) -> str:
+    """Why the version failed, else what its checks say; of one that serves only that they passed."""
+    rollout, verdict = status.rollout, status.analysis.verdict if status.analysis else ""
+    if left and left.type == "Stalled":
+        return left.reason
+    if rollout.stage is Stage.INITIALIZING:
+        return rollout.reason if phase is Phase.DEGRADED else ""
+    if rollout.stage is Stage.ROLLING_BACK:
+        return rollout.reason if rollout.outcome is Outcome.ROLLED_BACK else ""
+    return verdict if rollout.stage is not Stage.IDLE or verdict == Verdict.PASS.value else ""

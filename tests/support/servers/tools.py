@@ -21,6 +21,7 @@ _COMPONENTS = {
     "victorialogs": "victorialogs",
     "registry": "registry",
     "actionlint": "actionlint",
+    "health": "health",
 }
 _DEBIAN_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/usr/lib/postgresql/15/bin")
 

@@ -6,6 +6,7 @@ import pytest
 
 from iris_demo.kube import Object
 from iris_pipeline.outcome import DesiredModel, Outcome, State, desired_model, outcome_of
+from support.operator.stages import CURRENT, FAILED, At, all_stages
 from support.pipeline.operated import release_in_state
 
 
@@ -61,3 +62,16 @@ def test_a_release_that_was_changed_meanwhile_is_superseded() -> None:
 
 def test_a_missing_release_is_deleted() -> None:
     assert outcome_of(None, DesiredModel("2.0.0", "i")).state is State.DELETED
+
+
+@pytest.mark.parametrize("at", all_stages(), ids=lambda at: at.stage)
+def test_a_wait_ends_exactly_when_the_release_is_done_or_failed(at: At) -> None:
+    found = outcome(dict(at.release))
+    if at.expected == CURRENT:
+        assert found.state is State.PROMOTED
+    elif at.expected == FAILED:
+        failed = "rolled back" in at.stage or at.stage in ("failed, its pods are kept", "no verdict in time")
+        assert found.state is (State.ROLLED_BACK if failed else State.FAILED)
+        assert at.verdict in found.reason
+    else:
+        assert found.state is State.PENDING

@@ -195,12 +195,29 @@ def test_every_observation_gets_a_decision_with_a_reason(observation: Observatio
     decision = decide(observation, NOW)
     assert decision.reason
     assert decision.requeue_after >= 0
-    assert {condition.type for condition in decision.status.conditions} == {
-        "Ready",
-        "Progressing",
-        "Promoted",
-        "Degraded",
-    }
+    found = {condition.type: condition.status for condition in decision.status.conditions}
+    assert found.keys() - {"Reconciling", "Stalled"} == {"Ready", "Progressing", "Promoted", "Degraded"}
+
+
+@given(observations)
+@settings(max_examples=150, deadline=None)
+def test_a_release_counts_as_done_only_when_stable_serves_what_the_spec_asks_for(observation: Observation) -> None:
+    """By the rules of kstatus: one of `Reconciling` and `Stalled` is there, or it is done."""
+    status = decide(observation, NOW).status
+    found = {condition.type: condition.status for condition in status.conditions}
+    left = found.keys() & {"Reconciling", "Stalled"}
+    assert all(found[kind] == "True" for kind in left)
+    assert len(left) <= 1
+    if left and not observation.deleting:
+        assert found["Promoted"] == "False"
+    if not left:
+        target = observation.target.revision
+        assert status.stable is not None
+        assert status.stable.revision == target
+        assert observation.workloads[target].ready > 0
+        assert observation.stable.serves(target) > 0
+        assert (observation.route.exists, observation.route.weight) == (True, 0)
+        assert (found["Ready"], found["Promoted"], found["Degraded"]) == ("True", "True", "False")
 
 
 @given(observations)
