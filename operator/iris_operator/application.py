@@ -127,7 +127,9 @@ class Application:
             except Exception as error:  # noqa: BLE001 - without an answer it is asked again
                 log.warning("the releases could not be listed: %s", error)
             else:
-                self._synced = self._synced or not any(found)
+                # With none there is no handler to be called.
+                if not any(found):
+                    self._synced = True
             await asyncio.sleep(0 if self._synced else _SYNC_SECONDS)
         await leadership.run()
 

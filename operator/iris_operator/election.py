@@ -65,6 +65,9 @@ class Election:
 
     def observe(self, lease: Lease, now: float) -> None:
         """The lease was read. `now` must not be before the read."""
+        if lease.holder != self._identity:
+            # Whatever its own clock says: the clock of a machine that was suspended has not gone on.
+            self._leads_until = -inf
         if lease != self._seen:
             self._seen, self._seen_since = lease, now
 

@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 # Of the pass that is running; None outside of a pass.
 _term_of_pass: ContextVar[int | None] = ContextVar("term_of_pass", default=None)
 
-# A slow API server is no reason to lead no longer, as long as its answer comes before the deadline.
-_REQUEST_SECONDS: Final = 5.0
+# A leader whose renewal gets no answer in this time can still try again before its deadline.
+_REQUEST_SECONDS: Final = 3.0
 # Longer than a round of the election takes whatever happens: one that has not ended in this time never will.
 _HUNG_SECONDS: Final = 60.0
 
@@ -131,7 +131,7 @@ class LeaseLeadership:
 
     def leads(self) -> bool:
         """See `Leadership.leads`."""
-        return self._election.leads(self._clock())
+        return not self._retired and self._election.leads(self._clock())
 
     def may_write(self) -> bool:
         """See `Leadership.may_write`."""
@@ -155,9 +155,7 @@ class LeaseLeadership:
     def problem(self) -> str:
         """See `Leadership.problem`."""
         now = self._clock()
-        if self._election.leads(now) or self._election.sees_leader(now):
-            return ""
-        return "no operator holds the lease"
+        return "" if self.leads() or self._election.sees_leader(now) else "no operator holds the lease"
 
     def hangs(self) -> bool:
         """See `Leadership.hangs`."""
@@ -170,7 +168,7 @@ class LeaseLeadership:
         while not self._retired:
             began = self._attempted_at = self._clock()
             async with self._attempting:
-                renewed = await self._attempt()
+                renewed = not self._retired and await self._attempt()
             self._announce()
             if renewed:
                 await self._sleep(max(0.0, began + self._timing.renew - self._clock()))
@@ -180,7 +178,6 @@ class LeaseLeadership:
     async def retire(self) -> None:
         """See `Leadership.retire`."""
         self._retired = True
-        self._election.resign()
         self._announce()
         async with self._attempting:
             released = self._election.resign()
@@ -195,11 +192,10 @@ class LeaseLeadership:
         """One attempt to get or to renew the lease: has it been stored?"""
         try:
             if self._read_needed:
-                lease = await self._store.read(self._seconds())
-                self._election.observe(lease, self._clock())
+                self._election.observe(await self._store.read(self._seconds()), self._clock())
             asked_at = self._clock()
             claim = self._election.claim(asked_at)
-            if claim is None or self._retired:
+            if claim is None:
                 return False
             # Without an answer nobody knows what is stored.
             self._read_needed = True
@@ -208,9 +204,6 @@ class LeaseLeadership:
             return False
         except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again, and nothing is done without the lease
             log.warning("the lease could not be %s: %s", "renewed" if self._announced_term else "taken", error)
-            return False
-        if self._retired:
-            self._election.observe(stored, self._clock())
             return False
         self._read_needed = False
         self._election.claimed(stored, asked_at, self._clock())

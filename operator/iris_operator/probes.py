@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -31,8 +31,8 @@ class ProbeServer:
             await self._runner.cleanup()
 
 
-def _handler(check: Callable[[], str]) -> Callable[[web.Request], object]:
-    async def respond(_request: web.Request) -> web.Response:
+def _handler(check: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def respond(_request: web.Request) -> web.StreamResponse:
         problem = check()
         return web.json_response({"problem": problem}, status=503 if problem else 200)
 

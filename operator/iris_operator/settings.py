@@ -92,7 +92,12 @@ def _leader_election(env: Mapping[str, str]) -> LeaderElection | None:
             f"{', '.join(missing)} must name this Pod, as deploy/base/operator/deployment.yaml does, "
             "or IRIS_LEADER_ELECTION must be off, with one operator only"
         )
-    return LeaderElection(*pod.values(), lease_name=env.get("IRIS_LEASE_NAME", LeaderElection.lease_name))
+    return LeaderElection(
+        namespace=pod["IRIS_POD_NAMESPACE"],
+        pod_name=pod["IRIS_POD_NAME"],
+        pod_uid=pod["IRIS_POD_UID"],
+        lease_name=env.get("IRIS_LEASE_NAME", LeaderElection.lease_name),
+    )
 
 
 def _number(env: Mapping[str, str], name: str, default: Number, kind: Callable[[str], Number]) -> Number:
