@@ -33,7 +33,9 @@ def prometheus_url() -> str:
     return f"http://127.0.0.1:{free_port()}"
 
 
-def operator_process(kubeconfig: Path, namespace: str, folder: Path, prometheus_url: str) -> ServerProcess:
+def operator_process(
+    kubeconfig: Path, namespace: str, folder: Path, prometheus_url: str, **settings: str
+) -> ServerProcess:
     """The operator as its own process, watching that namespace."""
     log = folder / "operator.log"
     environment = {
@@ -44,6 +46,7 @@ def operator_process(kubeconfig: Path, namespace: str, folder: Path, prometheus_
         "IRIS_PROMETHEUS_URL": prometheus_url,
         "IRIS_HEALTH_PORT": str(free_port()),
         "IRIS_METRICS_PORT": str(free_port()),
+        **settings,
     }
     return ServerProcess(
         [sys.executable, "-m", "iris_operator"],

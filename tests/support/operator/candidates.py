@@ -26,6 +26,7 @@ class LeaseServer:
     holders: list[tuple[float, str]] = field(default_factory=list)
     """Each change of the holder: when, and to whom."""
     _version: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def commit(self, lease: Lease) -> Lease:
         if lease.version != self.stored.version:
@@ -33,6 +34,8 @@ class LeaseServer:
         self._version += 1
         if lease.holder != self.stored.holder:
             self.holders.append((now(), lease.holder))
+            self._changed.set()
+            self._changed = asyncio.Event()
         self.stored = replace(lease, version=str(self._version))
         return self.stored
 
@@ -40,7 +43,7 @@ class LeaseServer:
         """Wait until somebody holds the lease; returns when it got it."""
         async with asyncio.timeout(seconds):
             while self.stored.holder != holder:
-                await asyncio.sleep(0.01)
+                await self._changed.wait()
         return self.holders[-1][0]
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 
+import numpy as np
 import pytest
 
 from iris_operator.election import Timing
@@ -214,57 +214,64 @@ def test_an_election_that_does_not_come_round_is_noticed() -> None:
     scenario(body)
 
 
+class Trouble:
+    """Everything that can happen to three candidates, one thing after the other."""
+
+    def __init__(self, seed: int, timing: Timing) -> None:
+        self.chance = np.random.default_rng(seed)
+        self.timing = timing
+        self.server = LeaseServer(
+            latency=lambda: float(self.chance.choice([0.005, 0.05, 0.5, 3.0, self.chance.uniform(0.0, 8.0)])),
+            loses_answer=lambda: bool(self.chance.random() < 0.1),
+        )
+        self.living = [self.started() for _ in range(3)]
+
+    def started(self) -> Candidate:
+        return Candidate(f"c{self.chance.random()}", self.server, self.timing, rate=self.chance.uniform(0.99, 1.01))
+
+    async def happen(self) -> None:
+        at = int(self.chance.integers(3))
+        one = self.living[at]
+        match self.chance.integers(5):
+            case 0:
+                one.suspend()
+            case 1:
+                one.kill()
+                self.living[at] = self.started()
+            case 2:
+                self.server.away = not self.server.away
+            case 3:
+                one.resume()
+                await one.stop()
+                self.living[at] = self.started()
+            case _:
+                for each in self.living:
+                    each.resume()
+
+
 def leaders_at_once(seed: int, timing: Timing) -> int:
-    """The largest number of leaders at any moment of ten minutes in which everything happens that can."""
-    chance = random.Random(seed)
+    """The largest number of leaders at any moment of about ten minutes of trouble."""
 
     async def play() -> int:
-        server = LeaseServer(
-            latency=lambda: chance.choice([0.005, 0.05, 0.5, 3.0, chance.uniform(0.0, 8.0)]),
-            loses_answer=lambda: chance.random() < 0.1,
-        )
-
-        def started() -> Candidate:
-            return Candidate(f"c{chance.random()}", server, timing, rate=chance.uniform(0.99, 1.01))
-
-        living = [started() for _ in range(3)]
-        most = 0
+        trouble, most = Trouble(seed, timing), 0
         for _ in range(60):
-            end = now() + chance.uniform(0.0, 20.0)
-            one = chance.choice(living)
-            match chance.randrange(5):
-                case 0:
-                    one.suspend()
-                case 1:
-                    living.remove(one)
-                    one.kill()
-                    living.append(started())
-                case 2:
-                    server.away = not server.away
-                case 3:
-                    living.remove(one)
-                    one.resume()
-                    await one.stop()
-                    living.append(started())
-                case _:
-                    for each in living:
-                        each.resume()
-            while now() < end:
+            await trouble.happen()
+            for _ in range(trouble.chance.integers(400)):
                 await asyncio.sleep(0.05)
-                most = max(most, sum(each.leadership.leads() for each in living))
-            server.away = server.away and chance.random() < 0.5
-        for each in living:
+                most = max(most, sum(each.leadership.leads() for each in trouble.living))
+            trouble.server.away = trouble.server.away and trouble.chance.random() < 0.5
+        for each in trouble.living:
             each.kill()
-        assert len(server.holders) > 3, "hardly anything happened"
+        assert len(trouble.server.holders) > 3, "hardly anything happened"
         return most
 
     return run(play())
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 def test_there_are_never_two_leaders(seed: int) -> None:
     assert leaders_at_once(seed, Timing()) == 1
 
 
 def test_the_search_finds_two_leaders_where_a_leader_goes_on_for_longer_than_others_wait() -> None:
-    assert max(leaders_at_once(seed, Timing(deadline=20.0)) for seed in range(20)) > 1
+    assert any(leaders_at_once(seed, Timing(deadline=20.0)) > 1 for seed in range(8))
