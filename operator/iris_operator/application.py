@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Mapping
@@ -40,7 +41,8 @@ log = logging.getLogger(__name__)
 _DEBOUNCE_SECONDS = 0.05
 # How often a standby looks whether a release that is being deleted is gone.
 _GONE_SECONDS = 5.0
-_SYNC_SECONDS = 0.5
+# How often it is asked whether there are releases at all, before the first handler runs.
+_SYNC_SECONDS = 5.0
 
 
 class Stopped(Protocol):
@@ -66,7 +68,7 @@ class Application:
         self._clients: list[Any] = []
         self._election: asyncio.Task[None] | None = None
         # Kopf calls no handler before all watches have listed what there is.
-        self._synced = False
+        self._synced = asyncio.Event()
         # One for all releases: they share queries, and are judged in batches.
         self._analyzer = _build_analyzer(settings)
 
@@ -103,7 +105,9 @@ class Application:
 
     def not_ready(self) -> str:
         """Why it could not reconcile if it had to; empty when it could."""
-        return self._gate.leadership.problem() if self._synced else "the watches have not listed all objects yet"
+        return (
+            self._gate.leadership.problem() if self._synced.is_set() else "the watches have not listed all objects yet"
+        )
 
     async def _connect(self) -> Any:
         client = await connect()
@@ -121,7 +125,7 @@ class Application:
 
     async def _take_part(self, api: KubernetesApi, leadership: Leadership) -> None:
         # One that cannot reconcile yet must not take the lease from one that can.
-        while not self._synced:
+        while not self._synced.is_set():
             try:
                 found = [await api.any_stored(RELEASE, namespace) for namespace in self.settings.namespaces]
             except Exception as error:  # noqa: BLE001 - without an answer it is asked again
@@ -129,8 +133,9 @@ class Application:
             else:
                 # With none there is no handler to be called.
                 if not any(found):
-                    self._synced = True
-            await asyncio.sleep(0 if self._synced else _SYNC_SECONDS)
+                    self._synced.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._synced.wait(), _SYNC_SECONDS)
         await leadership.run()
 
     def _leader_changed(self, leads: bool) -> None:
@@ -153,7 +158,7 @@ class Application:
 
     def release_changed(self, key: Key, body: Mapping[str, Any]) -> None:
         """A watch event of the release: its spec, annotations and deletion count, its status does not."""
-        self._synced = True
+        self._synced.set()
         metadata = body["metadata"]
         annotations = {
             name: value
@@ -166,7 +171,7 @@ class Application:
 
     async def reconcile_loop(self, key: Key, lister: Lister, stopped: Stopped) -> None:
         """Reconcile while this process leads, until the release is deleted or the operator stops."""
-        self._synced = True
+        self._synced.set()
         reconciler = self._reconciler(lister)
         while not stopped:
             if not self._gate.may_begin():
@@ -183,7 +188,7 @@ class Application:
 
         Kopf takes the finalizer away afterwards, also a standby's: so that must not get there before the leader.
         """
-        self._synced = True
+        self._synced.set()
         reconciler = self._reconciler(lister)
         while True:
             if self._gate.may_begin():
