@@ -168,7 +168,7 @@ class LeaseLeadership:
         while not self._retired:
             began = self._attempted_at = self._clock()
             async with self._attempting:
-                renewed = not self._retired and await self._attempt()
+                renewed = await self._attempt()
             self._announce()
             if renewed:
                 await self._sleep(max(0.0, began + self._timing.renew - self._clock()))
@@ -190,6 +190,8 @@ class LeaseLeadership:
 
     async def _attempt(self) -> bool:
         """One attempt to get or to renew the lease: has it been stored?"""
+        if self._retired:
+            return False
         try:
             if self._read_needed:
                 self._election.observe(await self._store.read(self._seconds()), self._clock())

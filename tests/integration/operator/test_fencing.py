@@ -258,6 +258,7 @@ def test_a_late_write_is_refused_at_every_write_of_every_pass(
         body = manifest(version, serving={"replicas": 1}, rollout=QUICK)
         body["metadata"] = {"name": "passes", "namespace": installation.namespace}
         kubectl.apply(body)
+        status: dict[str, Any] = {}
         for _ in range(15):
             for at in (1, 2, 3):
                 installation.give_lease(late, leader)
