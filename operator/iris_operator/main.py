@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import socket
 import sys
 from typing import Any, cast
@@ -22,14 +24,31 @@ def main() -> int:
         print(f"iris-operator cannot start: {error}", file=sys.stderr)  # noqa: T201 - before logging is configured
         return 2
     configure_logging(settings.log_level)
+    app = Application(settings)
     registry = kopf.OperatorRegistry()
-    handlers.register(registry, Application(settings))
-    kopf.run(
+    handlers.register(registry, app)
+    asyncio.run(_run(app, registry))
+    return 0
+
+
+async def _run(app: Application, registry: kopf.OperatorRegistry) -> None:
+    """Kopf's loop, whose end begins with handing over to another operator: that does not wait for Kopf's own."""
+    stop = asyncio.Event()
+    before = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=registry,
-        namespaces=settings.namespaces,
+        namespaces=app.settings.namespaces,
         standalone=True,
         # Kopf would look up the user's name, which a numeric user of a container does not have.
         identity=cast("Any", socket.gethostname()),
-        liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
+        stop_flag=stop,
     )
-    return 0
+    # In place of those that Kopf has just registered.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _stop, app, stop)
+    await kopf.run_tasks(tasks, ignored=before)
+
+
+def _stop(app: Application, stop: asyncio.Event) -> None:
+    retiring = asyncio.ensure_future(app.retire())
+    retiring.add_done_callback(lambda _done: stop.set())

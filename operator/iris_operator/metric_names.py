@@ -26,6 +26,7 @@ SHADOW_INFERENCE_FAILURES: Final = "shadow_inference_failures_total"
 SHADOW_PREDICTIONS: Final = "shadow_predictions_total"
 
 # The operator's own.
+LEADER: Final = "iris_operator_leader"
 RECONCILES: Final = "iris_reconciles_total"
 RECONCILE_DURATION: Final = "iris_reconcile_duration_seconds"
 RECONCILE_LAST_SUCCESS: Final = "iris_reconcile_last_success_timestamp_seconds"

@@ -15,6 +15,21 @@ class InvalidSettingError(Exception):
 
 
 @dataclass(frozen=True)
+class LeaderElection:
+    """Which Lease the operators of an installation share, and this process's Pod: one Pod runs one operator."""
+
+    namespace: str
+    pod_name: str
+    pod_uid: str
+    lease_name: str = "iris-operator"
+
+    @property
+    def identity(self) -> str:
+        """The holder that the Lease names; the admission policy compares it with the Pod that a request comes from."""
+        return f"{self.pod_name}_{self.pod_uid}"
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings. Durations are in seconds."""
 
@@ -29,6 +44,8 @@ class Settings:
     # How far back the first sample of an increase is searched, and how old a ready pod's newest sample may be.
     metrics_look_back: float = 30.0
     metrics_max_age: float = 30.0
+    # None: nobody starts a second operator.
+    leader_election: LeaderElection | None = None
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
@@ -57,6 +74,29 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         metrics_timeout=_number(env, "IRIS_METRICS_TIMEOUT_SECONDS", Settings.metrics_timeout, float),
         metrics_look_back=_number(env, "IRIS_METRICS_LOOK_BACK_SECONDS", Settings.metrics_look_back, float),
         metrics_max_age=_number(env, "IRIS_METRICS_MAX_AGE_SECONDS", Settings.metrics_max_age, float),
+        leader_election=_leader_election(env),
+    )
+
+
+def _leader_election(env: Mapping[str, str]) -> LeaderElection | None:
+    in_cluster = "KUBERNETES_SERVICE_HOST" in env
+    switch = env.get("IRIS_LEADER_ELECTION", "on" if in_cluster else "off")
+    if switch not in ("on", "off"):
+        raise InvalidSettingError(f"IRIS_LEADER_ELECTION must be on or off, got {switch!r}")
+    if switch == "off":
+        return None
+    pod = {name: env.get(name, "") for name in ("IRIS_POD_NAMESPACE", "IRIS_POD_NAME", "IRIS_POD_UID")}
+    missing = [name for name, value in pod.items() if not value]
+    if missing:
+        raise InvalidSettingError(
+            f"{', '.join(missing)} must name this Pod, as deploy/base/operator/deployment.yaml does, "
+            "or IRIS_LEADER_ELECTION must be off, with one operator only"
+        )
+    return LeaderElection(
+        namespace=pod["IRIS_POD_NAMESPACE"],
+        pod_name=pod["IRIS_POD_NAME"],
+        pod_uid=pod["IRIS_POD_UID"],
+        lease_name=env.get("IRIS_LEASE_NAME", LeaderElection.lease_name),
     )
 
 

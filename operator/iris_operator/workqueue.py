@@ -22,6 +22,11 @@ class WorkQueue:
         """Request a reconcile: something that belongs to the release has changed."""
         self._events[key].set()
 
+    def add_all(self) -> None:
+        """Request a reconcile of every release that is known."""
+        for event in self._events.values():
+            event.set()
+
     def add_if_changed(self, key: Key, fingerprint: Hashable) -> None:
         """Request a reconcile unless the fingerprint is the last one, as after the operator's own status write."""
         if self._fingerprints.get(key) != fingerprint:

@@ -20,16 +20,17 @@ RESOURCES_OF_THE_OPERATOR: tuple[tuple[Resource, dict[str, str]], ...] = (
 
 
 async def operator_memory(kube: KubeClient) -> int | None:
-    """Resident bytes of the operator's container from the kubelet's summary; None when it is not listed there."""
+    """Resident bytes of the larger of the operators from the kubelet's summary; None when none is listed there."""
     pods = await kube.list(PODS, OPERATOR_NAMESPACE, labelSelector=OPERATOR_LABELS)
     running = [pod for pod in pods if pod["status"].get("phase") == "Running"]
+    found = [0]
     for pod in running:
         summary = await kube.get_raw(f"/api/v1/nodes/{pod['spec']['nodeName']}/proxy/stats/summary")
         for entry in summary.get("pods", ()):
             if entry["podRef"]["uid"] == pod["metadata"]["uid"]:
                 memory = [c.get("memory", {}) for c in entry.get("containers", ())]
-                return sum(m.get("rssBytes", m.get("workingSetBytes", 0)) for m in memory) or None
-    return None
+                found.append(sum(m.get("rssBytes", m.get("workingSetBytes", 0)) for m in memory))
+    return max(found) or None
 
 
 async def changes_while_idle(kube: KubeClient, namespace: str, seconds: float) -> tuple[str, ...]:

@@ -64,6 +64,10 @@ RELEASE: Final = ResourceKind(
     status_verbs=("patch",),
 )
 EVENT: Final = ResourceKind(group="", version="v1", kind="Event", plural="events", verbs=("create",))
+# In the operator's own namespace, so it is no part of the Role for the releases.
+LEASE: Final = ResourceKind(
+    group="coordination.k8s.io", version="v1", kind="Lease", plural="leases", verbs=("get", "create", "update")
+)
 # create beside patch: a server-side apply of what is not there yet.
 DEPLOYMENT: Final = WatchedKind(
     group="apps",

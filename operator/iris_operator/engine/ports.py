@@ -19,6 +19,10 @@ class Conflict(Exception):
     """The object has changed since it was read: read and decide again."""
 
 
+class NotLeader(Conflict):
+    """Another operator leads, or may: this one has written nothing and must not."""
+
+
 class Forbidden(Exception):
     """The operator's Role lacks a right; the message names it."""
 

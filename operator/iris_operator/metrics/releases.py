@@ -94,6 +94,10 @@ class ReleaseMetrics(Collector):
         """Drop a release that is gone, and its series."""
         self._releases.pop(key, None)
 
+    def forget_all(self) -> None:
+        """Drop what another operator reports from now on."""
+        self._releases.clear()
+
     def _state_of(self, key: Key) -> _ReleaseState:
         return self._releases.setdefault(key, _ReleaseState())
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
 
 from iris_operator import metric_names
 from iris_operator.engine.reconcile import ReconcileOutcome, Result
@@ -16,11 +16,14 @@ from iris_operator.workqueue import Key
 class OperatorMetrics:
     """The operator's metrics in a registry of their own; `releases` are those of each release."""
 
-    def __init__(self) -> None:
+    def __init__(self, leads: Callable[[], bool] = lambda: True) -> None:
+        """`leads` is asked at every scrape."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.releases = ReleaseMetrics()
         self.registry.register(self.releases)
+        leader = Gauge(metric_names.LEADER, "1 while this process reconciles, 0 on standby.", registry=self.registry)
+        leader.set_function(lambda: float(leads()))
         self._reconciles = Counter(
             metric_names.RECONCILES, "Passes over a release, by result.", ["result"], registry=self.registry
         )

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 import yaml
 
 from support.operator.controllers import Kubectl
+from support.operator.process import operator_process
 from support.servers.kubernetes import KubeApiserver
 from support.servers.process import ServerProcess, free_port
 
@@ -31,26 +30,6 @@ def kubectl(kube_apiserver: KubeApiserver, request: pytest.FixtureRequest) -> Ku
 def prometheus_url() -> str:
     """An address without a Prometheus behind it; a module overrides it where requests are judged."""
     return f"http://127.0.0.1:{free_port()}"
-
-
-def operator_process(kubeconfig: Path, namespace: str, folder: Path, prometheus_url: str) -> ServerProcess:
-    """The operator as its own process, watching that namespace."""
-    log = folder / "operator.log"
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "operator"),
-        "KUBECONFIG": str(kubeconfig),
-        "IRIS_NAMESPACES": namespace,
-        "IRIS_PROMETHEUS_URL": prometheus_url,
-        "IRIS_HEALTH_PORT": str(free_port()),
-        "IRIS_METRICS_PORT": str(free_port()),
-    }
-    return ServerProcess(
-        [sys.executable, "-m", "iris_operator"],
-        log,
-        ready=lambda: log.exists() and "operator started" in log.read_text(),
-        environment=environment,
-    )
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from iris_demo.cost import OPERATOR_LABELS, OPERATOR_NAMESPACE
 from iris_demo.kube import ApiError, Object
 from iris_demo.resources import (
     INGRESSES,
+    LEASES,
     PODS,
     RELEASES,
     SERVICES,
@@ -66,9 +67,13 @@ class When:
         return True
 
     async def kill_the_operator(self) -> None:
-        """SIGKILL its container's processes, so that it cannot shut down gracefully."""
-        (pod,) = await self._scenario.kube.list(PODS, OPERATOR_NAMESPACE, labelSelector=OPERATOR_LABELS)
-        _kill_container(pod)
+        """SIGKILL the processes of the one that leads, so that it cannot hand over."""
+        lease = await self._scenario.kube.get(LEASES, OPERATOR_NAMESPACE, "iris-operator")
+        assert lease is not None
+        holder = lease["spec"]["holderIdentity"]
+        pods = await self._scenario.kube.list(PODS, OPERATOR_NAMESPACE, labelSelector=OPERATOR_LABELS)
+        (leader,) = [pod for pod in pods if holder == f"{pod['metadata']['name']}_{pod['metadata']['uid']}"]
+        _kill_container(leader)
 
     async def kill_the_canary(self) -> None:
         """SIGKILL the processes of every canary container."""

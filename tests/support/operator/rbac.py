@@ -8,12 +8,15 @@ import yaml
 
 from support.servers.kubernetes import Right
 
-RBAC = Path(__file__).resolve().parents[3] / "deploy/base/operator/rbac.yaml"
+_FOLDER = Path(__file__).resolve().parents[3] / "deploy/base/operator"
+RBAC = _FOLDER / "rbac.yaml"
+LEASE = _FOLDER / "lease.yaml"
+FENCING = _FOLDER / "fencing.yaml"
 
 
-def granted() -> set[Right]:
-    """The rules of the operator's Role, one right each."""
-    (role,) = (item for item in yaml.safe_load_all(RBAC.read_text()) if item["kind"] == "Role")
+def granted(file: Path = RBAC) -> set[Right]:
+    """The rules of the operator's Role in a file, one right each."""
+    (role,) = (item for item in yaml.safe_load_all(file.read_text()) if item["kind"] == "Role")
     return {
         Right(verb, group, resource)
         for rule in role["rules"]

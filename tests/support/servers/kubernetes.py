@@ -112,11 +112,19 @@ class KubeApiserver:
                 used[Right(entry["verb"], asked.get("apiGroup", ""), resource)] += 1
         return used
 
-    def kubeconfig_for(self, namespace: str, service_account: str) -> Path:
-        """Writes a kubeconfig that has the rights of a service account, which must exist, for an hour."""
-        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    def kubeconfig_for(self, namespace: str, service_account: str, pod: Mapping[str, Any] | None = None) -> Path:
+        """Writes a kubeconfig that has the rights of a service account, which must exist, for an hour.
+
+        With a pod, which must exist, too, its token is one that the kubelet would mount there.
+        """
+        spec: dict[str, Any] = {"expirationSeconds": 3600}
+        if pod is not None:
+            bound = {"name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", **bound}
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         answer = self.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token", asked)
-        path = self._folder / f"kubeconfig-{namespace}-{service_account}"
+        suffix = f"-{pod['metadata']['name']}" if pod is not None else ""
+        path = self._folder / f"kubeconfig-{namespace}-{service_account}{suffix}"
         path.write_text(json.dumps(self._with_token(answer["status"]["token"], namespace)))
         return path
 

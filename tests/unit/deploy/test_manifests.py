@@ -31,8 +31,8 @@ def test_no_update_takes_the_old_pod_away_before_the_new_one_serves_unless_there
             by_strategy.setdefault(item["spec"]["strategy"]["type"], set()).add(item["metadata"]["name"])
             if item["spec"]["strategy"]["type"] == "RollingUpdate":
                 assert item["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    # One writer of a release; one process on the storage of metrics, dashboards and logs; one that tells people, once.
-    assert by_strategy["Recreate"] - {"grafana", "victorialogs"} == {"iris-operator", "prometheus", "alertmanager"}
+    # One process on the storage of metrics, dashboards and logs; one that tells people, once.
+    assert by_strategy["Recreate"] - {"grafana", "victorialogs"} == {"prometheus", "alertmanager"}
     assert find_manifest(rendered, "StatefulSet", "postgres")["spec"]["updateStrategy"] == {"type": "RollingUpdate"}
 
 
@@ -132,9 +132,37 @@ def test_the_operator_may_not_change_what_a_release_asks_for(rendered: Objects) 
     assert sorted(rule["verbs"]) == ["get", "list", "patch", "watch"]
 
 
-def test_there_is_never_a_second_operator(rendered: Objects) -> None:
+def test_a_second_operator_waits_for_the_lease_of_the_first_and_may_not_write(rendered: Objects) -> None:
     spec = find_manifest(rendered, "Deployment", "iris-operator")["spec"]
-    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    assert spec["replicas"] == 2
+    container = spec["template"]["spec"]["containers"][0]
+    fields = {
+        each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in container["env"] if "valueFrom" in each
+    }
+    # What the API server knows the pod by, and with it the admission policy.
+    assert fields == {
+        "IRIS_POD_NAMESPACE": "metadata.namespace",
+        "IRIS_POD_NAME": "metadata.name",
+        "IRIS_POD_UID": "metadata.uid",
+    }
+    assert "spec" not in find_manifest(rendered, "Lease", "iris-operator"), (
+        "an apply would take the lease from its holder"
+    )
+    policy = find_manifest(rendered, "ValidatingAdmissionPolicy", "iris-operator-leader")["spec"]
+    account = f"system:serviceaccount:iris-system:{spec['template']['spec']['serviceAccountName']}"
+    assert [f"request.userInfo.username == '{account}'"] == [each["expression"] for each in policy["matchConditions"]]
+    bindings = [item for item in rendered if item["kind"] == "ValidatingAdmissionPolicyBinding"]
+    leases = [item["spec"]["paramRef"] for item in bindings if item["spec"]["policyName"] == "iris-operator-leader"]
+    where = {"name": "iris-operator", "namespace": "iris-system", "parameterNotFoundAction": "Allow"}
+    assert leases == [where, where]
+
+
+def test_the_operators_pods_are_asked_different_questions_about_life_and_readiness(rendered: Objects) -> None:
+    (container,) = find_manifest(rendered, "Deployment", "iris-operator")["spec"]["template"]["spec"]["containers"]
+    paths = {probe: container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")}
+    assert paths == {"readinessProbe": "/readyz", "livenessProbe": "/healthz"}
+    budget = find_manifest(rendered, "PodDisruptionBudget", "iris-operator")["spec"]
+    assert budget["maxUnavailable"] == 1
 
 
 def test_secrets_are_referred_to_and_never_written_down(rendered: Objects) -> None:

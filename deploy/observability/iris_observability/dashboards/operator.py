@@ -6,6 +6,7 @@ from grafana_foundation_sdk.builders import dashboard as grafana
 
 from iris_observability.dashboards.panels import RATE_INTERVAL, Query, graph, new_dashboard, stat_panel
 from iris_operator.metric_names import (
+    LEADER,
     RECONCILE_DURATION,
     RECONCILE_LAST_SUCCESS,
     RECONCILES,
@@ -32,8 +33,9 @@ def _health(board: grafana.Dashboard) -> None:
     board.with_panel(
         stat_panel(
             "Operators",
-            "That answer Prometheus; there is never more than one.",
+            "That answer Prometheus, and how many of them lead: never more than one.",
             Query(f"sum(up{{{_JOB_SELECTOR}}})", "up"),
+            Query(f"sum({LEADER})", "lead"),
         )
     )
     board.with_panel(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,13 +13,17 @@ from kubernetes.aio import client, config
 
 from iris_operator.api import names
 from iris_operator.engine.kinds import ResourceKind
-from iris_operator.engine.ports import Conflict, Forbidden, Json, Unavailable
+from iris_operator.engine.ports import Conflict, Forbidden, Json, NotLeader, Unavailable
+
+log = logging.getLogger(__name__)
 
 _APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
 # A request that hangs must not block the release: the next reconcile repeats it.
 _TIMEOUT_SECONDS = 10.0
 _DEFAULT_RETRY_SECONDS = 2.0
+# In the message of a request that the admission policy in deploy/base/operator/fencing.yaml rejects.
+_NOT_LEADER = "is not the leader"
 
 
 async def connect() -> client.ApiClient:
@@ -32,16 +37,26 @@ async def connect() -> client.ApiClient:
 
 
 class KubernetesApi:
-    """get, apply, create and delete with manifests in JSON, without the generated client's models."""
+    """get, apply, create, replace and delete with manifests in JSON, without the generated client's models."""
 
-    def __init__(self, api_client: client.ApiClient, kinds: Iterable[ResourceKind]) -> None:
-        """`kinds` are those whose objects it can reach."""
+    def __init__(
+        self,
+        api_client: client.ApiClient,
+        kinds: Iterable[ResourceKind],
+        *,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`kinds` are those whose objects it can reach. Every write asks `may_write` right before it is sent."""
         self._client = api_client
+        self._may_write = may_write
         self._plurals = {(kind.api_version, kind.kind): kind.plural for kind in kinds}
 
-    async def get(self, api_version: str, kind: str, namespace: str, name: str) -> Json | None:
+    async def get(
+        self, api_version: str, kind: str, namespace: str, name: str, *, timeout_seconds: float = _TIMEOUT_SECONDS
+    ) -> Json | None:
         """An object as it is stored now; None when there is none."""
-        status, body = await self._request("GET", self._path(api_version, kind, namespace, name))
+        path = self._path(api_version, kind, namespace, name)
+        status, body = await self._request("GET", path, timeout_seconds=timeout_seconds)
         return None if status == HTTPStatus.NOT_FOUND else body
 
     async def apply(self, manifest: Json, *, subresource: str = "", manager: str = names.FIELD_MANAGER) -> Json:
@@ -57,11 +72,30 @@ class KubernetesApi:
             raise Conflict(f"{path} is gone")
         return body
 
-    async def create(self, manifest: Json) -> Json:
+    async def any_stored(self, kind: ResourceKind, namespace: str) -> bool:
+        """Is there any object of the kind? None of a kind that the API server does not know."""
+        path = self._path(kind.api_version, kind.kind, namespace, "")
+        _, body = await self._request("GET", path, query={"limit": "1"})
+        return bool(body.get("items"))
+
+    async def create(self, manifest: Json, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> Json:
         """Create an object, its name given or generated."""
         api_version, kind, namespace = manifest["apiVersion"], manifest["kind"], manifest["metadata"]["namespace"]
         query = {"fieldManager": names.FIELD_MANAGER}
-        _, body = await self._request("POST", self._path(api_version, kind, namespace, ""), query=query, body=manifest)
+        path = self._path(api_version, kind, namespace, "")
+        _, body = await self._request("POST", path, query=query, body=manifest, timeout_seconds=timeout_seconds)
+        return body
+
+    async def replace(self, manifest: Json, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> Json:
+        """Replace the version of an object that the manifest names.
+
+        Raises:
+            Conflict: another version is stored, or none.
+        """
+        path, query = self._path_of(manifest), {"fieldManager": names.FIELD_MANAGER}
+        status, body = await self._request("PUT", path, query=query, body=manifest, timeout_seconds=timeout_seconds)
+        if status == HTTPStatus.NOT_FOUND:
+            raise Conflict(f"{path} is gone")
         return body
 
     async def delete(self, manifest: Json) -> None:
@@ -84,6 +118,7 @@ class KubernetesApi:
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
         content_type: str = _JSON,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> tuple[int, dict[str, Any]]:
         headers = {"Accept": _JSON, "Content-Type": content_type, "User-Agent": names.FIELD_MANAGER}
         try:
@@ -94,9 +129,11 @@ class KubernetesApi:
                 header_params=headers,
                 auth_settings=["BearerToken"],
             )
+            if method != "GET" and not self._may_write():
+                raise NotLeader(f"{method} {path}: another operator leads")
             # The body skips the generated client's serialiser: it is JSON already.
             response = await self._client.call_api(
-                prepared[0], prepared[1], prepared[2], body=body, _request_timeout=_TIMEOUT_SECONDS
+                prepared[0], prepared[1], prepared[2], body=body, _request_timeout=timeout_seconds
             )
             data = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -110,6 +147,9 @@ def _error_for(method: str, path: str, status: int, retry_after: str | None, dat
     message = _message(data)
     if status == HTTPStatus.CONFLICT:
         return Conflict(f"{method} {path}: {message}")
+    if status == HTTPStatus.FORBIDDEN and _NOT_LEADER in message:
+        log.warning("the API server rejected a late write: %s", message)
+        return NotLeader(f"{method} {path}: {message}")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return Forbidden(f"{message or path} (the operator's Role must allow it)")
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -7,14 +7,16 @@ from typing import Any
 
 import kopf
 import pytest
+import yaml
 
 from iris_operator import handlers
 from iris_operator.adapters.kinds import ALL, WATCHED, required_rights
 from iris_operator.api import names
 from iris_operator.application import Application
-from iris_operator.engine.kinds import WATCHED_BY_ENGINE, ReconcileOn
+from iris_operator.engine.kinds import EVENT, LEASE, WATCHED_BY_ENGINE, ReconcileOn
 from iris_operator.engine.ports import OwnedObjects
 from iris_operator.settings import Settings
+from support.operator import rbac
 from support.operator.rbac import granted
 
 WATCHED_BY_LABEL = {kind.plural for kind in WATCHED}
@@ -31,6 +33,23 @@ def handlers_of(registry: Any) -> list[Any]:
 
 def test_the_role_grants_what_the_table_names_and_nothing_else() -> None:
     assert set(required_rights()) == granted()
+
+
+def test_the_role_for_the_election_grants_what_the_table_names_and_nothing_else() -> None:
+    assert set(required_rights([LEASE])) == granted(rbac.LEASE)
+
+
+def test_every_kind_that_the_operator_writes_is_fenced_but_events() -> None:
+    policy = next(item for item in yaml.safe_load_all(rbac.FENCING.read_text()) if "matchConstraints" in item["spec"])
+    rules = policy["spec"]["matchConstraints"]["resourceRules"]
+    fenced = {(group, name) for rule in rules for group in rule["apiGroups"] for name in rule["resources"]}
+    written = {
+        (group, resource)
+        for verb, group, resource in required_rights(kind for kind in ALL if kind != EVENT)
+        if verb not in ("get", "list", "watch")
+    }
+    assert fenced == written
+    assert all(rule["operations"] == ["CREATE", "UPDATE", "DELETE"] for rule in rules)
 
 
 def test_every_owned_object_of_the_engine_has_an_index() -> None:
