@@ -65,7 +65,7 @@ def manifests_of_every_kind(release: Release) -> list[Json]:
     return [
         deployment(release, inputs, "stable", 1, None),
         service(release, names.stable_service(release.name), revision),
-        shadow_config(release, None, 0),
+        shadow_config(release, None, 0, ""),
         canary_ingress(release, 50),
         autoscaler(release, scaling, revision, scale_down_allowed=False),
         disruption_budget(release, revision, None),
