@@ -82,6 +82,8 @@ def _requests_needed(checks: Iterable[Check], step: ForecastStep, so_far: float)
 
 
 def _sentence(settings: Analysis, seconds: float, rate: float, slowest: str) -> str:
+    if math.isinf(seconds):
+        return f"at {rate:g} requests/s no rollout comes to an end: a step needs requests of its own"
     text = f"at {rate:g} requests/s a healthy rollout takes about {duration(seconds)} with these margins"
     if seconds < _LONG:
         return text

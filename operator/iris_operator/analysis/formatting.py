@@ -36,9 +36,7 @@ def odds(log_value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h`."""
-    if math.isinf(seconds):
-        return "no end in sight"
+    """`40 s`, `12 min`, `3.5 h`; `seconds` is finite."""
     if seconds < 90:  # noqa: PLR2004 - a minute and a half
         return f"{seconds:.0f} s"
     minutes = seconds / 60

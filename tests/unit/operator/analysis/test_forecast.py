@@ -60,4 +60,5 @@ def test_the_forecast_is_near_the_benchmark(rate: float, seconds: float) -> None
 
 
 def test_without_traffic_the_forecast_has_no_end() -> None:
-    assert "no end in sight" in forecast_rollout(Analysis(), ROLLOUT, 0.0).sentence
+    sentence = forecast_rollout(Analysis(), ROLLOUT, 0.0).sentence
+    assert sentence == "at 0 requests/s no rollout comes to an end: a step needs requests of its own"
