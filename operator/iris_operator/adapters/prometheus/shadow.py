@@ -41,6 +41,8 @@ _BY_RECEIVER: Final[Mapping[str, tuple[str, ...]]] = {
 LABELS_BY_METRIC: Final[Mapping[str, tuple[str, ...]]] = {**_BY_SENDER, **_BY_RECEIVER}
 """The metrics about mirrored requests, and the labels that distinguish the counters of each."""
 _ALL = {**REQUESTS, **LABELS_BY_METRIC}
+# A pod of the control group has the counters of a sender for both targets, too.
+_RECEIVED = {**REQUESTS, **_BY_RECEIVER}
 _NOT_DELIVERED: Final = ("refused", "unreachable", "dropped")
 # The request was meant for another revision or came without a valid token.
 _REFUSED_CODES: Final = ("401", "403", "421")
@@ -106,7 +108,7 @@ def _without_other_targets(target: str, senders: Iterable[Series]) -> Iterator[S
 
 def _counts_of_arm(results: Mapping[str, int], receivers: Iterable[Series], window: Window) -> RequestCounts:
     """The requests by what the senders got, and everything else by the pods that received them."""
-    pods = [_received(pod, counters, window) for pod, counters in sorted(by_pod(receivers, _ALL).items())]
+    pods = [_received(pod, counters, window) for pod, counters in sorted(by_pod(receivers, _RECEIVED).items())]
     received = sum_of_pods(pods) if pods else RequestCounts()
     failed = results.get("failed", 0) + results.get("timeout", 0)
     return replace(received, by_code={"200": results.get("answered", 0), "500": failed})

@@ -149,7 +149,9 @@ def test_both_arms_are_counted_by_what_the_senders_got_and_by_their_own_pods() -
             for result, count in (("both", 8), ("only_stable", 4), ("only_canary", 2), ("neither", 1))
         ),
     ]
-    pods = {CANARY: received("c", 50), CONTROL: [*received("x", 20), *received("y", 30)], STABLE: stable}
+    # The control group's pods have the same shadow config as stable's, and count for both targets as well.
+    idle = [sent("answered", (8, 0), (18, 0), canary=target, pod="x") for target in (CANARY, CONTROL)]
+    pods = {CANARY: received("c", 50), CONTROL: [*received("x", 20), *idle, *received("y", 30)], STABLE: stable}
     mirrored = shadow_counts(CANARY, CONTROL, pods, SPAN)
     assert mirrored.control is not None
     assert (mirrored.counts.by_code, mirrored.control.by_code) == ({"200": 50, "500": 0}, {"200": 49, "500": 1})
