@@ -8,6 +8,7 @@ from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
 from iris_operator.engine.kinds import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, ResourceKind
 from iris_operator.engine.manifests import control_group, deployment, needs_backend_label, service, shadow_config
+from iris_operator.engine.ownership import own_metadata
 from iris_operator.engine.ports import Objects, Router
 from iris_operator.engine.release import Release, RevisionInputs
 from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
@@ -48,7 +49,7 @@ class Executor:
 
         Raises:
             UnknownRevision: the inputs of a revision are lost.
-            Conflict, Forbidden, Unavailable, Unverified: see `ports`.
+            Conflict, Forbidden, NameTaken, Unavailable, Unverified: see `ports`.
         """
         for action in actions:
             await self._run_action(release, inputs, action, without_backend_label)
@@ -99,8 +100,7 @@ class Executor:
                 await self._delete(release, DISRUPTION_BUDGET, names.workload_name(release.name, revision))
 
     async def _delete(self, release: Release, kind: ResourceKind, name: str) -> None:
-        metadata = {"namespace": release.namespace, "name": name}
-        await self._objects.delete({**kind.type_meta, "metadata": metadata})
+        await self._objects.delete({**kind.type_meta, "metadata": own_metadata(release, name)})
 
 
 def _inputs_of(inputs: Mapping[str, RevisionInputs], ref: RevisionRef) -> RevisionInputs:

@@ -10,7 +10,8 @@ from typing import Any
 
 from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
-from iris_operator.engine.drift import matches
+from iris_operator.engine.breakage import breaking_additions
+from iris_operator.engine.drift import is_current
 from iris_operator.engine.manifests import control_group, deployment, needs_backend_label, service, shadow_config
 from iris_operator.engine.pods import crash_message, is_ready, waiting_reason
 from iris_operator.engine.ports import Json, OwnedObjects
@@ -127,7 +128,7 @@ def _workload(
         role=role,
         replicas=replicas,
         ready=sum(map(is_ready, own_pods)),
-        intact=matches(item, wanted) if (wanted := _wanted(release, item, inputs)) else False,
+        intact=is_current(item, wanted) if (wanted := _wanted(release, item, inputs)) else False,
         crash_message=next(filter(None, map(crash_message, own_pods)), ""),
         waiting_reason=next(filter(None, map(waiting_reason, own_pods)), _replica_failure(item)),
         retired_at=retired_at,
@@ -163,7 +164,7 @@ def _autoscaler(release: Release, owned: OwnedObjects) -> Autoscaler | None:
     spec, scaling = item["spec"], release.spec.serving.autoscaling
     revision = str(spec["scaleTargetRef"]["name"]).removeprefix(names.workload_name(release.name, ""))
     shrinks = spec.get("behavior", {}).get("scaleDown", {}).get("selectPolicy") != "Disabled"
-    intact = scaling is not None and matches(item, autoscaler(release, scaling, revision, scale_down_allowed=shrinks))
+    intact = scaling is not None and is_current(item, autoscaler(release, scaling, revision, scale_down_allowed=shrinks))
     return Autoscaler(revision=revision, scale_down_allowed=shrinks, intact=intact)
 
 
@@ -173,7 +174,7 @@ def _disruption_budgets(release: Release, owned: OwnedObjects) -> Iterator[tuple
         yield (
             revision,
             DisruptionBudget(
-                min_available=at_least, intact=matches(item, disruption_budget(release, revision, at_least))
+                min_available=at_least, intact=is_current(item, disruption_budget(release, revision, at_least))
             ),
         )
 
@@ -191,7 +192,7 @@ def _shadow_config(release: Release, owned: OwnedObjects) -> ShadowConfig | None
         )
     except (ValueError, KeyError, TypeError, OverflowError):
         return ShadowConfig(None, intact=False)
-    return ShadowConfig(revision, share, intact=matches(item, shadow_config(release, revision, share)))
+    return ShadowConfig(revision, share, intact=is_current(item, shadow_config(release, revision, share)))
 
 
 def _applied_by_operator(item: Json, *path: str) -> bool:
@@ -224,8 +225,7 @@ def _backend(release: Release, name: str, owned: OwnedObjects, revision_of_pod: 
                 owner = revision_of_pod.get(pod, "unknown")
                 ready[owner] = ready.get(owner, 0) + 1
     wanted = service(release, name, revision, with_control=with_control)
-    # A further label in the selector would select fewer pods.
-    intact = matches(found, wanted) and len(selector) == len(wanted["spec"]["selector"])
+    intact = is_current(found, wanted) and not breaking_additions(found, wanted)
     return Backend(selects=revision, intact=intact, ready=ready, with_control=with_control)
 
 

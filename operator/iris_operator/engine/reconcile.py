@@ -19,12 +19,14 @@ from iris_operator.engine.observe import (
     with_judgement,
     with_watch_judgement,
 )
+from iris_operator.engine.ownership import own_objects
 from iris_operator.engine.ports import (
     Conflict,
     EventRecorder,
     Forbidden,
     Json,
     Lister,
+    NameTaken,
     Objects,
     Router,
     Store,
@@ -45,6 +47,7 @@ RETRY_SECONDS = 5.0
 _CONDITION_REASONS: Mapping[type[Exception], str] = {
     InvalidRelease: "InvalidSpec",
     Forbidden: "MissingRights",
+    NameTaken: "NameTaken",
     Unverified: "Unverified",
     UnknownRevision: "UnknownRevision",
 }
@@ -116,7 +119,7 @@ class Reconciler:
         ports, release = self._ports, parse_release(body)
         now = ports.clock()
         router = ports.routers[release.spec.traffic.router]
-        owned = ports.lister.owned_objects(release.namespace, release.name)
+        owned = own_objects(release, ports.lister.owned_objects(release.namespace, release.name))
         observation = observe(release, owned, await router.read(release))
         if judgement_due(observation, now):
             observation = with_judgement(observation, await ports.analyzer.judge(release, owned, now))
