@@ -14,6 +14,7 @@ from iris_operator.adapters.events import KubernetesEvents
 from iris_operator.adapters.kinds import ALL, WATCHED
 from iris_operator.adapters.kubernetes.api import KubernetesApi, connect
 from iris_operator.adapters.kubernetes.objects import ReleaseObjects
+from iris_operator.adapters.kubernetes.presence import await_definition, release_finalizers
 from iris_operator.adapters.kubernetes.releases import ReleaseStore
 from iris_operator.adapters.prometheus.client import PrometheusClient
 from iris_operator.adapters.prometheus.fleet import FleetMetrics
@@ -26,6 +27,7 @@ from iris_operator.engine.reconcile import RETRY_SECONDS, Ports, ReconcileOutcom
 from iris_operator.metrics.releases import CountingRecorder
 from iris_operator.metrics.server import OperatorMetrics
 from iris_operator.settings import Settings
+from iris_operator.watches import await_failed_watch
 from iris_operator.workqueue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
@@ -47,26 +49,38 @@ class Stopped(Protocol):
 class Application:
     """Owns the connections and the loops; decides nothing."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: OperatorMetrics | None = None) -> None:
         self.settings = settings
         self.queue = WorkQueue()
-        self.metrics = OperatorMetrics()
+        self.metrics = metrics or OperatorMetrics()
+        self.restart = asyncio.Event()
+        """Set when all watches must start again."""
+        self._supervision: asyncio.Task[None] | None = None
         self._api: KubernetesApi | None = None
         self._client: Any = None
         # One for all releases: they share queries, and are judged in batches.
         self._analyzer = _build_analyzer(settings)
 
     async def start(self) -> None:
-        """Open the connections."""
+        """Open the connections, and wait for the CRD."""
         self._client = await connect()
         self._api = KubernetesApi(self._client, ALL)
         self.metrics.serve(self.settings.metrics_port)
+        await await_definition(self._api, self.settings.health_port)
+        await release_finalizers(self._api, self.settings.namespaces)
+        self._supervision = asyncio.create_task(self._restart_after_failed_watch())
         log.info("operator started", extra={"namespaces": list(self.settings.namespaces)})
 
     async def stop(self) -> None:
         """Close the connections."""
+        if self._supervision is not None:
+            self._supervision.cancel()
         if self._client is not None:
             await self._client.close()
+
+    async def _restart_after_failed_watch(self) -> None:
+        await await_failed_watch()
+        self.restart.set()
 
     def configure(self, settings: kopf.OperatorSettings) -> None:
         """Kopf without events or annotations of its own on objects, and with the operator's finalizer."""

@@ -18,10 +18,11 @@ VERBATIM: Final = "x-verbatim"
 _Schema = dict[str, Any]
 # Set by the operator on the same container, which would have them twice.
 _RESERVED_ENV = ("IRIS_REVISION", "IRIS_PORT", "IRIS_METRICS_PORT", "IRIS_SHADOW_FILE")
-_MAX_RESOURCES = 16
+_MAX_RESOURCES = 10
 _QUANTITY: _Schema = {
     "x-kubernetes-int-or-string": True,
     "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "maxLength": 32,
     "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
 }
 _FIELD_PATH = (

@@ -103,6 +103,9 @@ class Store(Protocol):
     async def read(self, namespace: str, name: str) -> Json | None:
         """The stored object; None when it is gone."""
 
+    async def is_namespace_terminating(self, namespace: str) -> bool:
+        """Is the whole namespace being deleted? False without the right to know."""
+
     async def write_status(self, body: Json, status: Json) -> str:
         """Replace the status of exactly this version of the object; returns the new resource version.
 

@@ -189,9 +189,14 @@ class Reconciler:
                 error,
                 extra=_log_fields(metadata["namespace"], metadata["name"]),
             )
-        # A release that is being deleted and cannot be parsed cannot be finalized in order either.
-        invalid_and_deleted = reason == "InvalidSpec" and "deletionTimestamp" in metadata
-        return ReconcileOutcome(RETRY_SECONDS, finished=invalid_and_deleted, result=Result.FAILED, snapshot=snapshot)
+        finished = "deletionTimestamp" in metadata and await self._cannot_be_finalized(metadata["namespace"], reason)
+        return ReconcileOutcome(RETRY_SECONDS, finished=finished, result=Result.FAILED, snapshot=snapshot)
+
+    async def _cannot_be_finalized(self, namespace: str, reason: str) -> bool:
+        """A release that cannot be parsed, or whose namespace goes with the operator's rights in it."""
+        if reason == "MissingRights":
+            return await self._ports.store.is_namespace_terminating(namespace)
+        return reason == "InvalidSpec"
 
 
 def _readable_status(body: Json) -> ReleaseStatus:

@@ -17,6 +17,7 @@ class OperatorMetrics:
     """The operator's metrics in a registry of their own; `releases` are those of each release."""
 
     def __init__(self) -> None:
+        self._served = False
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.releases = ReleaseMetrics()
@@ -48,5 +49,7 @@ class OperatorMetrics:
             self.releases.succeeded(key, at)
 
     def serve(self, port: int) -> None:
-        """Serve /metrics on all addresses of the pod."""
-        start_http_server(port, registry=self.registry)
+        """Serve /metrics on all addresses of the pod, from the first call on."""
+        if not self._served:
+            start_http_server(port, registry=self.registry)
+            self._served = True

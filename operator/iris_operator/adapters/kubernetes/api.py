@@ -45,6 +45,16 @@ class KubernetesApi:
         status, body = await self._request("GET", self._path(api_version, kind, namespace, name))
         return None if status == HTTPStatus.NOT_FOUND else body
 
+    async def read(self, path: str) -> Json | None:
+        """What the API server answers to GET for a path; None when there is nothing."""
+        status, body = await self._request("GET", path)
+        return None if status == HTTPStatus.NOT_FOUND else body
+
+    async def list_objects(self, kind: ResourceKind, namespace: str) -> list[Json]:
+        """All objects of a kind in a namespace."""
+        body = await self.read(self._path(kind.api_version, kind.kind, namespace, ""))
+        return [] if body is None else body["items"]
+
     async def apply(self, manifest: Json, *, subresource: str = "", manager: str = names.FIELD_MANAGER) -> Json:
         """Server-side apply with force: the fields in the manifest become the field manager's, all others stay.
 
