@@ -1,4 +1,4 @@
-"""Kopf's watches: one that has failed for good is not started again by Kopf, which goes on without it and says nothing."""
+"""Kopf's watches: one that has failed is not started again by Kopf, which goes on without it and says nothing."""
 
 from __future__ import annotations
 

@@ -41,8 +41,10 @@ def _duration(shortest: str) -> Any:
         json_schema_extra=cel_rules(
             (f"self.matches('{DURATION_PATTERN}')", "must be a duration such as 30s, 5m or 1h30m"),
             (
-                f"!self.matches('{DURATION_PATTERN}') || (self.matches('{_BOUNDED}')"
-                f" && duration(self) <= duration('{MAX_HOURS}h'){least})",
+                (
+                    f"!self.matches('{DURATION_PATTERN}') || (self.matches('{_BOUNDED}')"
+                    f" && duration(self) <= duration('{MAX_HOURS}h'){least})"
+                ),
                 f"must be {between} {MAX_HOURS}h, which is 30 days",
             ),
         ),

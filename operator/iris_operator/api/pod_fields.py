@@ -19,11 +19,12 @@ _Schema = dict[str, Any]
 # Set by the operator on the same container, which would have them twice.
 _RESERVED_ENV = ("IRIS_REVISION", "IRIS_PORT", "IRIS_METRICS_PORT", "IRIS_SHADOW_FILE")
 _MAX_RESOURCES = 10
+_NUMBER = r"(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
 _QUANTITY: _Schema = {
     "x-kubernetes-int-or-string": True,
     "anyOf": [{"type": "integer"}, {"type": "string"}],
     "maxLength": 32,
-    "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+    "pattern": rf"^(\+|-)?{_NUMBER}(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?{_NUMBER}))?$",
 }
 _FIELD_PATH = (
     r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])|spec\.(nodeName|serviceAccountName)"
@@ -88,8 +89,10 @@ _ENV_SOURCE = _object(prefix=_text(253, shortest=0), configMapRef=_REFERENCE, se
 _QUANTITIES: _Schema = {"type": "object", "maxProperties": _MAX_RESOURCES, "additionalProperties": _QUANTITY}
 _REQUESTS_WITHIN_LIMITS = cel_rules(
     (
-        "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
-        "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+        (
+            "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
+            "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)"
+        ),
         "must not request more than the limit: raise limits, or lower requests",
     )
 )
@@ -112,14 +115,11 @@ def _verbatim(schema: _Schema) -> Any:
 
 
 Resources = Annotated[
-    dict[str, Any], _verbatim(_object(requests=_QUANTITIES, limits=_QUANTITIES, claims=_CLAIMS) | _REQUESTS_WITHIN_LIMITS)
+    dict[str, Any],
+    _verbatim(_object(requests=_QUANTITIES, limits=_QUANTITIES, claims=_CLAIMS) | _REQUESTS_WITHIN_LIMITS),
 ]
-Environment = Annotated[
-    list[dict[str, Any]], _verbatim({"type": "array", "maxItems": 100, **_by_name(_VARIABLE)})
-]
-EnvironmentSources = Annotated[
-    list[dict[str, Any]], _verbatim({"type": "array", "maxItems": 20, "items": _ENV_SOURCE})
-]
+Environment = Annotated[list[dict[str, Any]], _verbatim({"type": "array", "maxItems": 100, **_by_name(_VARIABLE)})]
+EnvironmentSources = Annotated[list[dict[str, Any]], _verbatim({"type": "array", "maxItems": 20, "items": _ENV_SOURCE})]
 PullSecrets = Annotated[
     list[dict[str, Any]],
     _verbatim({"type": "array", "maxItems": 10, **_by_name(_object(("name",), name=_NAME))}),

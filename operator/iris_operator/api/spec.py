@@ -114,7 +114,7 @@ class Serving(ApiModel):
 
 _NAME_OF_AN_OBJECT = cel_rule(
     "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
-    "must be the name of an object: lower-case letters, digits, - and ., beginning and ending with one of the first two",
+    "must be the name of an object: lower-case letters, digits, - and ., with a letter or digit at both ends",
 )
 
 
@@ -143,13 +143,17 @@ class IngressOptions(ApiModel):
             "maxProperties": 30,
             **cel_rules(
                 (
-                    "self.all(name, name.size() <= 317 && "
-                    "name.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
+                    (
+                        "self.all(name, name.size() <= 317 && "
+                        "name.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))"
+                    ),
                     "each name must be one of an annotation, such as example.com/timeout",
                 ),
                 (
-                    "self.all(name, !name.startsWith('nginx.ingress.kubernetes.io/canary') && "
-                    f"!name.startsWith('{GROUP}/'))",
+                    (
+                        "self.all(name, !name.startsWith('nginx.ingress.kubernetes.io/canary') && "
+                        f"!name.startsWith('{GROUP}/'))"
+                    ),
                     f"nginx.ingress.kubernetes.io/canary... and {GROUP}/... are the operator's: take them out",
                 ),
             ),
@@ -181,8 +185,10 @@ class Traffic(ApiModel):
                 "must be a path such as /v1/iris: letters, digits and ._~%:@!$&,;=+*()-, and no spaces",
             ),
             (
-                "!self.contains('//') && !self.contains('/./') && !self.contains('/../') && !self.endsWith('/.') && "
-                "!self.endsWith('/..') && !self.contains('%2f') && !self.contains('%2F')",
+                (
+                    "!self.contains('//') && !self.contains('/./') && !self.contains('/../') && !self.endsWith('/.') && "
+                    "!self.endsWith('/..') && !self.contains('%2f') && !self.contains('%2F')"
+                ),
                 "must not contain //, /./, /../ or %2f: write the path that they lead to",
             ),
         ),

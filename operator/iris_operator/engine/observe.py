@@ -164,7 +164,9 @@ def _autoscaler(release: Release, owned: OwnedObjects) -> Autoscaler | None:
     spec, scaling = item["spec"], release.spec.serving.autoscaling
     revision = str(spec["scaleTargetRef"]["name"]).removeprefix(names.workload_name(release.name, ""))
     shrinks = spec.get("behavior", {}).get("scaleDown", {}).get("selectPolicy") != "Disabled"
-    intact = scaling is not None and is_current(item, autoscaler(release, scaling, revision, scale_down_allowed=shrinks))
+    intact = scaling is not None and is_current(
+        item, autoscaler(release, scaling, revision, scale_down_allowed=shrinks)
+    )
     return Autoscaler(revision=revision, scale_down_allowed=shrinks, intact=intact)
 
 

@@ -54,4 +54,3 @@ def disruption_budget(release: Release, revision: str, min_available: int | None
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }
-

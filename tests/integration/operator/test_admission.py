@@ -61,7 +61,11 @@ DIGITS = {"requests": {"cpu": "100m"}}
         (variable(name="A", valueFrom={}), "env[0].valueFrom", "exactly one"),
         (variable(name="A", valueFrom={**SECRET, "fieldRef": {"fieldPath": "metadata.name"}}), "valueFrom", "exactly"),
         (variable(name="A", valueFrom={"secretKeyRef": {"name": "s"}}), "secretKeyRef.key", "Required"),
-        (variable(name="A", valueFrom={"configMapKeyRef": {"name": "S_", "key": "k"}}), "configMapKeyRef.name", "match"),
+        (
+            variable(name="A", valueFrom={"configMapKeyRef": {"name": "S_", "key": "k"}}),
+            "configMapKeyRef.name",
+            "match",
+        ),
         (variable(name="A", valueFrom={"fieldRef": {"fieldPath": "spec.image"}}), "fieldRef.fieldPath", "match"),
         (variable(name="A", value=1), "env[0].value", "string"),
         ({"serving": {"envFrom": [{}]}}, "envFrom[0]", "exactly one"),
@@ -82,8 +86,16 @@ DIGITS = {"requests": {"cpu": "100m"}}
         ({"traffic": {"host": "a.example.com", "path": "/a b"}}, "spec.traffic.path", "no spaces"),
         ({"traffic": {"host": "a.example.com", "path": "/a{b"}}, "spec.traffic.path", "no spaces"),
         ({"traffic": {"host": "10.0.0.1"}}, "spec.traffic.host", "IP address"),
-        ({"traffic": {"host": "a.example.com", "ingress": {"className": "A_"}}}, "ingress.className", "name of an object"),
-        ({"traffic": {"host": "a.example.com", "ingress": {"tlsSecretName": "A_"}}}, "tlsSecretName", "name of an object"),
+        (
+            {"traffic": {"host": "a.example.com", "ingress": {"className": "A_"}}},
+            "ingress.className",
+            "name of an object",
+        ),
+        (
+            {"traffic": {"host": "a.example.com", "ingress": {"tlsSecretName": "A_"}}},
+            "tlsSecretName",
+            "name of an object",
+        ),
         (annotated(**{"a b": "1"}), "ingress.annotations", "example.com/timeout"),
         (annotated(**{"nginx.ingress.kubernetes.io/canary-weight": "90"}), "ingress.annotations", "take them out"),
         (annotated(**{"example.com/long": "x" * 8193}), "ingress.annotations", "8192"),
@@ -127,7 +139,9 @@ def test_what_kubernetes_accepts_is_accepted_and_stored_as_it_is(kubectl: Kubect
     body = release(kubectl, "accepted", serving=serving)
     kubectl.apply(body)
     stored = parse_release(kubectl.get("imr", "accepted"))
-    written = parse_release({**body, "metadata": {**body["metadata"], "uid": "", "generation": 1, "resourceVersion": ""}})
+    written = parse_release(
+        {**body, "metadata": {**body["metadata"], "uid": "", "generation": 1, "resourceVersion": ""}}
+    )
     assert RevisionInputs.of(stored.spec).to_text() == RevisionInputs.of(written.spec).to_text()
     kubectl.run("delete", "imr", "accepted")
 

@@ -1,4 +1,4 @@
-"""Server-side apply as the API server merges it: fields of a manager, keyed lists, and what a later apply leaves out."""
+"""Server-side apply as the API server merges: fields of a manager, keyed lists, and what a later apply leaves out."""
 
 from __future__ import annotations
 

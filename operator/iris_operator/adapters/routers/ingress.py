@@ -67,7 +67,7 @@ class IngressRouter:
             )
 
     async def _lower(self, release: Release, canary: Json, weight: int) -> Json | None:
-        """Lower the weight that the canary's own Ingress has, if it is higher. Returns that Ingress, if there is one."""
+        """Lower the weight of the canary's own Ingress, if it is higher. Returns that Ingress, if there is one."""
         stored = await self._get(release, canary["metadata"]["name"])
         if stored is not None and weight_of(stored) > weight:
             name = {"name": canary["metadata"]["name"], "namespace": release.namespace}

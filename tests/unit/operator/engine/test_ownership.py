@@ -1,4 +1,4 @@
-"""An object that is not the release's own is never written, adopted or deleted; what it left behind is its own again."""
+"""An object that is not the release's own is never written, adopted or deleted; what it left behind is its own."""
 
 from __future__ import annotations
 
@@ -126,7 +126,10 @@ def test_what_the_release_controls_or_left_behind_is_its_own(metadata: dict[str,
             "Rollout web",
         ),
         ({**OURS, "ownerReferences": controlled_by(names.KIND, "other", "7")}, "IrisModelRelease other"),
-        ({**OURS, "ownerReferences": controlled_by(names.KIND, "iris", "7", "example.com/v1")}, "IrisModelRelease iris"),
+        (
+            {**OURS, "ownerReferences": controlled_by(names.KIND, "iris", "7", "example.com/v1")},
+            "IrisModelRelease iris",
+        ),
     ],
 )
 def test_anything_else_belongs_to_somebody_who_is_named(metadata: dict[str, Any], owner: str) -> None:
