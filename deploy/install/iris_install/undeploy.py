@@ -1,6 +1,6 @@
 """Takes the operator out of a cluster. What serves keeps serving, unless the releases are to go, too.
 
-The order keeps finalizers from stranding: while the operator runs, it finalizes what is deleted; when it no longer does,
+The order keeps finalizers from stranding: while the operator runs it finalizes what is deleted; when it no longer runs,
 its finalizer is taken off the releases that stay, so that they can be deleted without it. Only then do its rights go.
 The CRD stays with the releases: without it they would be deleted, and all that belongs to them.
 """

@@ -186,8 +186,8 @@ class Traffic(ApiModel):
             ),
             (
                 (
-                    "!self.contains('//') && !self.contains('/./') && !self.contains('/../') && !self.endsWith('/.') && "
-                    "!self.endsWith('/..') && !self.contains('%2f') && !self.contains('%2F')"
+                    "!self.contains('//') && !self.contains('/./') && !self.contains('/../') && "
+                    "!self.endsWith('/.') && !self.endsWith('/..') && !self.contains('%2f') && !self.contains('%2F')"
                 ),
                 "must not contain //, /./, /../ or %2f: write the path that they lead to",
             ),
