@@ -33,8 +33,10 @@ def prometheus_url() -> str:
     return f"http://127.0.0.1:{free_port()}"
 
 
-def operator_process(kubeconfig: Path, namespace: str, folder: Path, prometheus_url: str) -> ServerProcess:
-    """The operator as its own process, watching that namespace."""
+def operator_process(
+    kubeconfig: Path, namespace: str, folder: Path, prometheus_url: str, *, says: str = "operator started"
+) -> ServerProcess:
+    """The operator as its own process, watching that namespace; started once its log says that."""
     log = folder / "operator.log"
     environment = {
         **os.environ,
@@ -48,7 +50,7 @@ def operator_process(kubeconfig: Path, namespace: str, folder: Path, prometheus_
     return ServerProcess(
         [sys.executable, "-m", "iris_operator"],
         log,
-        ready=lambda: log.exists() and "operator started" in log.read_text(),
+        ready=lambda: log.exists() and says in log.read_text(),
         environment=environment,
     )
 
@@ -58,6 +60,15 @@ def operator(kubectl: Kubectl, tmp_path: Path, prometheus_url: str) -> Iterator[
     """The operator with an administrator's rights."""
     process = operator_process(kubectl.kubeconfig, kubectl.namespace, tmp_path, prometheus_url)
     process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def impatient_operator(kubectl: Kubectl, tmp_path: Path, prometheus_url: str) -> Iterator[ServerProcess]:
+    """The operator, not started: it is to say that the CRD is missing."""
+    says = "kubectl apply --server-side -f crds/"
+    process = operator_process(kubectl.kubeconfig, kubectl.namespace, tmp_path, prometheus_url, says=says)
     yield process
     process.stop()
 

@@ -141,7 +141,9 @@ class KubernetesApi:
             data = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}", _DEFAULT_RETRY_SECONDS) from error
-        if response.status < HTTPStatus.MULTIPLE_CHOICES or response.status == HTTPStatus.NOT_FOUND:
+        if response.status == HTTPStatus.NOT_FOUND:
+            return response.status, {}  # plain text, where a whole group is missing
+        if response.status < HTTPStatus.MULTIPLE_CHOICES:
             return response.status, json.loads(data) if data else {}
         raise _error_for(method, path, response.status, response.headers.get("Retry-After"), data)
 
