@@ -58,9 +58,11 @@ wait: venv ## Wait until that release is decided; exit code 1 and the reason whe
 	$(PIPELINE) wait $(ARGS)
 
 ##@ Any cluster
-.PHONY: deploy render
+.PHONY: deploy undeploy render
 deploy: ## Install into the current kube-context; OVERLAY=local|production (local is chosen for the cluster above)
 	$(INSTALL) deploy $(if $(OVERLAY),--overlay $(OVERLAY))
+undeploy: ## Remove the operator and its rights; pods keep serving. ARGS=--with-releases deletes the releases and all of theirs first
+	$(INSTALL) undeploy $(ARGS)
 render: ## Print what `make deploy` would apply
 	$(INSTALL) render $(if $(OVERLAY),--overlay $(OVERLAY))
 

@@ -17,6 +17,7 @@ from iris_operator.adapters.kinds import ALL, WATCHED
 from iris_operator.adapters.kubernetes.api import KubernetesApi, connect
 from iris_operator.adapters.kubernetes.lease import KubernetesLease
 from iris_operator.adapters.kubernetes.objects import ReleaseObjects
+from iris_operator.adapters.kubernetes.presence import await_definition, has_releases, release_finalizers
 from iris_operator.adapters.kubernetes.releases import ReleaseStore
 from iris_operator.adapters.prometheus.client import PrometheusClient
 from iris_operator.adapters.prometheus.fleet import FleetMetrics
@@ -24,7 +25,7 @@ from iris_operator.adapters.routers.registry import build_routers
 from iris_operator.api import names
 from iris_operator.engine.analyze import Analyzer
 from iris_operator.engine.batch_judge import BatchJudge
-from iris_operator.engine.kinds import LEASE, RELEASE
+from iris_operator.engine.kinds import LEASE
 from iris_operator.engine.ports import Lister, Unavailable
 from iris_operator.engine.reconcile import RETRY_SECONDS, Ports, ReconcileOutcome, Reconciler, Result
 from iris_operator.leadership import Leadership, LeaseLeadership, WithoutElection
@@ -33,6 +34,7 @@ from iris_operator.metrics.server import OperatorMetrics
 from iris_operator.pass_gate import PassGate
 from iris_operator.probes import ProbeServer
 from iris_operator.settings import Settings
+from iris_operator.watches import await_failed_watch
 from iris_operator.workqueue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ _DEBOUNCE_SECONDS = 0.05
 _GONE_SECONDS = 5.0
 # How often it is asked whether there are releases at all, before the first handler runs.
 _SYNC_SECONDS = 5.0
+# What makes a watch fail, as a right that is missing, lasts: not to ask for it without a pause.
+_RESTART_SECONDS = 2.0
 
 
 class Stopped(Protocol):
@@ -58,28 +62,39 @@ class Stopped(Protocol):
 class Application:
     """Owns the connections and the loops; decides nothing."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: OperatorMetrics | None = None) -> None:
         self.settings = settings
         self.queue = WorkQueue()
-        self.metrics = OperatorMetrics(self.leads)
+        self.metrics = metrics or OperatorMetrics()
+        self.metrics.leads = self.leads
+        self.ended = asyncio.Event()
+        """Set when Kopf must end."""
+        self.starts_again = False
+        """Was it a failed watch that ended it? Then all watches must start again."""
         self._gate = PassGate(WithoutElection(), time.monotonic)
         self._probes = ProbeServer(settings.health_port, alive=self.not_alive, ready=self.not_ready)
+        self._supervision: asyncio.Task[None] | None = None
         self._api: KubernetesApi | None = None
         self._clients: list[Any] = []
         self._election: asyncio.Task[None] | None = None
+        self._releasing: asyncio.Task[None] | None = None
         # Kopf calls no handler before all watches have listed what there is.
         self._synced = asyncio.Event()
         # One for all releases: they share queries, and are judged in batches.
         self._analyzer = _build_analyzer(settings)
 
     async def start(self) -> None:
-        """Open the connections, and take part in the election."""
+        """Open the connections, wait for the CRD, and take part in the election."""
         await self._probes.start()
         leadership = await self._leadership()
         self._gate = PassGate(leadership, time.monotonic)
         self._api = KubernetesApi(await self._connect(), ALL, may_write=leadership.may_write)
-        self._election = asyncio.create_task(self._take_part(self._api, leadership))
         self.metrics.serve(self.settings.metrics_port)
+        await await_definition(self._api)
+        if self.leads():
+            await release_finalizers(self._api, self.settings.namespaces)
+        self._election = asyncio.create_task(self._take_part(self._api, leadership))
+        self._supervision = asyncio.create_task(self._restart_after_failed_watch())
         log.info("operator started", extra={"namespaces": list(self.settings.namespaces)})
 
     async def retire(self) -> None:
@@ -89,8 +104,9 @@ class Application:
     async def stop(self) -> None:
         """Close the connections."""
         await self.retire()
-        if self._election is not None:
-            self._election.cancel()
+        for task in (self._election, self._supervision, self._releasing):
+            if task is not None:
+                task.cancel()
         await self._probes.stop()
         for client in self._clients:
             await client.close()
@@ -127,7 +143,7 @@ class Application:
         # One that cannot reconcile yet must not take the lease from one that can.
         while not self._synced.is_set():
             try:
-                found = [await api.any_stored(RELEASE, namespace) for namespace in self.settings.namespaces]
+                found = [await has_releases(api, namespace) for namespace in self.settings.namespaces]
             except Exception as error:  # noqa: BLE001 - without an answer it is asked again
                 log.warning("the releases could not be listed: %s", error)
             else:
@@ -142,8 +158,20 @@ class Application:
         self._gate.leader_changed()
         if leads:
             self.queue.add_all()
+            self._release_finalizers()
         else:
             self.metrics.releases.forget_all()
+
+    def _release_finalizers(self) -> None:
+        if self._api is not None:
+            self._releasing = asyncio.create_task(release_finalizers(self._api, self.settings.namespaces))
+
+    async def _restart_after_failed_watch(self) -> None:
+        await await_failed_watch()
+        await self.retire()
+        await asyncio.sleep(_RESTART_SECONDS)
+        self.starts_again = True
+        self.ended.set()
 
     def configure(self, settings: kopf.OperatorSettings) -> None:
         """Kopf without events or annotations of its own on objects, and with the operator's finalizer."""

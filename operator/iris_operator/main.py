@@ -13,6 +13,7 @@ import kopf
 from iris_operator import handlers
 from iris_operator.application import Application
 from iris_operator.logs import configure_logging
+from iris_operator.metrics.server import OperatorMetrics
 from iris_operator.settings import InvalidSettingError, from_environment
 
 
@@ -24,16 +25,19 @@ def main() -> int:
         print(f"iris-operator cannot start: {error}", file=sys.stderr)  # noqa: T201 - before logging is configured
         return 2
     configure_logging(settings.log_level)
-    app = Application(settings)
-    registry = kopf.OperatorRegistry()
-    handlers.register(registry, app)
-    asyncio.run(_run(app, registry))
+    metrics = OperatorMetrics()
+    while asyncio.run(_run(Application(settings, metrics))):
+        pass
     return 0
 
 
-async def _run(app: Application, registry: kopf.OperatorRegistry) -> None:
-    """Kopf's loop, whose end begins with handing over to another operator: that does not wait for Kopf's own."""
-    stop = asyncio.Event()
+async def _run(app: Application) -> bool:
+    """Kopf's loop until a signal comes; True when it ended because its watches must start again.
+
+    Its end begins with handing over to another operator: that does not wait for Kopf's own.
+    """
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, app)
     before = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
         registry=registry,
@@ -41,14 +45,15 @@ async def _run(app: Application, registry: kopf.OperatorRegistry) -> None:
         standalone=True,
         # Kopf would look up the user's name, which a numeric user of a container does not have.
         identity=cast("Any", socket.gethostname()),
-        stop_flag=stop,
+        stop_flag=app.ended,
     )
     # In place of those that Kopf has just registered.
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, _stop, app, stop)
+        asyncio.get_running_loop().add_signal_handler(number, _stop, app)
     await kopf.run_tasks(tasks, ignored=before)
+    return app.starts_again
 
 
-def _stop(app: Application, stop: asyncio.Event) -> None:
+def _stop(app: Application) -> None:
     retiring = asyncio.ensure_future(app.retire())
-    retiring.add_done_callback(lambda _done: stop.set())
+    retiring.add_done_callback(lambda _done: app.ended.set())

@@ -3,7 +3,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from iris_install import certificate, credentials, grafana, overlay, rollout
+from iris_install import certificate, credentials, grafana, overlay, rollout, undeploy
 from iris_install.errors import InstallError
 from iris_install.kubectl import LOCAL_CONTEXT, Kubectl, connect, find_kubectl
 from iris_local import catalog
@@ -43,6 +43,17 @@ def _deploy(options: argparse.Namespace) -> None:
     print(f"Applied {len(changed)} objects; waiting for them to run.", flush=True)
     rollout.wait(kubectl, options.timeout, report=lambda line: print(line, flush=True), overlay=name)
     print("Installed. Next: kubectl apply a release, then kubectl get imr --watch", flush=True)
+
+
+def _undeploy(options: argparse.Namespace) -> None:
+    kubectl = connect()
+    print(f"Removing the operator from context {kubectl.context}.", flush=True)
+    undeploy.remove(
+        kubectl,
+        report=lambda line: print(line, flush=True),
+        seconds=options.timeout,
+        with_releases=options.with_releases,
+    )
 
 
 def _render(options: argparse.Namespace) -> None:
@@ -112,6 +123,14 @@ def _parser() -> argparse.ArgumentParser:
     deploy.set_defaults(run=_deploy)
     render = commands.add_parser("render", parents=[shared], help="print what would be applied; needs no cluster")
     render.set_defaults(run=_render)
+    removal = commands.add_parser(
+        "undeploy", help="remove the operator and its rights from the current kube-context; what serves keeps serving"
+    )
+    removal.add_argument(
+        "--with-releases", action="store_true", help="delete the releases first, all that serves them, and the CRD"
+    )
+    removal.add_argument("--timeout", type=int, default=120, metavar="SECONDS", help="for each deletion (default: 120)")
+    removal.set_defaults(run=_undeploy)
     secrets = commands.add_parser("secrets", help="create missing Secrets without changing existing ones")
     secrets.set_defaults(run=_secrets)
     return parser

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from iris_operator.api.base import ApiModel
 from iris_operator.api.fields import Duration, cel_rule, check_duration
@@ -113,10 +113,16 @@ class AccuracyCheck(ApiModel):
 class CustomCheck(ApiModel):
     """A PromQL query with a bound. It knows no statistics: a breach is a breach, so many of them in a row fail."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel_rule(
+            "!has(self.min) || !has(self.max) || self.min <= self.max", "min must not be above max: no value is fine"
+        )
+    )
+
     name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z][A-Za-z0-9]*$", description="Name of the check.")
     query: str = Field(min_length=1, max_length=4096, description="PromQL that yields one number for the canary.")
-    min: float | None = Field(default=None, description="Smallest value that is fine.")
-    max: float | None = Field(default=None, description="Largest value that is fine.")
+    min: float | None = Field(default=None, ge=-1e300, le=1e300, description="Smallest value that is fine.")
+    max: float | None = Field(default=None, ge=-1e300, le=1e300, description="Largest value that is fine.")
     breaches: int = Field(
         default=3,
         ge=1,

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 
 from iris_operator.api import names
+from iris_operator.api.fields import CEL
+from iris_operator.api.pod_fields import VERBATIM
 from iris_operator.api.spec import ReleaseSpec
 from iris_operator.api.status import NOT_OBSERVED, ReleaseStatus
 
@@ -35,6 +37,7 @@ _KEPT = {
     "maxLength",
     "minItems",
     "maxItems",
+    "maxProperties",
 }
 
 _COLUMNS = [
@@ -61,6 +64,8 @@ def _structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str
         # A default would make it present, but an optional object that is absent is off.
         optional.pop("default", None)
         return optional
+    if VERBATIM in schema:
+        return {"description": schema["description"], **schema[VERBATIM]}
     node = {key: value for key, value in schema.items() if key in _KEPT or key.startswith("x-kubernetes-")}
     if "const" in schema:
         node["enum"] = [schema["const"]]
@@ -144,6 +149,7 @@ def custom_resource_definition() -> dict[str, Any]:
                         "openAPIV3Schema": {
                             "type": "object",
                             "description": "A model that is served, and the safe way to its next version.",
+                            CEL: _NAME_RULES,
                             "required": ["spec"],
                             "properties": {
                                 "apiVersion": {"type": "string"},
@@ -158,6 +164,28 @@ def custom_resource_definition() -> dict[str, Any]:
             ],
         },
     }
+
+
+# Only for a new release: the name of a stored one cannot be changed any more. Its derived names are longer by 30
+# characters at most, `-<stable>-control-<canary>`, and a Service's by 7.
+_NAME_RULES = [
+    {
+        "rule": f"oldSelf.hasValue() || {rule}",
+        "message": message,
+        "fieldPath": ".metadata.name",
+        "optionalOldSelf": True,
+    }
+    for rule, message in (
+        (
+            "self.metadata.name.size() <= 50",
+            "must have at most 50 characters, so that the names of its Services fit into 63",
+        ),
+        (
+            "!self.metadata.name.matches('-(canary|control)$')",
+            "must not end with -canary or -control: so the objects of a release without that ending are named",
+        ),
+    )
+]
 
 
 def _release_name_schema() -> dict[str, Any]:

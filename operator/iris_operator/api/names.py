@@ -14,6 +14,8 @@ FIELD_MANAGER = "iris-operator"
 # Owns the replicas of an autoscaled Deployment from the time when the operator gives them up until the autoscaler sets
 # them.
 REPLICAS_MANAGER = "iris-operator-replicas"
+# Lowers the weight of a route, alone, before anything else is written to it.
+WEIGHT_MANAGER = "iris-operator-weight"
 FINALIZER = f"{GROUP}/release"
 
 LABEL_RELEASE = f"{GROUP}/release"

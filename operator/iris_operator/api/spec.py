@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from iris_operator.api.base import ApiModel
 from iris_operator.api.checks import Analysis
-from iris_operator.api.fields import CEL, Duration, KubernetesObject, cel_rule, check_duration
+from iris_operator.api.fields import CEL, Duration, Interval, cel_rule, cel_rules, check_duration
+from iris_operator.api.names import GROUP
+from iris_operator.api.pod_fields import Environment, EnvironmentSources, PullSecrets, Resources
 
 
 class Model(ApiModel):
@@ -74,6 +76,14 @@ class Autoscaling(ApiModel):
 class Serving(ApiModel):
     """How the pods of every revision run."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel_rule(
+            "!has(self.autoscaling) || (has(self.resources) && has(self.resources.requests) && "
+            "'cpu' in self.resources.requests)",
+            "autoscaling is in percent of resources.requests.cpu: give that, or take out autoscaling",
+        )
+    )
+
     replicas: int = Field(
         default=1,
         ge=1,
@@ -86,31 +96,69 @@ class Serving(ApiModel):
         json_schema_extra=cel_rule("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas"),
     )
     port: int = Field(default=8000, ge=1, le=65535, description="Port on which the container serves predictions.")
-    resources: KubernetesObject = Field(default_factory=dict, description="Requests and limits of the container.")
-    env: list[KubernetesObject] = Field(default_factory=list, max_length=100, description="Environment variables.")
-    env_from: list[KubernetesObject] = Field(
+    resources: Resources = Field(default_factory=dict, description="Requests and limits of the container.")
+    env: Environment = Field(default_factory=list, max_length=100, description="Environment variables.")
+    env_from: EnvironmentSources = Field(
         default_factory=list, max_length=20, description="Secrets and ConfigMaps read into the environment."
     )
-    image_pull_secrets: list[KubernetesObject] = Field(
+    image_pull_secrets: PullSecrets = Field(
         default_factory=list, max_length=10, description="Secrets for the image registry, by name."
     )
 
     @model_validator(mode="after")
     def _require_cpu_request(self) -> Serving:
-        # An object that is passed through to Kubernetes has no schema, so that no CEL rule can read it.
         if self.autoscaling and "cpu" not in (self.resources.get("requests") or {}):
             raise ValueError("autoscaling is in percent of resources.requests.cpu, which is not given")
         return self
 
 
+_NAME_OF_AN_OBJECT = cel_rule(
+    "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",
+    "must be the name of an object: lower-case letters, digits, - and ., with a letter or digit at both ends",
+)
+
+
 class IngressOptions(ApiModel):
     """Options of the router `Ingress`."""
 
-    class_name: str = Field(default="nginx", min_length=1, max_length=253, description="IngressClass that serves it.")
-    tls_secret_name: str | None = Field(
-        default=None, min_length=1, max_length=253, description="Secret with the certificate; HTTPS when given."
+    class_name: str = Field(
+        default="nginx",
+        min_length=1,
+        max_length=253,
+        description="IngressClass that serves it.",
+        json_schema_extra=_NAME_OF_AN_OBJECT,
     )
-    annotations: dict[str, str] = Field(default_factory=dict, description="Annotations added to the primary Ingress.")
+    tls_secret_name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        description="Secret with the certificate; HTTPS when given.",
+        json_schema_extra=_NAME_OF_AN_OBJECT,
+    )
+    annotations: dict[str, Annotated[str, Field(json_schema_extra={"maxLength": 8192})]] = Field(
+        default_factory=dict,
+        description="Annotations added to the primary Ingress.",
+        json_schema_extra={
+            # Kubernetes allows 256 KiB of annotations on an object.
+            "maxProperties": 30,
+            **cel_rules(
+                (
+                    (
+                        "self.all(name, name.size() <= 317 && "
+                        "name.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))"
+                    ),
+                    "each name must be one of an annotation, such as example.com/timeout",
+                ),
+                (
+                    (
+                        "self.all(name, !name.startsWith('nginx.ingress.kubernetes.io/canary') && "
+                        f"!name.startsWith('{GROUP}/'))"
+                    ),
+                    f"nginx.ingress.kubernetes.io/canary... and {GROUP}/... are the operator's: take them out",
+                ),
+            ),
+        },
+    )
 
 
 class Traffic(ApiModel):
@@ -121,8 +169,30 @@ class Traffic(ApiModel):
         max_length=253,
         pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
         description="Host name of the requests.",
+        json_schema_extra=cel_rule(
+            r"!self.matches('^[0-9]+([.][0-9]+){3}$')", "must be a host name; an Ingress takes no IP address"
+        ),
     )
-    path: str = Field(default="/", pattern=r"^/", max_length=512, description="Path prefix of the requests.")
+    path: str = Field(
+        default="/",
+        pattern=r"^/",
+        max_length=512,
+        description="Path prefix of the requests.",
+        # What the API server refuses in an Ingress, and what Ingress controllers refuse beside it.
+        json_schema_extra=cel_rules(
+            (
+                "self.matches('^/[A-Za-z0-9._~%:@!$&,;=+*()/-]*$')",
+                "must be a path such as /v1/iris: letters, digits and ._~%:@!$&,;=+*()-, and no spaces",
+            ),
+            (
+                (
+                    "!self.contains('//') && !self.contains('/./') && !self.contains('/../') && "
+                    "!self.endsWith('/.') && !self.endsWith('/..') && !self.contains('%2f') && !self.contains('%2F')"
+                ),
+                "must not contain //, /./, /../ or %2f: write the path that they lead to",
+            ),
+        ),
+    )
     router: Literal["Ingress"] = Field(
         default="Ingress", description="What shifts the traffic. An unknown name is refused; there is no fallback."
     )
@@ -171,7 +241,7 @@ class Rollout(ApiModel):
             "weights must rise from step to step, and a shadow can only be the first step",
         ),
     )
-    interval: Duration = Field(default="10s", description="Time between two judgements of the canary.")
+    interval: Interval = Field(default="10s", description="Time between two judgements of the canary.")
     warm_up: Duration = Field(
         default="30s", description="What a pod answers in its first seconds is no evidence about durations."
     )

@@ -15,6 +15,7 @@ from iris_operator.engine.manifests import (
     service,
     shadow_config,
 )
+from iris_operator.engine.ownership import own_metadata
 from iris_operator.engine.ports import Objects, Router
 from iris_operator.engine.release import Release, RevisionInputs
 from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
@@ -55,7 +56,7 @@ class Executor:
 
         Raises:
             UnknownRevision: the inputs of a revision are lost.
-            Conflict, Forbidden, Unavailable, Unverified: see `ports`.
+            Conflict, Forbidden, NameTaken, Unavailable, Unverified: see `ports`.
         """
         for action in actions:
             await self._run_action(release, inputs, action, without_backend_label)
@@ -108,8 +109,7 @@ class Executor:
                 await self._delete(release, DISRUPTION_BUDGET, names.workload_name(release.name, revision))
 
     async def _delete(self, release: Release, kind: ResourceKind, name: str) -> None:
-        metadata = {"namespace": release.namespace, "name": name}
-        await self._objects.delete({**kind.type_meta, "metadata": metadata})
+        await self._objects.delete({**kind.type_meta, "metadata": own_metadata(release, name)})
 
 
 def _inputs_of(inputs: Mapping[str, RevisionInputs], ref: RevisionRef) -> RevisionInputs:

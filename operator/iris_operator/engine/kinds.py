@@ -68,13 +68,12 @@ EVENT: Final = ResourceKind(group="", version="v1", kind="Event", plural="events
 LEASE: Final = ResourceKind(
     group="coordination.k8s.io", version="v1", kind="Lease", plural="leases", verbs=("get", "create", "update")
 )
-# create beside patch: a server-side apply of what is not there yet.
+# create beside patch: a server-side apply of what is not there yet. get: every write looks first whose the object is.
 DEPLOYMENT: Final = WatchedKind(
     group="apps",
     version="v1",
     kind="Deployment",
     plural="deployments",
-    # Read live before its number of pods is handed over.
     verbs=("get", "list", "watch", "create", "patch", "delete"),
     reconcile_on=ReconcileOn.ANY_EVENT,
     index="deployments",
@@ -84,7 +83,7 @@ SERVICE: Final = WatchedKind(
     version="v1",
     kind="Service",
     plural="services",
-    verbs=("list", "watch", "create", "patch"),
+    verbs=("get", "list", "watch", "create", "patch"),
     reconcile_on=ReconcileOn.ANY_EVENT,
     index="services",
 )
@@ -111,7 +110,7 @@ CONFIG_MAP: Final = WatchedKind(
     version="v1",
     kind="ConfigMap",
     plural="configmaps",
-    verbs=("list", "watch", "create", "patch"),
+    verbs=("get", "list", "watch", "create", "patch"),
     reconcile_on=ReconcileOn.ANY_EVENT,
     index="config_maps",
 )
@@ -121,7 +120,7 @@ AUTOSCALER: Final = WatchedKind(
     version="v2",
     kind="HorizontalPodAutoscaler",
     plural="horizontalpodautoscalers",
-    verbs=("list", "watch", "create", "patch", "delete"),
+    verbs=("get", "list", "watch", "create", "patch", "delete"),
     reconcile_on=ReconcileOn.DELETION,
     index="autoscalers",
 )
@@ -130,7 +129,7 @@ DISRUPTION_BUDGET: Final = WatchedKind(
     version="v1",
     kind="PodDisruptionBudget",
     plural="poddisruptionbudgets",
-    verbs=("list", "watch", "create", "patch", "delete"),
+    verbs=("get", "list", "watch", "create", "patch", "delete"),
     reconcile_on=ReconcileOn.DELETION,
     index="disruption_budgets",
 )

@@ -10,7 +10,8 @@ from typing import Any
 
 from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
-from iris_operator.engine.drift import matches
+from iris_operator.engine.breakage import breaking_additions
+from iris_operator.engine.drift import is_current
 from iris_operator.engine.manifests import (
     control_group,
     control_service,
@@ -134,7 +135,7 @@ def _workload(
         role=role,
         replicas=replicas,
         ready=sum(map(is_ready, own_pods)),
-        intact=matches(item, wanted) if (wanted := _wanted(release, item, inputs)) else False,
+        intact=is_current(item, wanted) if (wanted := _wanted(release, item, inputs)) else False,
         crash_message=next(filter(None, map(crash_message, own_pods)), ""),
         waiting_reason=next(filter(None, map(waiting_reason, own_pods)), _replica_failure(item)),
         retired_at=retired_at,
@@ -170,7 +171,9 @@ def _autoscaler(release: Release, owned: OwnedObjects) -> Autoscaler | None:
     spec, scaling = item["spec"], release.spec.serving.autoscaling
     revision = str(spec["scaleTargetRef"]["name"]).removeprefix(names.workload_name(release.name, ""))
     shrinks = spec.get("behavior", {}).get("scaleDown", {}).get("selectPolicy") != "Disabled"
-    intact = scaling is not None and matches(item, autoscaler(release, scaling, revision, scale_down_allowed=shrinks))
+    intact = scaling is not None and is_current(
+        item, autoscaler(release, scaling, revision, scale_down_allowed=shrinks)
+    )
     return Autoscaler(revision=revision, scale_down_allowed=shrinks, intact=intact)
 
 
@@ -180,7 +183,7 @@ def _disruption_budgets(release: Release, owned: OwnedObjects) -> Iterator[tuple
         yield (
             revision,
             DisruptionBudget(
-                min_available=at_least, intact=matches(item, disruption_budget(release, revision, at_least))
+                min_available=at_least, intact=is_current(item, disruption_budget(release, revision, at_least))
             ),
         )
 
@@ -194,14 +197,14 @@ def _shadow_config(release: Release, owned: OwnedObjects) -> ShadowConfig | None
     try:
         config = json.loads((item.get("data") or {}).get(names.SHADOW_FILE) or "null")
         if config is None:
-            return ShadowConfig(None, intact=matches(item, shadow_config(release, None, 0, "")))
+            return ShadowConfig(None, intact=is_current(item, shadow_config(release, None, 0, "")))
         revision, share = str(config["revision"]), round(100 * float(config["share"]))
         control = str(config["control"]["revision"]) if "control" in config else ""
     except (ValueError, KeyError, TypeError, OverflowError):
         return ShadowConfig(None, intact=False)
-    intact = matches(item, shadow_config(release, revision, share, control))
+    intact = is_current(item, shadow_config(release, revision, share, control))
     if control:
-        intact = intact and any(matches(each, control_service(release)) for each in owned.services)
+        intact = intact and any(_serves_as(each, control_service(release)) for each in owned.services)
     return ShadowConfig(revision, share, control, intact=intact)
 
 
@@ -235,9 +238,12 @@ def _backend(release: Release, name: str, owned: OwnedObjects, revision_of_pod: 
                 owner = revision_of_pod.get(pod, "unknown")
                 ready[owner] = ready.get(owner, 0) + 1
     wanted = service(release, name, revision, with_control=with_control)
-    # A further label in the selector would select fewer pods.
-    intact = matches(found, wanted) and len(selector) == len(wanted["spec"]["selector"])
-    return Backend(selects=revision, intact=intact, ready=ready, with_control=with_control)
+    return Backend(selects=revision, intact=_serves_as(found, wanted), ready=ready, with_control=with_control)
+
+
+def _serves_as(item: Json, wanted: Json) -> bool:
+    """Is the Service as it is applied, and is nothing added to it that breaks it?"""
+    return is_current(item, wanted) and not breaking_additions(item, wanted)
 
 
 def _replica_failure(item: Json) -> str:

@@ -39,6 +39,10 @@ class Unverified(Exception):
     """A write was accepted and does not read back as written."""
 
 
+class NameTaken(Exception):
+    """An object of somebody else has a name that the release needs; the message names kind, name and owner."""
+
+
 class MetricsUnavailable(Exception):
     """There is no count, or none that can be trusted; the message has the reason."""
 
@@ -105,6 +109,9 @@ class Store(Protocol):
     async def read(self, namespace: str, name: str) -> Json | None:
         """The stored object; None when it is gone."""
 
+    async def is_namespace_terminating(self, namespace: str) -> bool:
+        """Is the whole namespace being deleted? False without the right to know."""
+
     async def write_status(self, body: Json, status: Json) -> str:
         """Replace the status of exactly this version of the object; returns the new resource version.
 
@@ -114,16 +121,25 @@ class Store(Protocol):
 
 
 class Objects(Protocol):
-    """The objects that belong to a release."""
+    """The objects that belong to a release. An object of somebody else is neither written nor deleted."""
 
     async def apply(self, manifest: Json) -> None:
-        """Server-side apply as the operator's field manager: fields of others stay."""
+        """Server-side apply as the operator's field manager: fields of others stay, unless they break service.
+
+        Raises:
+            NameTaken: an object of somebody else has the name.
+            Conflict: it changed its owner, or was created, between the look at it and the write.
+        """
 
     async def apply_unscaled(self, manifest: Json) -> None:
         """Apply a manifest without `spec.replicas` and give up that field: its value does not change."""
 
     async def delete(self, manifest: Json) -> None:
-        """Delete; one that is gone already is fine."""
+        """Delete; one that is gone already is fine. Of the manifest only kind and metadata count.
+
+        Raises:
+            NameTaken, Conflict: as for `apply`.
+        """
 
 
 class Lister(Protocol):

@@ -19,6 +19,7 @@ from iris_operator.engine.observe import (
     with_judgement,
     with_watch_judgement,
 )
+from iris_operator.engine.ownership import own_objects
 from iris_operator.engine.pods import ready_pods
 from iris_operator.engine.ports import (
     Conflict,
@@ -26,6 +27,7 @@ from iris_operator.engine.ports import (
     Forbidden,
     Json,
     Lister,
+    NameTaken,
     Objects,
     Router,
     Store,
@@ -46,6 +48,7 @@ RETRY_SECONDS = 5.0
 _CONDITION_REASONS: Mapping[type[Exception], str] = {
     InvalidRelease: "InvalidSpec",
     Forbidden: "MissingRights",
+    NameTaken: "NameTaken",
     Unverified: "Unverified",
     UnknownRevision: "UnknownRevision",
 }
@@ -117,7 +120,7 @@ class Reconciler:
         ports, release = self._ports, parse_release(body)
         now = ports.clock()
         router = ports.routers[release.spec.traffic.router]
-        owned = ports.lister.owned_objects(release.namespace, release.name)
+        owned = own_objects(release, ports.lister.owned_objects(release.namespace, release.name))
         observation = observe(release, owned, await router.read(release))
         if judgement_due(observation, now):
             observation = with_judgement(observation, await ports.analyzer.judge(release, owned, now))
@@ -188,9 +191,14 @@ class Reconciler:
                 error,
                 extra=_log_fields(metadata["namespace"], metadata["name"]),
             )
-        # A release that is being deleted and cannot be parsed cannot be finalized in order either.
-        invalid_and_deleted = reason == "InvalidSpec" and "deletionTimestamp" in metadata
-        return ReconcileOutcome(RETRY_SECONDS, finished=invalid_and_deleted, result=Result.FAILED, snapshot=snapshot)
+        finished = "deletionTimestamp" in metadata and await self._cannot_be_finalized(metadata["namespace"], reason)
+        return ReconcileOutcome(RETRY_SECONDS, finished=finished, result=Result.FAILED, snapshot=snapshot)
+
+    async def _cannot_be_finalized(self, namespace: str, reason: str) -> bool:
+        """A release that cannot be parsed, or whose namespace goes with the operator's rights in it."""
+        if reason == "MissingRights":
+            return await self._ports.store.is_namespace_terminating(namespace)
+        return reason == "InvalidSpec"
 
     def _ready_pods(self, body: Json, status: ReleaseStatus) -> int | None:
         """Ready pods of stable's version; None when that is not known."""

@@ -7,6 +7,7 @@ from typing import Any
 from iris_operator.api import names
 from iris_operator.api.spec import Autoscaling
 from iris_operator.engine.kinds import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET
+from iris_operator.engine.ownership import own_metadata
 from iris_operator.engine.release import Release
 
 
@@ -22,7 +23,7 @@ def autoscaler(release: Release, scaling: Autoscaling, revision: str, *, scale_d
     target = {"type": "Utilization", "averageUtilization": scaling.target_cpu_utilization}
     return {
         **AUTOSCALER.type_meta,
-        "metadata": _metadata(release, names.autoscaler_name(release.name)),
+        "metadata": own_metadata(release, names.autoscaler_name(release.name)),
         "spec": {
             "scaleTargetRef": {
                 **DEPLOYMENT.type_meta,
@@ -44,7 +45,7 @@ def disruption_budget(release: Release, revision: str, min_available: int | None
     limit = {"maxUnavailable": 1} if min_available is None else {"minAvailable": min_available}
     return {
         **DISRUPTION_BUDGET.type_meta,
-        "metadata": _metadata(release, names.workload_name(release.name, revision))
+        "metadata": own_metadata(release, names.workload_name(release.name, revision))
         | {"labels": {**release.labels, names.LABEL_REVISION: revision}},
         "spec": {
             **limit,
@@ -52,13 +53,4 @@ def disruption_budget(release: Release, revision: str, min_available: int | None
             # Pods that never become ready serve nothing, and must not block a drain.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
-    }
-
-
-def _metadata(release: Release, name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "namespace": release.namespace,
-        "labels": release.labels,
-        "ownerReferences": [release.owner],
     }

@@ -18,12 +18,14 @@ class OperatorMetrics:
 
     def __init__(self, leads: Callable[[], bool] = lambda: True) -> None:
         """`leads` is asked at every scrape."""
+        self.leads = leads
+        self._served = False
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.releases = ReleaseMetrics()
         self.registry.register(self.releases)
         leader = Gauge(metric_names.LEADER, "1 while this process reconciles, 0 on standby.", registry=self.registry)
-        leader.set_function(lambda: float(leads()))
+        leader.set_function(lambda: float(self.leads()))
         self._reconciles = Counter(
             metric_names.RECONCILES, "Passes over a release, by result.", ["result"], registry=self.registry
         )
@@ -51,5 +53,7 @@ class OperatorMetrics:
             self.releases.succeeded(key, at)
 
     def serve(self, port: int) -> None:
-        """Serve /metrics on all addresses of the pod."""
-        start_http_server(port, registry=self.registry)
+        """Serve /metrics on all addresses of the pod, from the first call on."""
+        if not self._served:
+            start_http_server(port, registry=self.registry)
+            self._served = True

@@ -6,7 +6,7 @@ from typing import Literal
 
 from iris_operator.api.status import RevisionRef
 from iris_operator.rollout.builder import DecisionBuilder, seconds_of, seconds_since
-from iris_operator.rollout.decision import ApplyWorkload, DeleteWorkload, SelectRevision
+from iris_operator.rollout.decision import ApplyWorkload, DeleteWorkload, SelectRevision, SetWeight
 from iris_operator.rollout.observation import Workload
 from iris_operator.rollout.scaling import replicas_of
 
@@ -43,6 +43,10 @@ def ensure_service(
     observed = builder.observation.stable if backend == "stable" else builder.observation.canary
     if (observed.selects, observed.with_control) == (revision, with_control) and observed.intact:
         return True
+    if observed.selects is not None and not observed.intact:
+        builder.add_event(
+            "ServiceRepaired", f"the {backend} Service was changed by somebody else; applied again", warning=True
+        )
     builder.add_action(SelectRevision(backend, revision, with_control))
     return False
 
@@ -76,3 +80,17 @@ def _scale_down_after_delay(builder: DecisionBuilder, workload: Workload) -> Non
         builder.requeue_after(left)
     else:
         builder.add_action(ApplyWorkload(workload.ref, "retired", 0, workload.retired_at))
+
+
+def repair_route(builder: DecisionBuilder) -> bool:
+    """Write the route again with the weight that it has, where it no longer is as it was written; True when it is.
+
+    So a lost or edited route is mended in every stage, and the canary's share stays as it is.
+    """
+    route = builder.observation.route
+    if route.intact:
+        return True
+    builder.add_event("RouteRepaired", f"the route did not match the release; weight {route.weight} again")
+    builder.add_action(SetWeight(route.weight))
+    builder.requeue_after(0)
+    return False

@@ -120,7 +120,7 @@ def _advance(builder: DecisionBuilder, canary: RevisionRef) -> Decision:
     if not ensure_service(builder, "canary", canary.revision, with_control=with_control):
         builder.requeue_after(POLL_SECONDS)
         return builder.build("CanaryStarting", f"version {canary.version} gets its own Service")
-    if route.weight != weight or (index and not route.intact):
+    if route.weight != weight or not route.intact:
         return (await_endpoints(builder, share) if weight > route.weight else None) or set_route(builder, weight)
     accept_route(builder)
     if index and builder.status.rollout.step_started_at is None:

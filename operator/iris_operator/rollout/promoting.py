@@ -50,7 +50,7 @@ def promoting(builder: DecisionBuilder) -> Decision:
 def _await_all_traffic(builder: DecisionBuilder, canary: RevisionRef) -> Decision | None:
     """Before the switch: all requests go to the canary, and none to its control group. None when it is so."""
     ensure_workload(builder, canary, "canary", full_capacity(builder))
-    if builder.observation.route.weight != ALL_TRAFFIC:
+    if builder.observation.route.weight != ALL_TRAFFIC or not builder.observation.route.intact:
         builder.add_action(SetWeight(ALL_TRAFFIC))
         builder.requeue_after(0)
         return builder.build("Promoting", "weight 100 again before the switch")

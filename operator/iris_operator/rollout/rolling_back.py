@@ -15,8 +15,8 @@ from iris_operator.rollout.builder import (
     seconds_since,
 )
 from iris_operator.rollout.comparison import delete_control_groups
-from iris_operator.rollout.decision import ApplyWorkload, Decision, SelectRevision, SetWeight
-from iris_operator.rollout.drift_repair import ensure_workload
+from iris_operator.rollout.decision import ApplyWorkload, Decision, SetWeight
+from iris_operator.rollout.drift_repair import ensure_service, ensure_workload, repair_route
 from iris_operator.rollout.scaling import full_capacity
 
 # Reasons of a rollback that no check has found.
@@ -59,10 +59,13 @@ def rolling_back(builder: DecisionBuilder) -> Decision:
             _withdraw_traffic(builder)
             builder.requeue_after(0)
         else:
+            _repair_stable_service(builder)
             builder.add_event(
                 "StableUnavailable", "stable has no ready pod; the canary keeps the traffic until it has", warning=True
             )
         return _still_rolling_back(builder)
+    _repair_stable_service(builder)
+    repair_route(builder)
     if rollout.settled_at is None:
         builder.update_rollout(settled_at=builder.now)
         builder.requeue_after(DRAIN_SECONDS)
@@ -131,11 +134,14 @@ def _may_withdraw(builder: DecisionBuilder) -> bool:
     return stable_ready > 0 or canary_ready == 0
 
 
+def _repair_stable_service(builder: DecisionBuilder) -> None:
+    if builder.status.stable:
+        ensure_service(builder, "stable", builder.status.stable.revision)
+
+
 def _withdraw_traffic(builder: DecisionBuilder) -> None:
-    stable = builder.status.stable
-    if stable and builder.observation.stable.selects not in (None, stable.revision):
-        # A promotion had switched the selector: without this, weight 0 would still lead to the canary.
-        builder.add_action(SelectRevision("stable", stable.revision))
+    # A promotion had switched the selector, or somebody has: weight 0 would lead to the canary, or to nobody.
+    _repair_stable_service(builder)
     if builder.observation.route.weight != 0:
         builder.add_action(SetWeight(0))
         builder.requeue_after(0)

@@ -18,7 +18,7 @@ def set_route(builder: DecisionBuilder, weight: int) -> Decision:
     """Set the route's weight: a step just begun, one interrupted, pods that came or went, or an edit by hand."""
     route, rollout = builder.observation.route, builder.status.rollout
     edited = rollout.route_weight is not None and (route.weight != rollout.route_weight or not route.intact)
-    if rollout.step_started_at is not None and edited:
+    if edited and (rollout.step_started_at is not None or not builder.status.step.index):
         builder.add_event(
             "RouteRepaired", f"the route was changed by somebody else; weight {weight} again", warning=True
         )

@@ -13,9 +13,13 @@ _TIMER_TOLERANCE = 0.05
 # While the canary has a share it is judged at least this often: a bad version must not wait for the end of an interval.
 _MAX_JUDGEMENT_INTERVAL = 5.0
 
+# Older CRDs admit an interval of 0.
+_MIN_INTERVAL = 0.1
+
 
 def judgement_interval(interval: float) -> float:
     """Seconds between judgements of a release with this interval: a whole part of it, so that every tick is one."""
+    interval = max(interval, _MIN_INTERVAL)
     return interval / math.ceil(interval / _MAX_JUDGEMENT_INTERVAL)
 
 

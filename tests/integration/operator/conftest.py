@@ -42,12 +42,23 @@ def operator(kubectl: Kubectl, tmp_path: Path, prometheus_url: str) -> Iterator[
 
 
 @pytest.fixture
+def impatient_operator(kubectl: Kubectl, tmp_path: Path, prometheus_url: str) -> Iterator[ServerProcess]:
+    """The operator, not started: it is to say that the CRD is missing."""
+    says = "kubectl apply --server-side -f crds/"
+    process = operator_process(kubectl.kubeconfig, kubectl.namespace, tmp_path, prometheus_url, says=says)
+    yield process
+    process.stop()
+
+
+@pytest.fixture
 def restricted_operator(
     kube_apiserver: KubeApiserver, kubectl: Kubectl, tmp_path: Path, prometheus_url: str
 ) -> Iterator[ServerProcess]:
     """The operator with the rights that an installation gives it, and no others."""
-    for item in yaml.safe_load_all((ROOT / "deploy/base/operator/rbac.yaml").read_text()):
-        item["metadata"]["namespace"] = kubectl.namespace
+    files = [ROOT / "deploy/base/operator" / name for name in ("rbac.yaml", "cluster-rbac.yaml")]
+    for item in [item for file in files for item in yaml.safe_load_all(file.read_text())]:
+        if not item["kind"].startswith("Cluster"):
+            item["metadata"]["namespace"] = kubectl.namespace
         for subject in item.get("subjects", []):
             subject["namespace"] = kubectl.namespace
         kubectl.apply(item)

@@ -132,7 +132,7 @@ def test_applied_objects_match_whatever_defaults_the_server_adds(cluster: Cluste
     serving = {
         "replicas": 2,
         "autoscaling": {"maxReplicas": 5},
-        "resources": {"requests": {"cpu": 0.5, "memory": "1024Mi"}, "limits": {"memory": "1Gi"}},
+        "resources": {"requests": {"cpu": "0.5", "memory": "1024Mi"}, "limits": {"memory": "1Gi"}},
         "env": [{"name": "A", "value": "b"}],
         "envFrom": [{"secretRef": {"name": "s"}}],
         "imagePullSecrets": [{"name": "pull"}],

@@ -16,11 +16,13 @@ from iris_operator.analysis.counts import Bin
 from iris_operator.api import names
 from iris_operator.engine.kinds import WATCHED_BY_ENGINE
 from iris_operator.engine.ports import Conflict, Json, OwnedObjects
+from support.operator.server_side_apply import applied, drop_from_others, merge_patched, taken_by
 
 T = TypeVar("T")
 Object = dict[str, Any]
 Key = tuple[str, str, str]
 START = datetime(2026, 1, 1, tzinfo=UTC)
+_REPLICAS = ("f:spec", "f:replicas")
 
 
 @dataclass
@@ -91,25 +93,43 @@ class ApiServer:
                 raise Conflict("gone")
             if wanted and stored and stored["metadata"]["resourceVersion"] != wanted:
                 raise Conflict("the object has been modified")
-            merged = _deep_copy(stored) if stored else {"metadata": {}}
+            self._require_uid(manifest, stored)
             if subresource == "status":
+                merged = _deep_copy(stored) if stored else {"metadata": {}}
                 merged["status"] = _deep_copy(manifest["status"])
             else:
-                replicas = merged.get("spec", {}).get("replicas")
-                if manifest["kind"] == "PodDisruptionBudget":
-                    merged["spec"] = {}  # it has one field manager: fields that it leaves out are removed
-                _merge(merged, manifest)
+                merged = applied(stored, manifest, manager)
                 if manifest["kind"] == "Deployment":
-                    _update_replicas_owner(merged, manifest, manager, replicas)
+                    _default_replicas(merged, stored, manager)
             self._save(key, merged, spec_changed=not stored or merged.get("spec") != stored.get("spec"))
+            return _deep_copy(self.objects[key])
+
+    async def apply_new(self, manifest: Json) -> Json:
+        if self._key(manifest) in self.objects:
+            raise Conflict("somebody else has set one of the fields")
+        return await self.apply(manifest)
+
+    async def merge_patch(self, manifest: Json, changes: Json) -> Json:
+        await asyncio.sleep(0)
+        with self._write(f"patch {manifest['kind']}"):
+            key = self._key(manifest)
+            stored = self.objects.get(key)
+            if stored is None:
+                raise Conflict("gone")
+            self._require_uid(changes, stored)
+            merged = merge_patched(_deep_copy(stored), changes)
+            self._save(key, merged, spec_changed=merged.get("spec") != stored.get("spec"))
             return _deep_copy(self.objects[key])
 
     async def create(self, manifest: Json) -> Json:
         self.events.append((manifest["reason"], manifest["message"]))
         return manifest
 
-    async def delete(self, manifest: Json) -> None:
+    async def delete(self, manifest: Json, *, uid: str = "") -> None:
         with self._write(f"delete {manifest['kind']}"):
+            stored = self.objects.get(self._key(manifest))
+            if stored and uid and stored["metadata"]["uid"] != uid:
+                raise Conflict("it is another one")
             self.objects.pop(self._key(manifest), None)
 
     def owned_objects(self, namespace: str, release: str) -> OwnedObjects:
@@ -165,7 +185,7 @@ class ApiServer:
             wanted = max(wanted, now)
         if wanted != now:
             target["spec"]["replicas"] = wanted
-            target["metadata"]["managedFields"] = [_owner("kube-controller-manager", "Update")]
+            taken_by(target, _REPLICAS, "kube-controller-manager")
             self._save(key, target, spec_changed=True)
 
     def _run_pods(self, namespace: str, deployment: Object) -> None:
@@ -212,6 +232,11 @@ class ApiServer:
         self.writes += 1
         return _Write(self, self.writes, what)
 
+    def _require_uid(self, manifest: Json, stored: Json | None) -> None:
+        uid = manifest.get("metadata", {}).get("uid")
+        if uid and (stored is None or stored["metadata"].get("uid") != uid):
+            raise Conflict("uid mismatch")
+
     def _key(self, manifest: Json) -> Key:
         return manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]
 
@@ -220,6 +245,7 @@ class ApiServer:
         metadata = item["metadata"]
         metadata["resourceVersion"] = str(self._version)
         metadata["generation"] = metadata.get("generation", 0) + int(spec_changed)
+        metadata.setdefault("uid", f"uid-of-{key[0]}-{self._version}")
         metadata.setdefault("labels", {})
         self.objects[key] = item
         if key[0] == "Ingress" and key[2].endswith("-canary"):
@@ -259,30 +285,11 @@ def _deep_copy(item: T) -> T:
     return clone
 
 
-def _owner(manager: str, operation: str) -> Object:
-    return {"manager": manager, "operation": operation, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
-
-
-def _update_replicas_owner(merged: Object, manifest: Json, manager: str, before: int | None) -> None:
-    """The owners of `replicas`: all who applied its present value. Without an owner it is reset to 1."""
-    spec, owners = merged["spec"], {entry["manager"]: entry for entry in merged["metadata"].get("managedFields", [])}
-    if "replicas" in manifest["spec"]:
-        owners = {**(owners if spec["replicas"] == before else {}), manager: _owner(manager, "Apply")}
-    elif owners.pop(manager, None) and not owners:
-        spec["replicas"] = 1
-    spec.setdefault("replicas", 1)
-    merged["metadata"]["managedFields"] = list(owners.values())
-
-
-def _merge(into: Object, manifest: Json) -> None:
-    for key, value in manifest.items():
-        if isinstance(value, Mapping) and key not in ("selector", "annotations"):
-            _merge(into.setdefault(key, {}), value)
-        elif key == "annotations":
-            kept = {k: v for k, v in into.get(key, {}).items() if not k.startswith(names.GROUP)}
-            into[key] = {**kept, **_deep_copy(dict(value))}
-        else:
-            into[key] = _deep_copy(value)
+def _default_replicas(merged: Object, stored: Object | None, manager: str) -> None:
+    """A `replicas` that is given another value has one owner; one that nobody owns any more is 1."""
+    if "replicas" in merged["spec"] and stored and stored["spec"].get("replicas") != merged["spec"]["replicas"]:
+        drop_from_others(merged, _REPLICAS, manager)
+    merged["spec"].setdefault("replicas", 1)
 
 
 def pods_of(server: ApiServer, version: str) -> Iterator[Object]:

@@ -12,9 +12,15 @@ _SOURCES = Path(__file__).resolve().parents[3] / "operator"
 
 
 def operator_process(
-    kubeconfig: Path, namespace: str, folder: Path, prometheus_url: str, **settings: str
+    kubeconfig: Path,
+    namespace: str,
+    folder: Path,
+    prometheus_url: str,
+    *,
+    says: str = "operator started",
+    **settings: str,
 ) -> ServerProcess:
-    """The operator as its own process, watching that namespace."""
+    """The operator as its own process, watching that namespace; started once its log says that."""
     log = folder / "operator.log"
     environment = {
         **os.environ,
@@ -29,6 +35,6 @@ def operator_process(
     return ServerProcess(
         [sys.executable, "-m", "iris_operator"],
         log,
-        ready=lambda: log.exists() and "operator started" in log.read_text(),
+        ready=lambda: log.exists() and says in log.read_text(),
         environment=environment,
     )

@@ -107,13 +107,29 @@ def test_services_select_a_workload(rendered: Objects) -> None:
             assert [n for n, labels in pods if n == item["metadata"]["namespace"] and selector <= labels], item
 
 
-def test_the_operator_has_no_rights_outside_its_namespaces(rendered: Objects) -> None:
-    bound = [subject for item in rendered if item["kind"] == "ClusterRoleBinding" for subject in item["subjects"]]
-    assert {subject["name"] for subject in bound} <= {"prometheus", "otelcol"}
+def test_outside_its_namespaces_the_operator_may_take_off_its_finalizer_and_nothing_else(rendered: Objects) -> None:
+    """ADR 64. `patch` on a release does not include its status, nor any object that serves."""
+    bound = [
+        (subject["name"], item["roleRef"]["name"])
+        for item in rendered
+        if item["kind"] == "ClusterRoleBinding"
+        for subject in item["subjects"]
+    ]
+    assert [role for name, role in bound if name == "iris-operator"] == ["iris-operator-finalizer"]
+    assert {name for name, _ in bound} <= {"iris-operator", "prometheus", "otelcol"}
+    assert find_manifest(rendered, "ClusterRole", "iris-operator-finalizer")["rules"] == [
+        {
+            "apiGroups": ["iris.mlrelease.dev"],
+            "resources": ["irismodelreleases"],
+            "verbs": ["get", "list", "watch", "patch"],
+        },
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
+    ]
 
 
-def test_the_only_right_to_what_is_in_no_namespace_is_to_read_the_metrics_of_nodes(rendered: Objects) -> None:
+def test_the_only_other_right_to_what_is_in_no_namespace_is_to_read_the_metrics_of_nodes(rendered: Objects) -> None:
     rules = {item["metadata"]["name"]: item["rules"] for item in rendered if item["kind"] == "ClusterRole"}
+    rules.pop("iris-operator-finalizer")
     # What the collector of logs may read of pods: see test_log_components.py.
     rules.pop("iris-logs-otelcol", None)
     assert list(rules.values()) == [[{"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]}]]

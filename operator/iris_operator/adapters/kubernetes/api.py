@@ -18,6 +18,7 @@ from iris_operator.engine.ports import Conflict, Forbidden, Json, NotLeader, Una
 log = logging.getLogger(__name__)
 
 _APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
 _JSON = "application/json"
 # A request that hangs must not block the release: the next reconcile repeats it.
 _TIMEOUT_SECONDS = 10.0
@@ -59,15 +60,48 @@ class KubernetesApi:
         status, body = await self._request("GET", path, timeout_seconds=timeout_seconds)
         return None if status == HTTPStatus.NOT_FOUND else body
 
+    async def read(self, path: str) -> Json | None:
+        """What the API server answers to GET for a path; None when there is nothing."""
+        status, body = await self._request("GET", path)
+        return None if status == HTTPStatus.NOT_FOUND else body
+
+    async def list_objects(self, kind: ResourceKind, namespace: str) -> list[Json]:
+        """All objects of a kind in a namespace."""
+        body = await self.read(self._path(kind.api_version, kind.kind, namespace, ""))
+        return [] if body is None else body["items"]
+
     async def apply(self, manifest: Json, *, subresource: str = "", manager: str = names.FIELD_MANAGER) -> Json:
         """Server-side apply with force: the fields in the manifest become the field manager's, all others stay.
 
         Raises:
-            Conflict: the manifest names a resource version that is not the stored one.
+            Conflict: the manifest names a resource version or a uid that is not the stored one.
         """
+        return await self._apply(manifest, subresource=subresource, manager=manager, force=True)
+
+    async def apply_new(self, manifest: Json) -> Json:
+        """The same for an object that does not exist, without force.
+
+        Raises:
+            Conflict: somebody else has created it meanwhile, with another value of one of the fields.
+        """
+        return await self._apply(manifest, subresource="", manager=names.FIELD_MANAGER, force=False)
+
+    async def _apply(self, manifest: Json, *, subresource: str, manager: str, force: bool) -> Json:
         path = self._path_of(manifest) + (f"/{subresource}" if subresource else "")
-        query = {"fieldManager": manager, "force": "true"}
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
         status, body = await self._request("PATCH", path, query=query, body=manifest, content_type=_APPLY)
+        if status == HTTPStatus.NOT_FOUND:
+            raise Conflict(f"{path} is gone")
+        return body
+
+    async def merge_patch(self, manifest: Json, changes: Json) -> Json:
+        """Change fields of the object with the manifest's name; null removes one, a list is replaced as a whole.
+
+        Raises:
+            Conflict: it is gone, or the changes name a resource version or a uid that is not the stored one.
+        """
+        path, query = self._path_of(manifest), {"fieldManager": names.FIELD_MANAGER}
+        status, body = await self._request("PATCH", path, query=query, body=changes, content_type=_MERGE)
         if status == HTTPStatus.NOT_FOUND:
             raise Conflict(f"{path} is gone")
         return body
@@ -98,9 +132,15 @@ class KubernetesApi:
             raise Conflict(f"{path} is gone")
         return body
 
-    async def delete(self, manifest: Json) -> None:
-        """Delete an object; its dependents are garbage-collected in the background."""
-        await self._request("DELETE", self._path_of(manifest), query={"propagationPolicy": "Background"})
+    async def delete(self, manifest: Json, *, uid: str = "") -> None:
+        """Delete an object; its dependents are garbage-collected in the background.
+
+        Raises:
+            Conflict: it is another one than that of the given uid.
+        """
+        options = {"preconditions": {"uid": uid}} if uid else None
+        query = {"propagationPolicy": "Background"}
+        await self._request("DELETE", self._path_of(manifest), query=query, body=options)
 
     def _path_of(self, manifest: Json) -> str:
         metadata = manifest["metadata"]
@@ -138,7 +178,9 @@ class KubernetesApi:
             data = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}", _DEFAULT_RETRY_SECONDS) from error
-        if response.status < HTTPStatus.MULTIPLE_CHOICES or response.status == HTTPStatus.NOT_FOUND:
+        if response.status == HTTPStatus.NOT_FOUND:
+            return response.status, {}  # plain text, where a whole group is missing
+        if response.status < HTTPStatus.MULTIPLE_CHOICES:
             return response.status, json.loads(data) if data else {}
         raise _error_for(method, path, response.status, response.headers.get("Retry-After"), data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iris_operator.adapters.kubernetes.api import KubernetesApi
+from iris_operator.adapters.kubernetes.presence import is_terminating
 from iris_operator.engine.kinds import RELEASE
 from iris_operator.engine.ports import Json
 
@@ -16,6 +17,10 @@ class ReleaseStore:
     async def read(self, namespace: str, name: str) -> Json | None:
         """See `Store.read`."""
         return await self._api.get(RELEASE.api_version, RELEASE.kind, namespace, name)
+
+    async def is_namespace_terminating(self, namespace: str) -> bool:
+        """See `Store.is_namespace_terminating`."""
+        return await is_terminating(self._api, namespace)
 
     async def write_status(self, body: Json, status: Json) -> str:
         """See `Store.write_status`.

@@ -28,7 +28,7 @@ def owners(simulation: Simulation, version: str) -> set[str]:
         for (kind, _, _), item in simulation.server.objects.items()
         if kind == "Deployment" and item["metadata"]["labels"][names.LABEL_VERSION] == version
     )
-    return {entry["manager"] for entry in fields}
+    return {entry["manager"] for entry in fields if "f:replicas" in entry["fieldsV1"].get("f:spec", {})}
 
 
 def autoscaler(simulation: Simulation) -> dict[str, Any]:
