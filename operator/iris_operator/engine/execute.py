@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
 from iris_operator.engine.kinds import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, ResourceKind
 from iris_operator.engine.manifests import control_group, deployment, needs_backend_label, service, shadow_config
-from iris_operator.engine.ports import Objects, Router
+from iris_operator.engine.ports import Json, Objects, Router
 from iris_operator.engine.release import Release, RevisionInputs
 from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
 from iris_operator.rollout.decision import (
@@ -33,9 +34,13 @@ class UnknownRevision(Exception):
 class Executor:
     """The only writer of a release's objects."""
 
-    def __init__(self, objects: Objects, router: Router) -> None:
+    def __init__(
+        self, objects: Objects, router: Router, former_owners: Mapping[tuple[str, str], Sequence[Json]] | None = None
+    ) -> None:
+        """`former_owners`: see `owners.former_owners`."""
         self._objects = objects
         self._router = router
+        self._former_owners = former_owners or {}
 
     async def run(
         self,
@@ -66,18 +71,18 @@ class Executor:
                 wanted = deployment(
                     release, _inputs_of(inputs, ref), role, replicas, retired_at, backend_label=labelled
                 )
-                await (self._objects.apply_unscaled(wanted) if replicas is None else self._objects.apply(wanted))
+                await self._apply(wanted, unscaled=replicas is None)
             case ApplyControlGroup(stable, canary, replicas):
-                await self._objects.apply(control_group(release, _inputs_of(inputs, stable), canary.revision, replicas))
+                await self._apply(control_group(release, _inputs_of(inputs, stable), canary.revision, replicas))
             case DeleteWorkload(revision):
                 await self._delete(release, DEPLOYMENT, names.workload_name(release.name, revision))
             case SelectRevision(backend, revision, with_control):
                 name = names.stable_service if backend == "stable" else names.canary_service
-                await self._objects.apply(service(release, name(release.name), revision, with_control=with_control))
+                await self._apply(service(release, name(release.name), revision, with_control=with_control))
             case SetWeight(weight):
                 await self._router.set_weight(release, weight)
             case ApplyShadowConfig(revision, share):
-                await self._objects.apply(shadow_config(release, revision, share))
+                await self._apply(shadow_config(release, revision, share))
             case _:
                 await self._run_scaling_action(release, action)
 
@@ -90,13 +95,20 @@ class Executor:
             case ApplyAutoscaler(revision, shrinks):
                 scaling = release.spec.serving.autoscaling
                 assert scaling is not None, "decided only where the spec has it"  # noqa: S101 - an invariant of `decide`
-                await self._objects.apply(autoscaler(release, scaling, revision, scale_down_allowed=shrinks))
+                await self._apply(autoscaler(release, scaling, revision, scale_down_allowed=shrinks))
             case DeleteAutoscaler():
                 await self._delete(release, AUTOSCALER, names.autoscaler_name(release.name))
             case ApplyDisruptionBudget(revision, at_least):
-                await self._objects.apply(disruption_budget(release, revision, at_least))
+                await self._apply(disruption_budget(release, revision, at_least))
             case DeleteDisruptionBudget(revision):
                 await self._delete(release, DISRUPTION_BUDGET, names.workload_name(release.name, revision))
+
+    async def _apply(self, manifest: dict[str, Any], *, unscaled: bool = False) -> None:
+        former = self._former_owners.get((manifest["kind"], manifest["metadata"]["name"]), ())
+        if former:
+            given_up = [{**ref, "controller": False} for ref in former]
+            manifest["metadata"]["ownerReferences"] = [*manifest["metadata"]["ownerReferences"], *given_up]
+        await (self._objects.apply_unscaled(manifest) if unscaled else self._objects.apply(manifest))
 
     async def _delete(self, release: Release, kind: ResourceKind, name: str) -> None:
         metadata = {"namespace": release.namespace, "name": name}

@@ -40,6 +40,10 @@ def report(builder: DecisionBuilder, decision: Decision) -> Decision:
         }
     )
     conditions = _conditions(builder, status, phase, rollout.message or rollout.reason)
+    if builder.problems and phase is not Phase.DEGRADED:
+        reason, message = builder.problems[0][0], "; ".join(message for _, message in builder.problems)
+        conditions = [each for each in conditions if each.type != "Degraded"]
+        conditions.append(_Condition("Degraded", True, reason, message))
     return replace(decision, status=_with_conditions(status, conditions, builder.observation.generation, builder.now))
 
 
@@ -69,8 +73,6 @@ def _phase(builder: DecisionBuilder, status: ReleaseStatus) -> Phase:
     stage, reason = status.rollout.stage, status.rollout.reason
     if stage is Stage.INITIALIZING:
         return Phase.DEGRADED if reason in _FAILED_STARTS else Phase.INITIALIZING
-    if reason == "InconsistentStatus":
-        return Phase.DEGRADED
     if stage in _BY_STAGE:
         return _BY_STAGE[stage]
     if reason in _PAUSED_REASONS:
