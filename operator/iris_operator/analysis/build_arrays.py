@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -19,6 +19,8 @@ from iris_operator.analysis.evidence.logspace import Floats
 OTHERS = "others"
 # Further classes, bounds and tiers are added to the rest: the checkpoint in the status must stay small.
 _MAX_CLASSES = 20
+# Bytes of their names together.
+_MAX_CLASS_NAMES = 800
 _MAX_BOUNDS = 24
 _MAX_TIERS = 3
 # Counts up to this one, and their products with the numbers that multiply them, are exact in a float.
@@ -43,9 +45,16 @@ def fix_shape(before: Shape, interval: Interval, *, started: bool) -> Shape:
         tiers = tuple(sorted({*(canary.cached or {}), *(stable.cached or {})})[:_MAX_TIERS]) if cached else ()
         sums = canary.seconds is not None and stable.seconds is not None
     if not classes and stable and stable.by_class:
-        classes = (*sorted(stable.by_class)[:_MAX_CLASSES], OTHERS)
+        classes = (*_first_classes(stable.by_class), OTHERS)
     paired = before.paired if started else interval.paired is not None
     return Shape(bounds, classes, tiers, paired, control, sums)
+
+
+def _first_classes(by_class: Iterable[str]) -> list[str]:
+    """The first classes in alphabetical order that fit into the checkpoint."""
+    names = sorted(by_class)[:_MAX_CLASSES]
+    sizes = itertools.accumulate(len(name.encode()) for name in names)
+    return [name for name, size in zip(names, sizes, strict=True) if size <= _MAX_CLASS_NAMES]
 
 
 def inconsistency(counts: RequestCounts) -> str:

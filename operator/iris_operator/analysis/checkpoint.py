@@ -1,7 +1,7 @@
 """The evidence so far as a small JSON value in the status, from which a restarted operator goes on.
 
 Everything is stored exactly as it is used, so that a restart changes no decision by a single bit. With the default
-checks, 12 histogram bounds and 3 classes it takes about 3 kB; a test holds the bound.
+checks, 12 histogram bounds and 3 classes it takes about 3 kB, and never more than MAX_SIZE; tests hold both.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from iris_operator.analysis.evidence.logspace import Floats
 
 # Of this format. A checkpoint of another version is ignored: the release is judged from the start.
 VERSION = 3
+# Bytes of the text, whatever is measured: the numbers of classes, bounds, tiers and features in it are limited.
+MAX_SIZE = 16 * 1024
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,9 @@ def _wait_for_requests(prepared: PreparedInput, who: str, measured: Collection[s
 def _judge_custom(prepared: PreparedInput) -> tuple[list[CheckResult], dict[str, int]]:
     """The results of the user's queries, and how often in a row each has breached its bounds."""
     results: list[CheckResult] = []
-    breaches = dict(prepared.before.custom)
+    names = {query.name for query in prepared.settings.checks.custom}
+    # A query that was taken out of the spec leaves nothing behind.
+    breaches = {name: count for name, count in prepared.before.custom.items() if name in names}
     for query in () if prepared.baseline_only else prepared.settings.checks.custom:
         value = prepared.interval.custom.get(query.name)
         judged, breaches[query.name] = CUSTOM.judge(query, value, breaches.get(query.name, 0))

@@ -82,7 +82,8 @@ def _deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {"labels": {**release.labels, **identity, **pod_labels}},
-                "spec": _pod_spec(release, inputs, selector),
+                # Built from fields that this operator knows, a newer one's pods would be replaced.
+                "spec": inputs.template["spec"] if inputs.template else _pod_spec(release, inputs, selector),
             },
         },
     }

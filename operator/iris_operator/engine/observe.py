@@ -12,6 +12,7 @@ from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
 from iris_operator.engine.breakage import breaking_additions
 from iris_operator.engine.drift import is_current
+from iris_operator.engine.inputs import known_inputs, target_inputs
 from iris_operator.engine.manifests import (
     control_group,
     control_service,
@@ -20,6 +21,7 @@ from iris_operator.engine.manifests import (
     service,
     shadow_config,
 )
+from iris_operator.engine.ownership import is_owned
 from iris_operator.engine.pods import crash_message, is_ready, waiting_reason
 from iris_operator.engine.ports import Json, OwnedObjects
 from iris_operator.engine.release import Release, RevisionInputs
@@ -38,14 +40,13 @@ from iris_operator.rollout.observation import (
 
 def observe(release: Release, owned: OwnedObjects, route: Route) -> Observation:
     """The observation without a judgement, which is made only when it is due."""
-    target = RevisionInputs.of(release.spec)
-    inputs = {**stored_inputs(owned), target.ref.revision: target}
+    inputs = known_inputs(release, owned)
     revision_of_pod = {pod["metadata"]["name"]: _label(pod, names.LABEL_REVISION) for pod in owned.pods}
     return Observation(
         spec=release.spec,
         status=release.status,
         generation=release.generation,
-        target=target.ref,
+        target=target_inputs(release, owned).ref,
         workloads={
             workload.ref.revision: workload
             for item in owned.deployments
@@ -65,6 +66,8 @@ def observe(release: Release, owned: OwnedObjects, route: Route) -> Observation:
         deleting=release.deleting,
         approved=release.annotations.get(names.ANNOTATION_APPROVED),
         retry=release.annotations.get(names.ANNOTATION_RETRY),
+        unreadable=release.stored_status.blocking,
+        ignored=release.stored_status.ignored,
     )
 
 
@@ -85,20 +88,6 @@ def with_watch_judgement(observation: Observation, result: AnalysisResult) -> Ob
 
 def _with_measurements(observation: Observation, result: AnalysisResult) -> Observation:
     return replace(observation, judged_through=result.judged_through, requests_per_second=result.requests_per_second)
-
-
-def stored_inputs(owned: OwnedObjects) -> dict[str, RevisionInputs]:
-    """The inputs of each revision as stored on its Deployment; edited ones are left out."""
-    found: dict[str, RevisionInputs] = {}
-    for item in owned.deployments:
-        text = item["metadata"].get("annotations", {}).get(names.ANNOTATION_INPUTS, "")
-        try:
-            inputs = RevisionInputs.from_text(text)
-        except (ValueError, KeyError, TypeError):
-            continue
-        if inputs.ref.revision == _label(item, names.LABEL_REVISION):
-            found[inputs.ref.revision] = inputs
-    return found
 
 
 def revisions_without_backend_label(owned: OwnedObjects) -> frozenset[str]:
@@ -127,7 +116,7 @@ def _workload(
     ref = (
         revision_inputs.ref
         if revision_inputs
-        else RevisionRef(revision=revision, version=_label(item, names.LABEL_VERSION), image="")
+        else RevisionRef(revision=revision, version=_label(item, names.LABEL_VERSION), image=_image(item))
     )
     own_pods = [pod for pod in pods if _label(pod, names.LABEL_REVISION) == revision and not _is_terminating(pod)]
     return Workload(
@@ -140,6 +129,8 @@ def _workload(
         waiting_reason=next(filter(None, map(waiting_reason, own_pods)), _replica_failure(item)),
         retired_at=retired_at,
         replicas_owned=_applied_by_operator(item, "f:spec", "f:replicas"),
+        owned=is_owned(release, item),
+        inputs_known=revision_inputs is not None,
     )
 
 
@@ -244,6 +235,11 @@ def _backend(release: Release, name: str, owned: OwnedObjects, revision_of_pod: 
 def _serves_as(item: Json, wanted: Json) -> bool:
     """Is the Service as it is applied, and is nothing added to it that breaks it?"""
     return is_current(item, wanted) and not breaking_additions(item, wanted)
+
+
+def _image(item: Json) -> str:
+    containers = item["spec"]["template"]["spec"]["containers"]
+    return next((str(each.get("image", "")) for each in containers if each["name"] == names.CONTAINER), "")
 
 
 def _replica_failure(item: Json) -> str:

@@ -64,17 +64,32 @@ def other_owner(stored: Json, release: str, uid: str) -> str | None:
 def own_objects(release: Release, owned: OwnedObjects) -> OwnedObjects:
     """Those of the objects with the release's label that are its own. Pods and endpoints follow from the others."""
 
+    def has_its_name(item: Json) -> bool:
+        revision = (item["metadata"].get("labels") or {}).get(names.LABEL_REVISION, "")
+        return bool(item["metadata"]["name"] == names.workload_name(release.name, revision))
+
     def own(items: Iterable[Json]) -> tuple[Json, ...]:
         return tuple(item for item in items if other_owner(item, release.name, release.uid) is None)
 
     return replace(
         owned,
-        deployments=own(owned.deployments),
+        # A copy carries the labels, and is named otherwise.
+        deployments=tuple(item for item in own(owned.deployments) if has_its_name(item)),
         services=own(owned.services),
         autoscalers=own(owned.autoscalers),
         disruption_budgets=own(owned.disruption_budgets),
         config_maps=own(owned.config_maps),
     )
+
+
+def is_owned(release: Release, item: Json) -> bool:
+    """Does the object name this release, by its uid, as its controller, and no former one of its name?
+
+    Not when the release was deleted with `--cascade=orphan`, or restored from a backup, and applied again.
+    """
+    references: Collection[Json] = item["metadata"].get("ownerReferences") or ()
+    own = [each for each in references if _is_release(each, release.name)]
+    return any(each.get("controller") for each in own) and {each.get("uid") for each in own} == {release.uid}
 
 
 def stale_references(stored: Json, manifest: Json) -> list[Json] | None:

@@ -9,12 +9,13 @@ from datetime import datetime
 from enum import StrEnum
 
 from iris_operator.api.status import ReleaseStatus
+from iris_operator.api.stored_status import StoredStatus, read_status
 from iris_operator.engine.analyze import Analyzer
 from iris_operator.engine.execute import Executor, UnknownRevision
+from iris_operator.engine.inputs import known_inputs
 from iris_operator.engine.observe import (
     observe,
     revisions_without_backend_label,
-    stored_inputs,
     with_baseline,
     with_judgement,
     with_watch_judgement,
@@ -34,7 +35,7 @@ from iris_operator.engine.ports import (
     Unavailable,
     Unverified,
 )
-from iris_operator.engine.release import InvalidRelease, Release, RevisionInputs, parse_release, parse_status
+from iris_operator.engine.release import InvalidRelease, Release, RevisionInputs, parse_release
 from iris_operator.engine.snapshot import Snapshot, take_snapshot
 from iris_operator.rollout.decide import baseline_due, decide, judgement_due, watch_due
 from iris_operator.rollout.decision import Decision
@@ -129,9 +130,8 @@ class Reconciler:
         elif watch_due(observation, now):
             observation = with_watch_judgement(observation, await ports.analyzer.judge_watch(release, owned, now))
         decision = decide(observation, now)
-        await self._store(body, release.status, decision.status)
-        target = RevisionInputs.of(release.spec)
-        inputs = {**stored_inputs(owned), target.ref.revision: target}
+        await self._store(body, release.stored_status, decision.status)
+        inputs = known_inputs(release, owned)
         try:
             unlabelled = revisions_without_backend_label(owned)
             await Executor(ports.objects, router).run(release, inputs, decision.actions, unlabelled)
@@ -142,9 +142,9 @@ class Reconciler:
         snapshot = take_snapshot(decision.status, workloads, owned)
         return ReconcileOutcome(decision.requeue_after, finished=decision.deleted, snapshot=snapshot)
 
-    async def _store(self, body: Json, before: ReleaseStatus, after: ReleaseStatus) -> None:
-        if after != before:
-            await self._ports.store.write_status(body, after.to_json())
+    async def _store(self, body: Json, before: StoredStatus, after: ReleaseStatus) -> None:
+        if after != before.status:
+            await self._ports.store.write_status(body, before.updated(after))
 
     async def _record_events(self, release: Release, decision: Decision) -> None:
         for event in decision.events:
@@ -173,7 +173,8 @@ class Reconciler:
             stored = await self._read(metadata["namespace"], metadata["name"])
             if stored is None:
                 return ReconcileOutcome(0, finished=True)
-            before = _readable_status(stored)
+            status = read_status(stored.get("status"))
+            before = status.status
             pods = self._ready_pods(stored, before)
             after = degraded(before, stored["metadata"]["generation"], reason, message, self._ports.clock(), pods)
             if after != before:
@@ -183,7 +184,7 @@ class Reconciler:
                     message,
                     extra={**_log_fields(metadata["namespace"], metadata["name"]), "reason": reason},
                 )
-                await self._ports.store.write_status(stored, after.to_json())
+                await self._ports.store.write_status(stored, status.updated(after))
             snapshot = Snapshot(after)
         except (Conflict, Forbidden, Unavailable) as error:
             log.warning(
@@ -207,13 +208,6 @@ class Reconciler:
         metadata = body["metadata"]
         owned = self._ports.lister.owned_objects(metadata["namespace"], metadata["name"])
         return ready_pods(owned.pods, status.stable.revision)
-
-
-def _readable_status(body: Json) -> ReleaseStatus:
-    try:
-        return parse_status(body)
-    except InvalidRelease:
-        return ReleaseStatus()
 
 
 def _log_fields(namespace: str, name: str) -> dict[str, str]:

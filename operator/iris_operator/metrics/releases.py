@@ -28,7 +28,8 @@ ROLLED_BACK: Final = "RolledBack"
 # Exposed as 0 from the start: a counter that appears with its first event shows no increase.
 DECISIONS: Final = (
     "Deploying", "Deployed", "ReleaseStarted", "WeightShifted", "Promoted", "RollingBack", ROLLED_BACK, "Superseded",
-    "StableUnavailable", "RouteRepaired", "WorkloadRepaired", "SharedIncident", "Recovered", "SlowRollout", "WentBack",
+    "StableUnavailable", "Adopted", "RouteRepaired", "WorkloadRepaired", "SharedIncident", "Recovered", "SlowRollout",
+    "WentBack",
 )  # fmt: skip
 CAUSES: Final = (*ROLLBACK_CAUSES, "Crash", "NotReady", "ReadyTimeout", "HoldTimeout", "SharedIncident")
 _RELEASE: Final = ("namespace", "release")

@@ -53,6 +53,7 @@ class DecisionBuilder:
         self.status: ReleaseStatus = observation.status
         self.actions: list[Action] = []
         self.events: list[Event] = []
+        self.problems: list[tuple[str, str]] = []
         self._requeue_after: list[float] = [RESYNC_SECONDS]
 
     @property
@@ -75,6 +76,10 @@ class DecisionBuilder:
     def add_event(self, reason: str, message: str, *, warning: bool = False) -> None:
         """Add an event for people."""
         self.events.append(Event(reason, message, warning))
+
+    def add_problem(self, reason: str, message: str) -> None:
+        """Say in the condition Degraded what a person has to mend, while the release goes on without it."""
+        self.problems.append((reason, message))
 
     def requeue_after(self, seconds: float) -> None:
         """Reconcile again after at most so many seconds; the shortest of several wins."""

@@ -19,10 +19,15 @@ def control_of(builder: DecisionBuilder, stable: RevisionRef | None, canary: Rev
 
     This is decided once: a later change of `analysis.control` is for the next rollout.
     """
-    if stable is None or builder.spec.analysis.control != "Pods":
+    if stable is None or builder.spec.analysis.control != "Pods" or not _inputs_known(builder, stable):
         return None
     revision = names.control_revision(stable.revision, canary.revision)
     return ControlStatus(revision=revision, version=stable.version, image=stable.image)
+
+
+def _inputs_known(builder: DecisionBuilder, stable: RevisionRef) -> bool:
+    observed = builder.observation.workloads.get(stable.revision)
+    return observed is None or observed.inputs_known
 
 
 def wanted_pods(builder: DecisionBuilder, steps: Sequence[Step], index: int) -> ArmPods:
@@ -84,7 +89,7 @@ def ensure_control_group(builder: DecisionBuilder, pods: int) -> bool:
         return True
     observed = control_workload(builder)
     builder.update_status(control=control.model_copy(update={"pods": pods}))
-    if observed and observed.intact and observed.replicas == pods:
+    if (observed and observed.intact and observed.replicas == pods) or not _inputs_known(builder, stable):
         return True
     if observed and not observed.intact:
         builder.add_event(

@@ -10,13 +10,15 @@ from iris_operator.analysis.checkpoint import serialize
 from iris_operator.analysis.judge import Judgement
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.durations import parse_duration
-from iris_operator.api.status import AnalysisStatus, CheckStatus, Evidence, ReleaseStatus, Stage
+from iris_operator.api.status import AnalysisStatus, CheckStatus, Evidence, Stage
+from iris_operator.rollout.adopting import adopt
 from iris_operator.rollout.builder import DecisionBuilder
 from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.disruption_budget import ensure_disruption_budgets
 from iris_operator.rollout.drift_repair import scale_down_retired
 from iris_operator.rollout.estimate import time_left
 from iris_operator.rollout.finalizing import finalizing
+from iris_operator.rollout.holding import UNREADABLE, hold
 from iris_operator.rollout.idle import idle
 from iris_operator.rollout.initializing import initializing
 from iris_operator.rollout.observation import Observation
@@ -35,7 +37,8 @@ _STAGES: Mapping[Stage, Callable[[DecisionBuilder], Decision]] = {
     Stage.PROMOTING: promoting,
     Stage.ROLLING_BACK: rolling_back,
 }
-_WITH_CANARY = {Stage.PROGRESSING, Stage.PROMOTING, Stage.ROLLING_BACK}
+# Characters of one check's reason: a query's error can be as long as an answer.
+_MAX_REASON = 1000
 
 
 def decide(observation: Observation, now: datetime) -> Decision:
@@ -50,13 +53,14 @@ def decide(observation: Observation, now: datetime) -> Decision:
         builder.update_status(analysis=_analysis_status(observation, judgement, now))
     if observation.deleting:
         return report(builder, finalizing(builder))
+    if observation.unreadable:
+        return hold(builder)
+    for problem in observation.ignored:
+        builder.add_problem(UNREADABLE, f"{problem}: it is ignored, and kept as it is")
+    adopted = adopt(builder)
+    if adopted:
+        return report(builder, adopted)
     stage = builder.status.rollout.stage
-    missing = _missing_revision(observation.status)
-    if missing:
-        message = (
-            f"the status says stage {stage} and names no {missing} revision; nothing is changed until it is corrected"
-        )
-        return report(builder, builder.build("InconsistentStatus", message))
     if stage is not Stage.INITIALIZING:
         ensure_autoscaler(builder)
         ensure_disruption_budgets(builder)
@@ -65,18 +69,10 @@ def decide(observation: Observation, now: datetime) -> Decision:
     return report(builder, _STAGES[stage](builder))
 
 
-def _missing_revision(status: ReleaseStatus) -> str:
-    """The revision that the stage needs and the status lacks (somebody has edited it); empty when there is none."""
-    stage = status.rollout.stage
-    if stage is not Stage.INITIALIZING and status.stable is None:
-        return "stable"
-    return "canary" if stage in _WITH_CANARY and status.canary is None else ""
-
-
 def judgement_due(observation: Observation, now: datetime) -> bool:
     """Must the metrics be judged now? Only while the canary has a confirmed share, in the last step and paused, too."""
     rollout = observation.status.rollout
-    if observation.deleting or rollout.stage is not Stage.PROGRESSING or rollout.step_started_at is None:
+    if _not_judged(observation) or rollout.stage is not Stage.PROGRESSING or rollout.step_started_at is None:
         return False
     analysis = observation.status.analysis
     judged_at = analysis.judged_at if analysis else None
@@ -88,7 +84,7 @@ def judgement_due(observation: Observation, now: datetime) -> bool:
 def baseline_due(observation: Observation, now: datetime) -> bool:
     """Must stable's baseline be measured now? Only in a release whose canary has no share yet; then at once."""
     rollout, analysis = observation.status.rollout, observation.status.analysis
-    if observation.deleting or rollout.stage is not Stage.PROGRESSING or observation.status.step.index:
+    if _not_judged(observation) or rollout.stage is not Stage.PROGRESSING or observation.status.step.index:
         return False
     if observation.status.stable is None or rollout.step_started_at is not None:
         return False
@@ -100,12 +96,16 @@ def watch_due(observation: Observation, now: datetime) -> bool:
     """Must the promoted version be judged now, against what the one before was like?"""
     status = observation.status
     watched = status.watch
-    if observation.deleting or status.rollout.stage is not Stage.IDLE or watched is None or now >= watched.until:
+    if _not_judged(observation) or status.rollout.stage is not Stage.IDLE or watched is None or now >= watched.until:
         return False
     if status.stable is None or status.stable.revision != observation.target.revision:
         return False
     last = watched.judged_at or watched.judged_through
     return last is None or _tick_passed(observation, last, now)
+
+
+def _not_judged(observation: Observation) -> bool:
+    return observation.deleting or bool(observation.unreadable)
 
 
 def _tick_passed(observation: Observation, last: datetime, now: datetime) -> bool:
@@ -141,7 +141,7 @@ def _check_status(result: CheckResult) -> CheckStatus:
     return CheckStatus(
         name=result.name,
         verdict=result.verdict.value,
-        reason=result.reason,
+        reason=result.reason[:_MAX_REASON],
         canary=result.canary,
         stable=result.stable,
         requests=result.requests,

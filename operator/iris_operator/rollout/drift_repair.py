@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
-from iris_operator.rollout.builder import DecisionBuilder, seconds_of, seconds_since
+from iris_operator.rollout.builder import POLL_SECONDS, DecisionBuilder, seconds_of, seconds_since
 from iris_operator.rollout.decision import ApplyWorkload, DeleteWorkload, SelectRevision, SetWeight
 from iris_operator.rollout.observation import Workload
 from iris_operator.rollout.scaling import replicas_of
@@ -17,6 +18,9 @@ def ensure_workload(builder: DecisionBuilder, ref: RevisionRef, role: Literal["s
     It has so many pods, or as many as the autoscaler decides.
     """
     observed, replicas = builder.observation.workloads.get(ref.revision), replicas_of(builder, ref, pods)
+    if observed and not observed.inputs_known:
+        leave_alone(builder, observed)
+        return True
     if (
         observed
         and observed.intact
@@ -25,11 +29,22 @@ def ensure_workload(builder: DecisionBuilder, ref: RevisionRef, role: Literal["s
         and _replicas_match(observed, replicas)
     ):
         return True
-    if observed and not observed.intact:
+    if observed and observed.owned and not observed.intact:
         message = f"the Deployment of version {ref.version} (revision {ref.revision}) was changed by somebody else"
         builder.add_event("WorkloadRepaired", f"{message}; applied again", warning=True)
     builder.add_action(ApplyWorkload(ref, role, replicas))
     return False
+
+
+def leave_alone(builder: DecisionBuilder, workload: Workload) -> None:
+    """Say that a Deployment is neither scaled nor changed: what to apply is not known."""
+    ref = workload.ref
+    builder.add_problem(
+        "UnknownRevision",
+        f"the inputs of revision {ref.revision} (version {ref.version}) cannot be read: the annotation "
+        f"{names.ANNOTATION_INPUTS} of its Deployment is missing or was changed. It is left as it is. "
+        f"Apply version {ref.version} again, or delete the Deployment when nothing needs it",
+    )
 
 
 def _replicas_match(observed: Workload, replicas: int | None) -> bool:
@@ -51,9 +66,21 @@ def ensure_service(
     return False
 
 
+def ensure_stable_service(builder: DecisionBuilder, revision: str) -> bool:
+    """Let the stable Service select the revision; not while that has no ready pod and what it selects has."""
+    backend, observed = builder.observation.stable, builder.observation.workloads.get(revision)
+    serves_another = backend.selects != revision and sum(backend.ready.values()) > 0
+    if serves_another and (observed is None or not observed.ready):
+        message = f"revision {revision} has no ready pod; the stable Service selects {backend.selects}, which serves"
+        builder.add_problem("StableUnavailable", message)
+        builder.requeue_after(POLL_SECONDS)
+        return False
+    return ensure_service(builder, "stable", revision)
+
+
 def scale_down_retired(builder: DecisionBuilder) -> None:
     """Scale down retired revisions after their delay, and delete those beyond the history limit."""
-    in_use = {ref.revision for ref in (builder.status.stable, builder.status.canary) if ref}
+    in_use = {ref.revision for ref in (builder.status.stable, builder.status.canary) if ref} | with_traffic(builder)
     if builder.status.rejected and builder.status.rejected.keeps_pods:
         in_use.add(builder.status.rejected.revision)
     retired = [workload for revision, workload in builder.observation.workloads.items() if revision not in in_use]
@@ -67,7 +94,22 @@ def scale_down_retired(builder: DecisionBuilder) -> None:
             _scale_down_after_delay(builder, workload)
 
 
+def with_traffic(builder: DecisionBuilder) -> set[str]:
+    """The revisions that a Service with traffic selects: whatever the status says, they are not scaled down."""
+    observation = builder.observation
+    backends = (observation.stable, *([observation.canary] if observation.route.weight else []))
+    return {backend.selects for backend in backends if backend.selects}
+
+
 def _scale_down_after_delay(builder: DecisionBuilder, workload: Workload) -> None:
+    if not workload.inputs_known:
+        if workload.replicas:
+            leave_alone(builder, workload)
+        return
+    if not workload.owned:
+        retired_at = workload.retired_at or builder.now
+        builder.add_action(ApplyWorkload(workload.ref, "retired", workload.replicas, retired_at))
+        return
     if workload.role != "retired" or workload.retired_at is None:
         # An operator that was killed before it wrote the date: the delay starts now.
         builder.add_action(ApplyWorkload(workload.ref, "retired", workload.replicas, builder.now))

@@ -6,7 +6,7 @@ from iris_operator.api.status import Stage, StepStatus
 from iris_operator.rollout.builder import POLL_SECONDS, DecisionBuilder, enter_stage, steps_of
 from iris_operator.rollout.comparison import control_of, delete_control_groups
 from iris_operator.rollout.decision import Decision, SetWeight
-from iris_operator.rollout.drift_repair import ensure_service, ensure_workload
+from iris_operator.rollout.drift_repair import ensure_service, ensure_stable_service, ensure_workload
 from iris_operator.rollout.scaling import full_capacity
 from iris_operator.rollout.watch import watch
 
@@ -40,7 +40,10 @@ def _repair_stable(builder: DecisionBuilder) -> None:
     assert stable is not None, "stage Idle is entered with a stable revision"  # noqa: S101 - as above
     pods = full_capacity(builder)
     ensure_workload(builder, stable, "stable", pods)
-    ensure_service(builder, "stable", stable.revision)
+    ensure_stable_service(builder, stable.revision)
+    canary = builder.observation.canary
+    if canary.selects and not canary.intact:
+        ensure_service(builder, "canary", canary.selects, with_control=canary.with_control)
     route = builder.observation.route
     if not route.exists or not route.intact or route.weight != 0:
         builder.add_event("RouteRepaired", "the route did not match the release; all traffic goes to stable")

@@ -19,10 +19,14 @@ from iris_operator.rollout.scaling import full_capacity
 
 
 def initializing(builder: DecisionBuilder) -> Decision:
-    """Start the target, then its Service, then the route: no request is routed to a pod that is not ready."""
+    """Start the target, then its Service, then the route: no request is routed to a pod that is not ready.
+
+    What has ready pods, or is selected and may have some soon, stays as it is until the target serves.
+    """
     target, replicas = builder.observation.target, full_capacity(builder)
     for revision, workload in builder.observation.workloads.items():
-        if revision != target.revision and workload.replicas > 0:
+        serves = workload.ready or revision == builder.observation.stable.selects
+        if revision != target.revision and workload.replicas > 0 and workload.inputs_known and not serves:
             builder.add_action(ApplyWorkload(workload.ref, "retired", 0, builder.now))
     delete_control_groups(builder)
     if builder.status.rollout.started_at is None:

@@ -29,6 +29,10 @@ class Workload:
     retired_at: datetime | None = None
     replicas_owned: bool = True
     """Does the operator's field manager own `spec.replicas`?"""
+    owned: bool = True
+    """Does it name this release as its controller? Not yet when it was made for one that was deleted."""
+    inputs_known: bool = True
+    """Can it be applied? False when the inputs that are stored on it were edited: it is left as it is."""
 
 
 @dataclass(frozen=True)
@@ -140,3 +144,7 @@ class Observation:
     """Value of the annotation `approved`: `<revision>/<step>`."""
     retry: str | None = None
     """Value of the annotation `retry`."""
+    unreadable: tuple[str, ...] = ()
+    """What of the stored status cannot be read and is needed, as sentences for people. The release waits."""
+    ignored: tuple[str, ...] = ()
+    """What of the stored status cannot be read and is not needed."""

@@ -25,7 +25,7 @@ from iris_operator.rollout.comparison import (
 )
 from iris_operator.rollout.control_group import required_pods
 from iris_operator.rollout.decision import Decision, SetWeight
-from iris_operator.rollout.drift_repair import ensure_service, ensure_workload
+from iris_operator.rollout.drift_repair import ensure_service, ensure_stable_service, ensure_workload
 from iris_operator.rollout.edited_steps import current_step
 from iris_operator.rollout.estimate import slow_rollout_warning
 from iris_operator.rollout.evidence import await_evidence, step_passed
@@ -110,7 +110,7 @@ def _advance(builder: DecisionBuilder, canary: RevisionRef) -> Decision:
     stable = builder.status.stable
     if stable:
         ensure_workload(builder, stable, "stable", full_capacity(builder))
-        ensure_service(builder, "stable", stable.revision)
+        ensure_stable_service(builder, stable.revision)
     observed = builder.observation.workloads.get(canary.revision)
     repaired = not ensure_workload(builder, canary, "canary", wanted.canary) and observed and not observed.intact
     if not ensure_control_group(builder, wanted.control) or repaired:

@@ -81,7 +81,7 @@ def _swap_roles(builder: DecisionBuilder, canary: RevisionRef) -> Decision:
     before = builder.status.stable
     swapped = ensure_workload(builder, canary, "stable", full_capacity(builder))
     old = builder.observation.workloads.get(before.revision) if before else None
-    if old and old.role != "retired":
+    if old and old.role != "retired" and old.inputs_known:
         builder.add_action(ApplyWorkload(old.ref, "retired", old.replicas, builder.now))
         swapped = False
     if not swapped:

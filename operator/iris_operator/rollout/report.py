@@ -15,7 +15,7 @@ from iris_operator.rollout.decision import Decision
 _PAUSED_REASONS = {"Paused", "AwaitingApproval"}
 _FAILED_STARTS = {"ReadyTimeout", "Crashing"}
 # Reasons of Degraded that are decided anew in each reconcile.
-_SEEN_IN_PODS = {*_FAILED_STARTS, "NoReadyPods", "InconsistentStatus"}
+_DECIDED_ANEW = {*_FAILED_STARTS, "NoReadyPods", "InconsistentStatus", "StableUnavailable", "StatusUnreadable"}
 _BY_STAGE = {Stage.PROMOTING: Phase.PROMOTING, Stage.ROLLING_BACK: Phase.ROLLING_BACK}
 
 
@@ -33,7 +33,10 @@ def report(builder: DecisionBuilder, decision: Decision) -> Decision:
     )
     left, failing = _left_to_do(builder, status), _still_failing(builder, decision, phase)
     conditions = _conditions(builder, status, phase)
-    if failing:
+    if builder.problems and phase is not Phase.DEGRADED:
+        # The release goes on, so its phase, and what is left to do, stay what they are.
+        conditions[-1] = Condition("Degraded", True, builder.problems[0][0], "; ".join(m for _, m in builder.problems))
+    elif failing:
         status = status.model_copy(update={"phase": Phase.DEGRADED})
         decision = replace(decision, requeue_after=min(decision.requeue_after, POLL_SECONDS))
         conditions[-1] = Condition("Degraded", True, failing.reason, failing.message)
@@ -56,7 +59,7 @@ def _still_failing(builder: DecisionBuilder, decision: Decision, phase: Phase) -
         observation.status.observed_generation == observation.generation
         and observation.status.rollout.stage is decision.status.rollout.stage
     )
-    if before is None or before.status != "True" or before.reason in _SEEN_IN_PODS or phase is Phase.DEGRADED:
+    if before is None or before.status != "True" or before.reason in _DECIDED_ANEW or phase is Phase.DEGRADED:
         return None
     return before if same and decision.actions and not observation.deleting else None
 
@@ -97,8 +100,6 @@ def _phase(builder: DecisionBuilder, status: ReleaseStatus) -> Phase:
     stage, reason = status.rollout.stage, status.rollout.reason
     if stage is Stage.INITIALIZING:
         return Phase.DEGRADED if reason in _FAILED_STARTS else Phase.INITIALIZING
-    if reason == "InconsistentStatus":
-        return Phase.DEGRADED
     if stage in _BY_STAGE:
         return _BY_STAGE[stage]
     if reason in _PAUSED_REASONS:

@@ -89,7 +89,7 @@ def _finish(builder: DecisionBuilder, canary: RevisionRef) -> Decision:
     keeps_pods = outcome is Outcome.ROLLED_BACK and _keeps_pods(builder)
     observed = builder.observation.workloads.get(canary.revision)
     leftovers = delete_control_groups(builder)
-    if observed and not keeps_pods and (observed.role != "retired" or observed.replicas > 0):
+    if observed and observed.inputs_known and not keeps_pods and (observed.role != "retired" or observed.replicas > 0):
         # The status follows when this is observed: an operator killed in between continues the rollback.
         builder.add_action(ApplyWorkload(canary, "retired", 0, builder.now))
         return _still_rolling_back(builder)
@@ -127,11 +127,17 @@ def _traffic_withdrawn(builder: DecisionBuilder) -> bool:
 def _may_withdraw(builder: DecisionBuilder) -> bool:
     """Not while stable has no ready pod and the canary still serves."""
     stable, canary = builder.status.stable, builder.status.canary
-    stable_ready = sum(builder.observation.stable.ready.values())
-    if stable and stable.revision in builder.observation.workloads:
-        stable_ready = max(stable_ready, builder.observation.workloads[stable.revision].ready)
-    canary_ready = builder.observation.canary.serves(canary.revision) if canary else 0
-    return stable_ready > 0 or canary_ready == 0
+    return _ready_pods(builder, stable) > 0 or _ready_pods(builder, canary) == 0
+
+
+def _ready_pods(builder: DecisionBuilder, ref: RevisionRef | None) -> int:
+    """Ready pods of a revision, whichever Service selects it: after the switch of a promotion stable's is another's."""
+    if ref is None:
+        return 0
+    observed = builder.observation.workloads.get(ref.revision)
+    backends = (builder.observation.stable, builder.observation.canary)
+    endpoints = [backend.ready.get(ref.revision, 0) for backend in backends]
+    return max(*endpoints, observed.ready if observed else 0)
 
 
 def _repair_stable_service(builder: DecisionBuilder) -> None:

@@ -50,7 +50,7 @@ def watch(builder: DecisionBuilder) -> Decision | None:
     _store_judgement(builder, watched)
     builder.requeue_after(seconds_to_tick(builder.now, judgement_interval(seconds_of(builder.spec.rollout.interval))))
     pods = full_capacity(builder)
-    if not previous.intact or previous.replicas < pods:
+    if previous.inputs_known and (not previous.intact or previous.replicas < pods):
         replicas = max(pods, previous.replicas)
         builder.add_action(ApplyWorkload(watched.previous, "retired", replicas, previous.retired_at))
     failure = _failure(builder, stable)

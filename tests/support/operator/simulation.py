@@ -19,6 +19,7 @@ from iris_operator.engine.analyze import Analyzer
 from iris_operator.engine.batch_judge import BatchJudge
 from iris_operator.engine.reconcile import Ports, ReconcileOutcome, Reconciler
 from support.operator.api_server import ApiServer, Image, pods_of
+from support.operator.availability import Availability
 from support.operator.traffic import Traffic
 
 
@@ -62,6 +63,7 @@ class Simulation:
         behaviour = {f"registry.example.com/iris:{version}": image for version, image in _versions(images).items()}
         (self.server,) = servers or (ApiServer(images=behaviour),)
         self.traffic = Traffic(self.server)
+        self.availability = Availability(self.server)
         self.reconciler = self.start_operator()
 
     def start_operator(self) -> Reconciler:
@@ -88,7 +90,9 @@ class Simulation:
         """One reconcile, then the time until the next one, a second at most."""
         outcome = LOOP.run_until_complete(self.reconciler.reconcile("iris", "iris"))
         self.record_shares()
-        self.server.advance(min(outcome.requeue_after, 1.0))
+        seconds = min(outcome.requeue_after, 1.0)
+        self.server.advance(seconds)
+        self.availability.record(seconds)
         return outcome
 
     def record_shares(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from iris_operator.analysis.check import CheckResult, Totals
+from iris_operator.analysis.check import CheckResult, Totals, ValueCounts
 from iris_operator.analysis.counts import Bin, Interval
 from iris_operator.analysis.formatting import percent
 from iris_operator.analysis.verdict import Verdict
@@ -19,13 +20,18 @@ _CONCENTRATION = 100.0
 _MIN_DIFFERENCE = 0.1
 _LOG_THRESHOLD = math.log(1000.0)
 _MIN_SHARE = 1e-4
+# Characters that the counts of all features take in the checkpoint: enough for about 40 features with ten bins.
+MAX_SIZE = 4500
+# Moved features that are named in the status.
+_MAX_NAMED = 10
 
 
 def add_values(before: Totals, interval: Interval, _step_changed: bool) -> Totals:
     """The values counted so far with one more interval, in the bins of the canary's training data.
 
     Stable's requests count where its bins are the same. A feature whose bins in the canary's training data have changed
-    is counted anew.
+    is counted anew. Where there is no room for all features those that are most unlike the training data stay, and the
+    rest is counted from the newest interval.
     """
     of_canary = (interval.canary.features if interval.canary else None) or {}
     of_stable = (interval.stable.features if interval.stable else None) or {}
@@ -36,7 +42,7 @@ def add_values(before: Totals, interval: Interval, _step_changed: bool) -> Total
         more = tuple(bins[part] + (stable[part] if same_bins else 0) for part in sorted(bins))
         old = before.features.get(name, ())
         after[name] = tuple(map(sum, zip(old, more, strict=True))) if len(old) == len(more) else more
-    return replace(before, features=after)
+    return replace(before, features=_most_unlike(after, of_canary))
 
 
 def report_features(totals: Totals, interval: Interval) -> CheckResult:
@@ -45,18 +51,48 @@ def report_features(totals: Totals, interval: Interval) -> CheckResult:
     The evidence is F10's for many outcomes (Lindon & Malek 2022), with the training shares as the claimed ones. It is
     not the population stability index, which is noise with few requests.
     """
-    values = totals.features
+    values = {name: counts for name, counts in totals.features.items() if sum(counts) > 0}
     trained = (interval.canary.features if interval.canary else None) or {}
     if not trained:
         return _no_data("Prometheus has no training shares of the canary revision: the manifest of its model has none")
-    features = [_compare(name, trained[name], values[name]) for name in sorted(trained) if sum(values[name]) > 0]
+    features = [_compare(name, trained[name], values[name]) for name in sorted(trained) if name in values]
     if not features:
         return _no_data("no values yet")
     moved = [feature.text for feature in features if feature.moved]
     if moved:
-        return _report(f"unlike the training data: {'; '.join(moved)}")
+        more = f"; and {len(moved) - _MAX_NAMED:,} further features" if len(moved) > _MAX_NAMED else ""
+        return _report(f"unlike the training data: {'; '.join(moved[:_MAX_NAMED])}{more}")
     farthest = max(features, key=lambda feature: feature.difference)
     return _report(f"the requests look like the training data, the least so: {farthest.text}")
+
+
+def _most_unlike(counts: ValueCounts, trained: Mapping[str, Mapping[Bin, int]]) -> ValueCounts:
+    """The counts that fit into the checkpoint: all of them, or those of the features that differ most."""
+    if sum(_size(name, each) for name, each in counts.items()) <= MAX_SIZE:
+        return counts
+    kept: dict[str, tuple[int, ...]] = {}
+    left = MAX_SIZE
+    known = sorted(trained.keys() & counts.keys())
+    for name in sorted(known, key=lambda each: _distance(trained[each], counts[each]), reverse=True):
+        left -= _size(name, counts[name])
+        if left < 0:
+            break
+        kept[name] = counts[name]
+    return {name: kept[name] for name in counts if name in kept}
+
+
+def _size(name: str, counts: Sequence[int]) -> int:
+    """Characters in the checkpoint, at most."""
+    return len(json.dumps(name)) + 4 + sum(len(str(count)) + 1 for count in counts)
+
+
+def _distance(trained: Iterable[Bin], counts: Sequence[int]) -> float:
+    """The largest difference of a bin's share, in units of what chance makes of it."""
+    total = sum(counts)
+    shares = (part.training_share for part in sorted(trained))
+    return max((abs(count - total * share) for count, share in zip(counts, shares, strict=True)), default=0.0) / (
+        math.sqrt(total) or 1.0
+    )
 
 
 class _FeatureSummary(NamedTuple):

@@ -416,13 +416,3 @@ def test_an_idle_release_is_not_written_to() -> None:
     writes = simulation.server.writes
     simulation.run_for(600)
     assert simulation.server.writes == writes
-
-
-def test_an_inconsistent_status_changes_nothing_and_is_reported() -> None:
-    simulation = deployed()
-    simulation.apply("2.0.0")
-    simulation.run(at_share(10))
-    del simulation.server.objects[names.KIND, "iris", "iris"]["status"]["canary"]
-    simulation.run_for(60)
-    assert (simulation.status.phase, simulation.share) == ("Degraded", 10)
-    assert condition(simulation, "Degraded") == ("True", "InconsistentStatus")
