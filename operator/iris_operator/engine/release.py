@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -71,6 +71,7 @@ class Release:
     status: ReleaseStatus
     annotations: Mapping[str, str]
     deleting: bool
+    managed_fields: Sequence[Mapping[str, Any]] = ()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -122,6 +123,7 @@ def parse_release(body: Mapping[str, Any]) -> Release:
         status=status,
         annotations=metadata.get("annotations") or {},
         deleting="deletionTimestamp" in metadata,
+        managed_fields=tuple(metadata.get("managedFields") or ()),
     )
 
 

@@ -30,7 +30,7 @@ DECISIONS: Final = (
     "Deploying", "Deployed", "ReleaseStarted", "WeightShifted", "Promoted", "RollingBack", ROLLED_BACK, "Superseded",
     "StableUnavailable", "RouteRepaired", "WorkloadRepaired", "SharedIncident", "Recovered", "SlowRollout", "WentBack",
 )  # fmt: skip
-CAUSES: Final = (*ROLLBACK_CAUSES, "Crash", "NotReady", "ReadyTimeout", "HoldTimeout", "SharedIncident")
+CAUSES: Final = (*ROLLBACK_CAUSES, "Crash", "NotReady", "ReadyTimeout", "HoldTimeout", "SharedIncident", "Aborted")
 _RELEASE: Final = ("namespace", "release")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from iris_operator.analysis.check import CheckResult
@@ -11,21 +12,24 @@ from iris_operator.analysis.judge import Judgement
 from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.durations import parse_duration
 from iris_operator.api.status import AnalysisStatus, CheckStatus, Evidence, ReleaseStatus, Stage
+from iris_operator.rollout.annotations import answer_annotations
 from iris_operator.rollout.builder import DecisionBuilder
+from iris_operator.rollout.clock import correct_times
 from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.disruption_budget import ensure_disruption_budgets
 from iris_operator.rollout.drift_repair import scale_down_retired
 from iris_operator.rollout.estimate import time_left
 from iris_operator.rollout.finalizing import finalizing
+from iris_operator.rollout.hold import hold
 from iris_operator.rollout.idle import idle
 from iris_operator.rollout.initializing import initializing
 from iris_operator.rollout.observation import Observation
 from iris_operator.rollout.progressing import progressing
 from iris_operator.rollout.promoting import promoting
 from iris_operator.rollout.report import report
-from iris_operator.rollout.rolling_back import rolling_back
 from iris_operator.rollout.scaling import ensure_autoscaler
 from iris_operator.rollout.shadow import ensure_shadow_config
+from iris_operator.rollout.take_over import replace_or_roll_back
 from iris_operator.rollout.timing import judgement_interval, tick_before
 
 _STAGES: Mapping[Stage, Callable[[DecisionBuilder], Decision]] = {
@@ -33,7 +37,7 @@ _STAGES: Mapping[Stage, Callable[[DecisionBuilder], Decision]] = {
     Stage.IDLE: idle,
     Stage.PROGRESSING: progressing,
     Stage.PROMOTING: promoting,
-    Stage.ROLLING_BACK: rolling_back,
+    Stage.ROLLING_BACK: replace_or_roll_back,
 }
 _WITH_CANARY = {Stage.PROGRESSING, Stage.PROMOTING, Stage.ROLLING_BACK}
 
@@ -44,6 +48,8 @@ def decide(observation: Observation, now: datetime) -> Decision:
     Pure: the same observation and moment give the same decision. Total: every stage answers, and every answer has a
     reason. `now` is timezone-aware.
     """
+    status = correct_times(observation.status, parse_duration(observation.spec.rollout.watch), now)
+    observation = replace(observation, status=status)
     builder = DecisionBuilder(observation, now)
     judgement = observation.judgement or observation.baseline
     if judgement is not None:
@@ -57,6 +63,10 @@ def decide(observation: Observation, now: datetime) -> Decision:
             f"the status says stage {stage} and names no {missing} revision; nothing is changed until it is corrected"
         )
         return report(builder, builder.build("InconsistentStatus", message))
+    asked = hold(builder) or answer_annotations(builder)
+    if asked:
+        return report(builder, asked)
+    stage = builder.status.rollout.stage
     if stage is not Stage.INITIALIZING:
         ensure_autoscaler(builder)
         ensure_disruption_budgets(builder)

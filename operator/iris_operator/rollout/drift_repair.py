@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from iris_operator.api.status import RevisionRef
+from iris_operator.api.status import RevisionRef, Stage
 from iris_operator.rollout.builder import DecisionBuilder, seconds_of, seconds_since
 from iris_operator.rollout.decision import ApplyWorkload, DeleteWorkload, SelectRevision
 from iris_operator.rollout.observation import Workload
@@ -50,6 +50,8 @@ def ensure_service(
 def scale_down_retired(builder: DecisionBuilder) -> None:
     """Scale down retired revisions after their delay, and delete those beyond the history limit."""
     in_use = {ref.revision for ref in (builder.status.stable, builder.status.canary) if ref}
+    if builder.status.rollout.stage is Stage.ROLLING_BACK:
+        in_use.add(builder.observation.target.revision)  # it may replace a canary that has to keep the traffic
     if builder.status.rejected and builder.status.rejected.keeps_pods:
         in_use.add(builder.status.rejected.revision)
     retired = [workload for revision, workload in builder.observation.workloads.items() if revision not in in_use]
@@ -64,8 +66,8 @@ def scale_down_retired(builder: DecisionBuilder) -> None:
 
 
 def _scale_down_after_delay(builder: DecisionBuilder, workload: Workload) -> None:
-    if workload.role != "retired" or workload.retired_at is None:
-        # An operator that was killed before it wrote the date: the delay starts now.
+    if workload.role != "retired" or workload.retired_at is None or workload.retired_at > builder.now:
+        # An operator that was killed before it wrote the date, or had a clock that was ahead: the delay starts now.
         builder.add_action(ApplyWorkload(workload.ref, "retired", workload.replicas, builder.now))
         builder.requeue_after(0)
         return

@@ -11,7 +11,7 @@ from iris_operator.rollout.builder import DecisionBuilder
 from iris_operator.rollout.control_group import ArmPods, canary_share
 from iris_operator.rollout.decision import Decision
 
-_PAUSED_REASONS = {"Paused", "AwaitingApproval"}
+_PAUSED_REASONS = {"Paused", "AwaitingApproval", "Held"}
 _FAILED_STARTS = {"ReadyTimeout", "Crashing"}
 _BY_STAGE = {Stage.PROMOTING: Phase.PROMOTING, Stage.ROLLING_BACK: Phase.ROLLING_BACK}
 

@@ -35,8 +35,8 @@ def begin_rollback(builder: DecisionBuilder, outcome: Outcome, reason: str, mess
     builder.add_event(
         "RollingBack" if outcome is Outcome.ROLLED_BACK else reason, message, warning=outcome is Outcome.ROLLED_BACK
     )
-    if _may_withdraw(builder):
-        _withdraw_traffic(builder)
+    if may_withdraw(builder):
+        withdraw_traffic(builder)
     return builder.build(reason, message)
 
 
@@ -55,8 +55,8 @@ def rolling_back(builder: DecisionBuilder) -> Decision:
         ensure_workload(builder, builder.status.stable, "stable", full_capacity(builder))
     builder.requeue_after(POLL_SECONDS)
     if not _traffic_withdrawn(builder):
-        if _may_withdraw(builder):
-            _withdraw_traffic(builder)
+        if may_withdraw(builder):
+            withdraw_traffic(builder)
             builder.requeue_after(0)
         else:
             builder.add_event(
@@ -121,17 +121,22 @@ def _traffic_withdrawn(builder: DecisionBuilder) -> bool:
     )
 
 
-def _may_withdraw(builder: DecisionBuilder) -> bool:
+def may_withdraw(builder: DecisionBuilder) -> bool:
     """Not while stable has no ready pod and the canary still serves."""
-    stable, canary = builder.status.stable, builder.status.canary
-    stable_ready = sum(builder.observation.stable.ready.values())
-    if stable and stable.revision in builder.observation.workloads:
-        stable_ready = max(stable_ready, builder.observation.workloads[stable.revision].ready)
-    canary_ready = builder.observation.canary.serves(canary.revision) if canary else 0
-    return stable_ready > 0 or canary_ready == 0
+    canary = builder.status.canary
+    return stable_ready_pods(builder) > 0 or not (canary and builder.observation.canary.serves(canary.revision))
 
 
-def _withdraw_traffic(builder: DecisionBuilder) -> None:
+def stable_ready_pods(builder: DecisionBuilder) -> int:
+    """Ready pods of stable, by its endpoints or its Deployment, whichever says more."""
+    stable, backend = builder.status.stable, builder.observation.stable
+    endpoints = sum(backend.ready.values())
+    observed = builder.observation.workloads.get(stable.revision) if stable else None
+    return max(endpoints, observed.ready if observed else 0)
+
+
+def withdraw_traffic(builder: DecisionBuilder) -> None:
+    """Let the stable Service select stable again, and set weight 0."""
     stable = builder.status.stable
     if stable and builder.observation.stable.selects not in (None, stable.revision):
         # A promotion had switched the selector: without this, weight 0 would still lead to the canary.
