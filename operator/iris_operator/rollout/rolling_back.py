@@ -58,7 +58,8 @@ def rolling_back(builder: DecisionBuilder) -> Decision:
         if may_withdraw(builder):
             withdraw_traffic(builder)
             builder.requeue_after(0)
-        else:
+        elif rollout.stable_down_since is None:
+            builder.update_rollout(stable_down_since=builder.now)
             builder.add_event(
                 "StableUnavailable", "stable has no ready pod; the canary keeps the traffic until it has", warning=True
             )

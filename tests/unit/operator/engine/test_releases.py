@@ -287,7 +287,8 @@ def test_a_failing_canary_has_the_traffic_while_stable_has_no_ready_pod() -> Non
     simulation.server.advance(0)
     simulation.run_for(60)
     assert (simulation.status.phase, simulation.share) == ("RollingBack", 100)
-    assert "StableUnavailable" in [reason for reason, _ in simulation.server.events]
+    # When the canary took over, and when it failed.
+    assert [reason for reason, _ in simulation.server.events].count("StableUnavailable") == 2
     simulation.server.images = {"registry.example.com/iris:3.0.0": Image(error_share=0.5)}
     simulation.run(phase("RolledBack"))
     assert simulation.weight == 0
