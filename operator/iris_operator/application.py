@@ -191,7 +191,7 @@ class Application:
         annotations = {
             name: value
             for name, value in (metadata.get("annotations") or {}).items()
-            if name in (names.ANNOTATION_APPROVED, names.ANNOTATION_RETRY)
+            if name in names.ANNOTATIONS_OF_PEOPLE
         }
         self.queue.add_if_changed(
             key, (metadata.get("generation"), metadata.get("deletionTimestamp"), tuple(sorted(annotations.items())))

@@ -32,10 +32,21 @@ ARM_CONTROL = "control"
 # spec.model has changed.
 ANNOTATION_INPUTS = f"{GROUP}/inputs"
 ANNOTATION_RETIRED_AT = f"{GROUP}/retired-at"
-# Set by a user on the release: the step that is approved to start.
+
+# Set by people on the release; docs/runbooks/README.md has what each value does.
+# `<revision>` or `<revision>/<attempt>`: leave out the remaining steps of this rollout.
+ANNOTATION_PROMOTE = f"{GROUP}/promote"
+# `<revision>` or `<revision>/<attempt>`: roll this rollout back.
+ANNOTATION_ABORT = f"{GROUP}/abort"
+# `<revision>/<step>@<weight>`: this step may start with this weight.
 ANNOTATION_APPROVED = f"{GROUP}/approved"
-# Set by a user on the release: a new value tries a rejected or timed-out revision again.
+# Any new value: try a rejected or timed-out revision again.
 ANNOTATION_RETRY = f"{GROUP}/retry"
+# `true` or a reason: all traffic goes to stable at once, and nothing moves until the annotation is gone.
+ANNOTATION_HOLD = f"{GROUP}/hold"
+ANNOTATIONS_OF_PEOPLE = frozenset(
+    {ANNOTATION_PROMOTE, ANNOTATION_ABORT, ANNOTATION_APPROVED, ANNOTATION_RETRY, ANNOTATION_HOLD}
+)
 
 _CONTROL = f"-{ARM_CONTROL}-"
 

@@ -249,6 +249,12 @@ class Rollout(ApiModel):
         default="10m",
         description="How long a promoted version is judged against what the one before was like; a failure goes back.",
     )
+    rollback_window: int = Field(
+        default=3,
+        ge=0,
+        le=50,
+        description="A version among so many that were promoted last goes back without steps, as soon as it is ready.",
+    )
     ready_timeout: Duration = Field(default="10m", description="How long a revision may take to become ready.")
     hold_timeout: Duration = Field(
         default="2h", description="How long a step may wait for evidence before the release pauses at weight 0."

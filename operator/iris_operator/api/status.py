@@ -130,6 +130,18 @@ class AnalysisStatus(ApiModel):
     memory: str = Field(default="", description="Evidence so far, as JSON by check: for the operator, not for people.")
 
 
+class Shortcut(StrEnum):
+    """Why a rollout leaves out its remaining steps."""
+
+    NONE = ""
+    PROMOTE = "Promote"
+    """A person asked for it by the annotation `promote`."""
+    ROLLBACK_WINDOW = "RollbackWindow"
+    """The version was promoted before, within `rollout.rollbackWindow`."""
+    STABLE_DOWN = "StableDown"
+    """No pod of stable is ready, so that only the canary can answer."""
+
+
 class RolloutStatus(ApiModel):
     """The durable part of the state machine."""
 
@@ -154,6 +166,26 @@ class RolloutStatus(ApiModel):
     settled_at: datetime | None = Field(default=None, description="When the last traffic change was verified.")
     outcome: Outcome | None = Field(default=None, description="Why the canary is being removed.")
     observed_retry: str | None = None
+    attempt: int = Field(default=1, description="Which attempt of this revision it is; a retry is the next one.")
+    shortcut: Shortcut = Field(default=Shortcut.NONE, description="Why the remaining steps are left out, if they are.")
+    held: bool = Field(default=False, description="Is the annotation `hold` being obeyed?")
+    answered: dict[str, str] = Field(
+        default_factory=dict, description="Values of annotations that were answered, by name: a value acts once."
+    )
+    approval_asked: str = Field(
+        default="", description="The step that a person was asked to approve: `<revision>/<step>@<weight>`."
+    )
+    approved: str = Field(default="", description="What a person has approved, in the same form.")
+    pod_losses: int = Field(default=0, description="How often traffic went back to stable for pods that were lost.")
+    unready_since: datetime | None = Field(
+        default=None, description="Since when the canary is without traffic because its pods are not ready."
+    )
+    stable_down_since: datetime | None = Field(
+        default=None, description="Since when the canary has all traffic because no pod of stable is ready."
+    )
+    seen_at: datetime | None = Field(
+        default=None, description="When time that nobody observed was last taken out of the times above."
+    )
 
 
 class Rejected(RevisionRef):
@@ -172,6 +204,7 @@ class HistoryEntry(RevisionRef):
     reason: str
     started_at: datetime | None = None
     finished_at: datetime
+    attempt: int = 1
 
 
 class ReleaseStatus(ApiModel):

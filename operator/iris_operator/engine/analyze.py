@@ -81,6 +81,9 @@ class Analyzer:
             return _nothing_counted(release, since, Verdict.ERROR, str(error))
         period = self._period(release, since, counted.until or until)
         interval = _interval(release, counted, period)
+        if interval.stable is None and interval.canary is not None and status.rollout.stable_down_since is not None:
+            # No pod of stable is there, and after a while none of its series either: the canary is judged alone.
+            interval = replace(interval, stable=without_requests(interval.canary))
         judgement = await self._batch_judge.judge(_analysis_input(release, interval, period, now))
         if not period.in_current_step and judgement.verdict is Verdict.PASS:
             judgement = replace(judgement, verdict=Verdict.HOLD)

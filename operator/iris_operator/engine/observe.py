@@ -10,6 +10,7 @@ from typing import Any
 
 from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
+from iris_operator.engine.annotations import annotations_of_people
 from iris_operator.engine.breakage import breaking_additions
 from iris_operator.engine.drift import is_current
 from iris_operator.engine.inputs import known_inputs, target_inputs
@@ -22,7 +23,7 @@ from iris_operator.engine.manifests import (
     shadow_config,
 )
 from iris_operator.engine.ownership import is_owned
-from iris_operator.engine.pods import crash_message, is_ready, waiting_reason
+from iris_operator.engine.pods import crash_message, is_ready, probe_failure, waiting_reason
 from iris_operator.engine.ports import Json, OwnedObjects
 from iris_operator.engine.release import Release, RevisionInputs
 from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
@@ -64,8 +65,7 @@ def observe(release: Release, owned: OwnedObjects, route: Route) -> Observation:
         disruption_budgets=dict(_disruption_budgets(release, owned)),
         shadow_config=_shadow_config(release, owned),
         deleting=release.deleting,
-        approved=release.annotations.get(names.ANNOTATION_APPROVED),
-        retry=release.annotations.get(names.ANNOTATION_RETRY),
+        annotations=annotations_of_people(release),
         unreadable=release.stored_status.blocking,
         ignored=release.stored_status.ignored,
     )
@@ -127,6 +127,7 @@ def _workload(
         intact=is_current(item, wanted) if (wanted := _wanted(release, item, inputs)) else False,
         crash_message=next(filter(None, map(crash_message, own_pods)), ""),
         waiting_reason=next(filter(None, map(waiting_reason, own_pods)), _replica_failure(item)),
+        probe_failure=next(filter(None, map(probe_failure, own_pods)), ""),
         retired_at=retired_at,
         replicas_owned=_applied_by_operator(item, "f:spec", "f:replicas"),
         owned=is_owned(release, item),

@@ -13,6 +13,23 @@ from iris_operator.engine.ports import Json
 # Long messages, as stack traces, are cut to what fits a line of `kubectl describe`; the end says most.
 _MAX_MESSAGE = 480
 _ERROR_LEVELS = {"ERROR", "CRITICAL", "FATAL"}
+# Reasons in a pod's status that are those of its node, of the scheduler or of the kubelet.
+_REASONS_OF_THE_NODE = {
+    "Evicted",
+    "NodeAffinity",
+    "NodeLost",
+    "NodeShutdown",
+    "OutOfcpu",
+    "OutOfmemory",
+    "OutOfpods",
+    "Preempted",
+    "Preempting",
+    "Shutdown",
+    "Terminated",
+    "UnexpectedAdmissionError",
+}
+# How a container ended that nobody watched: its node was restarted, or lost.
+_UNKNOWN_ENDS = {"ContainerStatusUnknown", "Unknown"}
 
 
 def is_ready(pod: Json) -> bool:
@@ -57,12 +74,47 @@ def restart_count(pod: Json) -> int:
 
 
 def crash_message(pod: Json) -> str:
-    """How a container of the pod terminated, for people; empty when none failed."""
+    """How a container of the pod terminated, for people; empty when none failed, or when its node is why."""
+    if is_disrupted(pod):
+        return ""
     for container in pod.get("status", {}).get("containerStatuses", []):
         for state in (container.get("state", {}), container.get("lastState", {})):
             ended = state.get("terminated")
-            if ended and (ended.get("exitCode", 0) != 0 or ended.get("reason") == "OOMKilled"):
+            if (
+                ended
+                and ended.get("reason") not in _UNKNOWN_ENDS
+                and (ended.get("exitCode", 0) != 0 or ended.get("reason") == "OOMKilled")
+            ):
                 return _termination_message(pod, container, ended)
+    return ""
+
+
+def is_disrupted(pod: Json) -> bool:
+    """Was the pod ended, or is it cut off, by its node or by the cluster, whatever runs in it?
+
+    The kubelet of a node that is lost reports nothing any more: the node's controller sets the pod's Ready to False
+    and leaves the containers' as it was. Of a failed readiness probe the kubelet reports both.
+    """
+    status = pod.get("status", {})
+    conditions = {condition["type"]: condition for condition in status.get("conditions", [])}
+    ready, containers_ready = conditions.get("Ready", {}), conditions.get("ContainersReady", {})
+    return (
+        "deletionTimestamp" in pod["metadata"]
+        or status.get("reason") in _REASONS_OF_THE_NODE
+        or conditions.get("DisruptionTarget", {}).get("status") == "True"
+        or ready.get("reason") in ("NodeNotReady", "NodeLost")
+        or ready.get("status") == "Unknown"
+        or (ready.get("status") == "False" and containers_ready.get("status") == "True")
+    )
+
+
+def probe_failure(pod: Json) -> str:
+    """That a container of the pod runs and is not ready, for people; empty when it is, or is starting or disrupted."""
+    if is_ready(pod) or is_disrupted(pod):
+        return ""
+    for container in pod.get("status", {}).get("containerStatuses", []):
+        if "running" in container.get("state", {}) and container.get("started") and not container.get("ready"):
+            return f"pod {pod['metadata']['name']}: container {container['name']} runs and fails its readiness probe"
     return ""
 
 

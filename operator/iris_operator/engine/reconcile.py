@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from iris_operator.api.durations import parse_duration
 from iris_operator.api.status import ReleaseStatus
 from iris_operator.api.stored_status import StoredStatus, read_status
 from iris_operator.engine.analyze import Analyzer
@@ -37,6 +38,7 @@ from iris_operator.engine.ports import (
 )
 from iris_operator.engine.release import InvalidRelease, Release, RevisionInputs, parse_release
 from iris_operator.engine.snapshot import Snapshot, take_snapshot
+from iris_operator.rollout.clock import correct_times
 from iris_operator.rollout.decide import baseline_due, decide, judgement_due, watch_due
 from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.report import degraded
@@ -118,8 +120,10 @@ class Reconciler:
         return await self._ports.store.read(namespace, name)
 
     async def _reconcile(self, body: Json) -> ReconcileOutcome:
-        ports, release = self._ports, parse_release(body)
+        ports, stored = self._ports, parse_release(body)
         now = ports.clock()
+        watch_seconds = parse_duration(stored.spec.rollout.watch)
+        release = replace(stored, status=correct_times(stored.status, watch_seconds, now))
         router = ports.routers[release.spec.traffic.router]
         owned = own_objects(release, ports.lister.owned_objects(release.namespace, release.name))
         observation = observe(release, owned, await router.read(release))
@@ -130,7 +134,7 @@ class Reconciler:
         elif watch_due(observation, now):
             observation = with_watch_judgement(observation, await ports.analyzer.judge_watch(release, owned, now))
         decision = decide(observation, now)
-        await self._store(body, release.stored_status, decision.status)
+        await self._store(body, stored.stored_status, decision.status)
         inputs = known_inputs(release, owned)
         try:
             unlabelled = revisions_without_backend_label(owned)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -107,6 +107,7 @@ class Release:
     deleting: bool
     stored_status: StoredStatus = field(default_factory=StoredStatus)
     """What `status` was read from."""
+    managed_fields: Sequence[Mapping[str, Any]] = ()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -147,6 +148,7 @@ def parse_release(body: Mapping[str, Any]) -> Release:
         stored_status=stored,
         annotations=metadata.get("annotations") or {},
         deleting="deletionTimestamp" in metadata,
+        managed_fields=tuple(metadata.get("managedFields") or ()),
     )
 
 

@@ -31,7 +31,7 @@ DECISIONS: Final = (
     "StableUnavailable", "Adopted", "RouteRepaired", "WorkloadRepaired", "SharedIncident", "Recovered", "SlowRollout",
     "WentBack",
 )  # fmt: skip
-CAUSES: Final = (*ROLLBACK_CAUSES, "Crash", "NotReady", "ReadyTimeout", "HoldTimeout", "SharedIncident")
+CAUSES: Final = (*ROLLBACK_CAUSES, "Crash", "NotReady", "ReadyTimeout", "HoldTimeout", "SharedIncident", "Aborted")
 _RELEASE: Final = ("namespace", "release")
 
 

@@ -6,6 +6,7 @@ older one was restored. What the stable Service selects and is ready is stable, 
 
 from __future__ import annotations
 
+from iris_operator.api import names
 from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
 from iris_operator.rollout.builder import POLL_SECONDS, DecisionBuilder, add_to_history, enter_stage
 from iris_operator.rollout.decision import Decision
@@ -13,6 +14,8 @@ from iris_operator.rollout.drift_repair import ensure_service
 from iris_operator.rollout.observation import Workload
 from iris_operator.rollout.rolling_back import begin_rollback
 
+# Annotations whose value acts once.
+_ACTS_ONCE = {names.ANNOTATION_PROMOTE, names.ANNOTATION_ABORT, names.ANNOTATION_APPROVED}
 _WITH_CANARY = {Stage.PROGRESSING, Stage.PROMOTING, Stage.ROLLING_BACK}
 # Of several revisions with ready pods: one that has served is preferred to one that was never judged to the end.
 _BY_ROLE = ("stable", "retired", "canary")
@@ -150,8 +153,10 @@ def _adopt(builder: DecisionBuilder, found: RevisionRef) -> Decision:
     rejected = builder.status.rejected
     if rejected and rejected.revision == found.revision:
         builder.update_status(rejected=None)
-    # A retry that was asked for long ago is not asked for again.
-    builder.update_rollout(observed_retry=builder.observation.retry)
+    # What was asked for long ago is not asked for again.
+    asked = {name: each.value for name, each in builder.observation.annotations.items()}
+    answered = {name: value for name, value in asked.items() if name in _ACTS_ONCE}
+    builder.update_rollout(observed_retry=asked.get(names.ANNOTATION_RETRY), answered=answered)
     builder.requeue_after(0)
     if canary:
         # Withdrawn and drained like any other, and then it starts over.

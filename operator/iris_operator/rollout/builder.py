@@ -11,6 +11,10 @@ from iris_operator.api.status import HistoryEntry, Outcome, ReleaseStatus, Revis
 from iris_operator.rollout.decision import Action, Decision, Event
 from iris_operator.rollout.observation import Observation
 
+# Of the durable state: what every stage keeps, and what those of a rollout keep.
+_KEPT = ("observed_retry", "answered", "held", "seen_at")
+_KEPT_IN_ROLLOUT = ("started_at", "attempt", "shortcut", "approval_asked", "approved", "pod_losses", "retreats")
+
 # Percent; promotion begins when the canary has all of it.
 ALL_TRAFFIC = 100
 
@@ -108,13 +112,29 @@ def add_to_history(builder: DecisionBuilder, ref: RevisionRef, outcome: Outcome,
         reason=reason,
         started_at=builder.status.rollout.started_at,
         finished_at=builder.now,
+        attempt=builder.status.rollout.attempt,
     )
     builder.update_status(history=[entry, *builder.status.history][: max(1, builder.spec.rollout.history_limit) * 2])
 
 
+def next_attempt(builder: DecisionBuilder, ref: RevisionRef) -> int:
+    """The number of the attempt of this revision that begins, as far as the history goes back."""
+    return max((entry.attempt for entry in builder.status.history if entry.revision == ref.revision), default=0) + 1
+
+
+def promoted_lately(builder: DecisionBuilder, ref: RevisionRef) -> bool:
+    """Is it among the newest `rollbackWindow` promoted versions beside stable, and did it not fail since?"""
+    stable, history = builder.status.stable, builder.status.history
+    promoted = [entry.revision for entry in history if entry.outcome is Outcome.PROMOTED]
+    others = [revision for revision in dict.fromkeys(promoted) if not stable or revision != stable.revision]
+    newest = next((entry.outcome for entry in history if entry.revision == ref.revision), None)
+    in_window = ref.revision in others[: builder.spec.rollout.rollback_window]
+    return in_window and newest is not Outcome.ROLLED_BACK
+
+
 def enter_stage(builder: DecisionBuilder, stage: Stage) -> None:
-    """Enter a stage with its timestamps unset; the observed retry is kept."""
-    retry = builder.status.rollout.observed_retry
-    started_at = {"started_at": builder.status.rollout.started_at} if stage is not Stage.IDLE else {}
-    builder.update_status(rollout=RolloutStatus(stage=stage, observed_retry=retry, **started_at))
+    """Enter a stage with its timestamps unset. What people asked for is kept, and to its end what the rollout is."""
+    kept = _KEPT if stage is Stage.IDLE else (*_KEPT, *_KEPT_IN_ROLLOUT)
+    before = {name: getattr(builder.status.rollout, name) for name in kept}
+    builder.update_status(rollout=RolloutStatus(stage=stage, **before))
     builder.requeue_after(0)

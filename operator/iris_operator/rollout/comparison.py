@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from iris_operator.api import names
 from iris_operator.api.spec import Step
-from iris_operator.api.status import ControlStatus, RevisionRef
+from iris_operator.api.status import ControlStatus, RevisionRef, Shortcut
 from iris_operator.rollout.builder import DecisionBuilder
 from iris_operator.rollout.control_group import ArmPods, arm_pods, required_pods, route_weight
 from iris_operator.rollout.decision import ApplyControlGroup, DeleteWorkload
@@ -30,13 +30,21 @@ def _inputs_known(builder: DecisionBuilder, stable: RevisionRef) -> bool:
     return observed is None or observed.inputs_known
 
 
+def following_step(builder: DecisionBuilder, steps: Sequence[Step], index: int) -> Step | None:
+    """The step after the one that was begun last; the last of all where steps are left out. None after that one."""
+    if index >= len(steps):
+        return None
+    return steps[index] if builder.status.rollout.shortcut is Shortcut.NONE else steps[-1]
+
+
 def wanted_pods(builder: DecisionBuilder, steps: Sequence[Step], index: int) -> ArmPods:
     """The pods of both arms in the step that was begun last: enough for it and for the next one.
 
     So pods are ready before a weight rises, and none are removed before it has risen.
     """
     begun = steps[index - 1 : index] if index else ()
-    sizes = [step_pods(full_capacity(builder), step) for step in (*begun, *steps[index : index + 1])]
+    following = following_step(builder, steps, index)
+    sizes = [step_pods(full_capacity(builder), step) for step in (*begun, *([following] if following else []))]
     control = max(pods.control for pods in sizes) if builder.status.control else 0
     return ArmPods(max(pods.canary for pods in sizes), control)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from iris_operator.analysis.check import CheckResult
@@ -12,30 +13,33 @@ from iris_operator.analysis.verdict import Verdict
 from iris_operator.api.durations import parse_duration
 from iris_operator.api.status import AnalysisStatus, CheckStatus, Evidence, Stage
 from iris_operator.rollout.adopting import adopt
+from iris_operator.rollout.annotations import answer_annotations
 from iris_operator.rollout.builder import DecisionBuilder
+from iris_operator.rollout.clock import correct_times
 from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.disruption_budget import ensure_disruption_budgets
 from iris_operator.rollout.drift_repair import scale_down_retired
 from iris_operator.rollout.estimate import time_left
 from iris_operator.rollout.finalizing import finalizing
-from iris_operator.rollout.holding import UNREADABLE, hold
+from iris_operator.rollout.hold import hold
 from iris_operator.rollout.idle import idle
 from iris_operator.rollout.initializing import initializing
 from iris_operator.rollout.observation import Observation
 from iris_operator.rollout.progressing import progressing
 from iris_operator.rollout.promoting import promoting
 from iris_operator.rollout.report import report
-from iris_operator.rollout.rolling_back import rolling_back
 from iris_operator.rollout.scaling import ensure_autoscaler
 from iris_operator.rollout.shadow import ensure_shadow_config
+from iris_operator.rollout.take_over import replace_or_roll_back
 from iris_operator.rollout.timing import judgement_interval, tick_before
+from iris_operator.rollout.unreadable import UNREADABLE, await_correction
 
 _STAGES: Mapping[Stage, Callable[[DecisionBuilder], Decision]] = {
     Stage.INITIALIZING: initializing,
     Stage.IDLE: idle,
     Stage.PROGRESSING: progressing,
     Stage.PROMOTING: promoting,
-    Stage.ROLLING_BACK: rolling_back,
+    Stage.ROLLING_BACK: replace_or_roll_back,
 }
 # Characters of one check's reason: a query's error can be as long as an answer.
 _MAX_REASON = 1000
@@ -47,6 +51,8 @@ def decide(observation: Observation, now: datetime) -> Decision:
     Pure: the same observation and moment give the same decision. Total: every stage answers, and every answer has a
     reason. `now` is timezone-aware.
     """
+    status = correct_times(observation.status, parse_duration(observation.spec.rollout.watch), now)
+    observation = replace(observation, status=status)
     builder = DecisionBuilder(observation, now)
     judgement = observation.judgement or observation.baseline
     if judgement is not None:
@@ -54,12 +60,15 @@ def decide(observation: Observation, now: datetime) -> Decision:
     if observation.deleting:
         return report(builder, finalizing(builder))
     if observation.unreadable:
-        return hold(builder)
+        return await_correction(builder)
     for problem in observation.ignored:
         builder.add_problem(UNREADABLE, f"{problem}: it is ignored, and kept as it is")
     adopted = adopt(builder)
     if adopted:
         return report(builder, adopted)
+    asked = hold(builder) or answer_annotations(builder)
+    if asked:
+        return report(builder, asked)
     stage = builder.status.rollout.stage
     if stage is not Stage.INITIALIZING:
         ensure_autoscaler(builder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from iris_operator.api import names
-from iris_operator.api.status import RevisionRef
+from iris_operator.api.status import RevisionRef, Stage
 from iris_operator.rollout.builder import POLL_SECONDS, DecisionBuilder, seconds_of, seconds_since
 from iris_operator.rollout.decision import ApplyWorkload, DeleteWorkload, SelectRevision, SetWeight
 from iris_operator.rollout.observation import Workload
@@ -81,6 +81,8 @@ def ensure_stable_service(builder: DecisionBuilder, revision: str) -> bool:
 def scale_down_retired(builder: DecisionBuilder) -> None:
     """Scale down retired revisions after their delay, and delete those beyond the history limit."""
     in_use = {ref.revision for ref in (builder.status.stable, builder.status.canary) if ref} | with_traffic(builder)
+    if builder.status.rollout.stage is Stage.ROLLING_BACK:
+        in_use.add(builder.observation.target.revision)  # it may replace a canary that has to keep the traffic
     if builder.status.rejected and builder.status.rejected.keeps_pods:
         in_use.add(builder.status.rejected.revision)
     retired = [workload for revision, workload in builder.observation.workloads.items() if revision not in in_use]
@@ -107,11 +109,11 @@ def _scale_down_after_delay(builder: DecisionBuilder, workload: Workload) -> Non
             leave_alone(builder, workload)
         return
     if not workload.owned:
-        retired_at = workload.retired_at or builder.now
+        retired_at = min(workload.retired_at or builder.now, builder.now)
         builder.add_action(ApplyWorkload(workload.ref, "retired", workload.replicas, retired_at))
         return
-    if workload.role != "retired" or workload.retired_at is None:
-        # An operator that was killed before it wrote the date: the delay starts now.
+    if workload.role != "retired" or workload.retired_at is None or workload.retired_at > builder.now:
+        # An operator that was killed before it wrote the date, or had a clock that was ahead: the delay starts now.
         builder.add_action(ApplyWorkload(workload.ref, "retired", workload.replicas, builder.now))
         builder.requeue_after(0)
         return

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from iris_operator.analysis.checkpoint import weight_in_checkpoint
 from iris_operator.api.spec import Step
+from iris_operator.api.status import Shortcut
 from iris_operator.rollout.builder import ALL_TRAFFIC, DecisionBuilder
 
 
@@ -17,6 +18,8 @@ def current_step(builder: DecisionBuilder, steps: Sequence[Step]) -> int:
     """
     index, rollout = min(builder.status.step.index, len(steps)), builder.status.rollout
     if rollout.step_started_at is None:
+        if rollout.shortcut is not Shortcut.NONE:
+            return index  # no evidence was asked for
         # Not confirmed yet, and the evidence was for the step as it was.
         while index > 1 and steps[index - 1].weight > judged_weight(builder):
             index -= 1

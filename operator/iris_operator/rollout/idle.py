@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from iris_operator.api.status import Stage, StepStatus
-from iris_operator.rollout.builder import POLL_SECONDS, DecisionBuilder, enter_stage, steps_of
+import re
+
+from iris_operator.api import names
+from iris_operator.api.status import RevisionRef, Shortcut, Stage, StepStatus
+from iris_operator.rollout.annotations import who
+from iris_operator.rollout.builder import (
+    POLL_SECONDS,
+    DecisionBuilder,
+    enter_stage,
+    next_attempt,
+    promoted_lately,
+    steps_of,
+)
 from iris_operator.rollout.comparison import control_of, delete_control_groups
 from iris_operator.rollout.decision import Decision, SetWeight
 from iris_operator.rollout.drift_repair import ensure_service, ensure_stable_service, ensure_workload
+from iris_operator.rollout.hold import REASON as HELD
+from iris_operator.rollout.hold import held
 from iris_operator.rollout.scaling import full_capacity
 from iris_operator.rollout.watch import watch
+
+# A retry that names a revision; any other value is for the one that the spec asks for.
+_REVISION = re.compile(r"(?P<revision>[0-9a-f]{10})(/[0-9]+)?")
 
 
 def idle(builder: DecisionBuilder) -> Decision:
@@ -16,9 +32,10 @@ def idle(builder: DecisionBuilder) -> Decision:
     stable, target = builder.status.stable, builder.observation.target
     assert stable is not None, "stage Idle is entered with a stable revision"  # noqa: S101 - an invariant of the state machine
     _repair_stable(builder)
-    failed = watch(builder)
-    if failed:
-        return failed
+    message = held(builder)
+    decided = builder.build(HELD, message) if message else watch(builder)
+    if decided:
+        return decided
     leftovers = delete_control_groups(builder)
     if target.revision == stable.revision:
         if builder.status.rejected is not None:
@@ -27,12 +44,16 @@ def idle(builder: DecisionBuilder) -> Decision:
     rejected = builder.status.rejected
     if rejected and rejected.revision == target.revision and not _retry_requested(builder):
         return builder.build(rejected.reason, rejected.message)
+    return _wait_to_start(builder, target, leftovers=leftovers) or _start_release(builder)
+
+
+def _wait_to_start(builder: DecisionBuilder, target: RevisionRef, *, leftovers: bool) -> Decision | None:
     if builder.spec.paused:
         return builder.build("Paused", f"version {target.version} waits: spec.paused is true")
     if leftovers:
         builder.requeue_after(POLL_SECONDS)
         return builder.build("CleaningUp", "the control group of an earlier rollout is removed first")
-    return _start_release(builder)
+    return None
 
 
 def _repair_stable(builder: DecisionBuilder) -> None:
@@ -55,21 +76,50 @@ def _repair_stable(builder: DecisionBuilder) -> None:
 
 
 def _retry_requested(builder: DecisionBuilder) -> bool:
-    return builder.observation.retry is not None and builder.observation.retry != builder.status.rollout.observed_retry
+    """Has the annotation a new value, that does not name another revision?"""
+    annotation = builder.observation.annotations.get(names.ANNOTATION_RETRY)
+    if annotation is None or annotation.value == builder.status.rollout.observed_retry:
+        return False
+    target = builder.observation.target
+    named = _REVISION.fullmatch(annotation.value.strip())
+    if named and named["revision"] != target.revision:
+        builder.update_rollout(observed_retry=annotation.value)
+        message = f"{names.ANNOTATION_RETRY}: {annotation.value!r}{who(annotation)} does nothing"
+        builder.add_event("AnnotationIgnored", f"{message}: the spec asks for revision {target.revision}", warning=True)
+        return False
+    return True
 
 
 def _start_release(builder: DecisionBuilder) -> Decision:
     target = builder.observation.target
+    shortcut = Shortcut.ROLLBACK_WINDOW if promoted_lately(builder, target) else Shortcut.NONE
+    # A version that goes back is not compared with the one that it replaces.
+    control = None if shortcut else control_of(builder, builder.status.stable, target)
+    retry = builder.observation.annotations.get(names.ANNOTATION_RETRY)
+    rejected = builder.status.rejected
+    if retry and rejected and rejected.revision == target.revision:
+        builder.add_event("RetryRequested", f"version {target.version} is tried again; asked for{who(retry)}")
     builder.update_status(
         canary=target,
-        control=control_of(builder, builder.status.stable, target),
+        control=control,
         rejected=None,
         analysis=None,
         step=StepStatus(index=0, count=len(steps_of(builder.spec))),
     )
     enter_stage(builder, Stage.PROGRESSING)
-    builder.update_rollout(started_at=builder.now, waiting_since=builder.now, observed_retry=builder.observation.retry)
+    builder.update_rollout(
+        started_at=builder.now,
+        waiting_since=builder.now,
+        observed_retry=retry.value if retry else None,
+        attempt=next_attempt(builder, target),
+        shortcut=shortcut,
+        approval_asked="",
+        approved="",
+        pod_losses=0,
+        retreats=0,
+    )
     stable = builder.status.stable
     before = f" beside {stable.version}" if stable else ""
-    builder.add_event("ReleaseStarted", f"version {target.version} (revision {target.revision}) starts{before}")
+    again = "; it was promoted before, and gets all traffic as soon as its pods are ready" if shortcut else ""
+    builder.add_event("ReleaseStarted", f"version {target.version} (revision {target.revision}) starts{before}{again}")
     return builder.build("ReleaseStarted", f"version {target.version} starts")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from iris_operator.api.durations import format_duration
-from iris_operator.api.status import Outcome, ReleaseStatus, StepStatus
+from iris_operator.api.status import Outcome, ReleaseStatus, Shortcut
 from iris_operator.rollout.builder import DecisionBuilder, seconds_of, seconds_since
-from iris_operator.rollout.decision import Decision, SetWeight
+from iris_operator.rollout.decision import Decision
+from iris_operator.rollout.retreat import retreat
 from iris_operator.rollout.rolling_back import begin_rollback
 
 # So many judgements in a row before the traffic moves to stable: a short incident is only held.
@@ -35,7 +36,8 @@ def handle_shared_incident(builder: DecisionBuilder) -> Decision | None:
     Until then nothing is to be done: nothing is promoted during an incident. None without a decision.
     """
     judgement, since = builder.observation.judgement, builder.status.rollout.incident_since
-    if judgement is None or not judgement.counted:
+    if judgement is None or not judgement.counted or builder.status.rollout.shortcut is not Shortcut.NONE:
+        # With a shortcut the canary has the traffic whatever happens: a person asked for it, or stable cannot take it.
         return None
     if not judgement.incident:
         builder.update_rollout(incident_since=None)
@@ -82,18 +84,7 @@ def await_recovery(builder: DecisionBuilder) -> Decision | None:
 
 
 def _move_traffic_to_stable(builder: DecisionBuilder, incident: str) -> Decision:
-    builder.update_status(step=StepStatus(index=0, count=builder.status.step.count))
-    builder.update_rollout(
-        step_started_at=None,
-        confirmed_weight=0,
-        earned_pods=0,
-        route_weight=None,
-        hold_since=builder.now,
-        retreats=builder.status.rollout.retreats + 1,
-        clean_baselines=0,
-    )
-    builder.add_action(SetWeight(0))
-    builder.requeue_after(0)
+    retreat(builder, retreats=builder.status.rollout.retreats + 1, clean_baselines=0)
     message = f"{incident}; all traffic goes to stable until it recovers, and nothing is concluded about the canary"
     builder.add_event("SharedIncident", message, warning=True)
     return builder.build("SharedIncident", message)

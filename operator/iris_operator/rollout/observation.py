@@ -12,6 +12,15 @@ from iris_operator.api.status import ReleaseStatus, RevisionRef
 
 
 @dataclass(frozen=True)
+class Annotation:
+    """What a person wrote on the release; by which field manager and when, as far as the managed fields say so."""
+
+    value: str
+    manager: str = ""
+    written_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Workload:
     """One revision's Deployment and the pods behind it."""
 
@@ -26,6 +35,8 @@ class Workload:
     """Why a container terminated, for people; empty when none did."""
     waiting_reason: str = ""
     """Why its pods are not ready, for people."""
+    probe_failure: str = ""
+    """Which pod's running container fails its readiness probe, for people; empty when none does."""
     retired_at: datetime | None = None
     replicas_owned: bool = True
     """Does the operator's field manager own `spec.replicas`?"""
@@ -140,10 +151,8 @@ class Observation:
     requests_per_second: float | None = None
     """Of both versions together, in that interval; None when it was not counted."""
     deleting: bool = False
-    approved: str | None = None
-    """Value of the annotation `approved`: `<revision>/<step>`."""
-    retry: str | None = None
-    """Value of the annotation `retry`."""
+    annotations: Mapping[str, Annotation] = field(default_factory=dict)
+    """Those of `names.ANNOTATIONS_OF_PEOPLE` that are set, by name."""
     unreadable: tuple[str, ...] = ()
     """What of the stored status cannot be read and is needed, as sentences for people. The release waits."""
     ignored: tuple[str, ...] = ()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from iris_operator.analysis.verdict import Verdict
+from iris_operator.api import names
 from iris_operator.api.durations import format_duration
 from iris_operator.api.spec import Step
-from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
+from iris_operator.api.status import Outcome, RevisionRef, Shortcut, Stage, StepStatus
+from iris_operator.rollout.annotations import approval_of, attempt_suffix
 from iris_operator.rollout.builder import (
     POLL_SECONDS,
     DecisionBuilder,
@@ -18,6 +20,7 @@ from iris_operator.rollout.builder import (
 from iris_operator.rollout.comparison import (
     control_workload,
     ensure_control_group,
+    following_step,
     serving_pods,
     step_pods,
     wanted_pods,
@@ -30,10 +33,12 @@ from iris_operator.rollout.edited_steps import current_step
 from iris_operator.rollout.estimate import slow_rollout_warning
 from iris_operator.rollout.evidence import await_evidence, step_passed
 from iris_operator.rollout.incident import await_recovery, handle_shared_incident
+from iris_operator.rollout.pod_loss import handle_lost_pods
 from iris_operator.rollout.rolling_back import begin_rollback, explain_failure
 from iris_operator.rollout.scaling import full_capacity
 from iris_operator.rollout.shadow import shadow_action, start_dwell_at_first_mirrored_request
 from iris_operator.rollout.shifting import accept_route, await_endpoints, confirm_step, set_route
+from iris_operator.rollout.take_over import await_shortcut, take_over
 from iris_operator.rollout.timing import judgement_interval, seconds_to_tick
 
 
@@ -49,6 +54,8 @@ def progressing(builder: DecisionBuilder) -> Decision:
     return (
         _superseded(builder, canary)
         or _failed(builder, canary)
+        or take_over(builder, canary)
+        or handle_lost_pods(builder, canary)
         or handle_shared_incident(builder)
         or _advance(builder, canary)
     )
@@ -66,22 +73,12 @@ def _superseded(builder: DecisionBuilder, canary: RevisionRef) -> Decision | Non
 
 
 def _failed(builder: DecisionBuilder, canary: RevisionRef) -> Decision | None:
-    """Failures of the canary's pods, then of its checks."""
+    """A crash of the canary's pods, or a failed check."""
     observed = builder.observation.workloads.get(canary.revision)
     if observed and observed.crash_message:
         return begin_rollback(
             builder, Outcome.ROLLED_BACK, "Crash", f"version {canary.version}: {observed.crash_message}"
         )
-    # A weight that was raised by hand is reset below; pods that it would need are not missing.
-    weight = min(builder.observation.route.weight, max(1, builder.status.rollout.confirmed_weight))
-    needed = required_pods(full_capacity(builder), weight)
-    if builder.status.rollout.earned_pods:
-        # Pods that were requested since then (stable has been scaled up) may still be starting: they are not missing.
-        needed = min(needed, builder.status.rollout.earned_pods)
-    if builder.observation.route.weight > 0 and (observed is None or observed.ready < needed):
-        ready, why = (observed.ready, observed.waiting_reason) if observed else (0, "its Deployment is gone")
-        message = f"version {canary.version}: {ready} of {needed} pods ready at weight {weight}"
-        return begin_rollback(builder, Outcome.ROLLED_BACK, "NotReady", f"{message}. {why}".rstrip(". "))
     judgement = builder.observation.judgement
     if judgement and judgement.verdict is Verdict.FAIL:
         cause, explanation = explain_failure(builder, judgement)
@@ -99,7 +96,7 @@ def _advance(builder: DecisionBuilder, canary: RevisionRef) -> Decision:
     if builder.status.rollout.step_started_at is not None:
         # Steps that are edited during the rollout never raise the weight above the confirmed one.
         share = min(share, builder.status.rollout.confirmed_weight)
-    following = steps[index] if index < len(steps) else None
+    following = following_step(builder, steps, index)
     builder.requeue_after(seconds_to_tick(builder.now, judgement_interval(seconds_of(builder.spec.rollout.interval))))
     wanted = wanted_pods(builder, steps, index)
     weight = weight_for_share(builder, share, wanted)
@@ -131,10 +128,12 @@ def _advance(builder: DecisionBuilder, canary: RevisionRef) -> Decision:
 
 
 def _restart_step(builder: DecisionBuilder) -> None:
-    """After a manual edit the measurements are no evidence about this revision: judge it from the start."""
-    builder.update_status(analysis=None)
+    """After a manual edit what was measured lets nothing pass: the step begins anew.
+
+    What speaks against the canary is kept, and the time that it has waited for a decision: edits must not delay either.
+    """
     if builder.status.rollout.step_started_at is not None:
-        builder.update_rollout(step_started_at=builder.now, hold_since=builder.now)
+        builder.update_rollout(step_started_at=builder.now)
 
 
 def _finish_last_step(builder: DecisionBuilder, canary: RevisionRef, index: int) -> Decision:
@@ -142,7 +141,8 @@ def _finish_last_step(builder: DecisionBuilder, canary: RevisionRef, index: int)
     if builder.spec.paused:
         return builder.build("Paused", "spec.paused is true; promotion waits")
     _end_pause(builder)
-    waiting = await_evidence(builder, canary, index, None)
+    left_out = builder.status.rollout.shortcut is not Shortcut.NONE
+    waiting = await_shortcut(builder) if left_out else await_evidence(builder, canary, index, None)
     if waiting:
         return waiting
     enter_stage(builder, Stage.PROMOTING)
@@ -160,20 +160,18 @@ def _start_next_step(builder: DecisionBuilder, canary: RevisionRef, index: int, 
     if builder.spec.paused:
         return builder.build("Paused", f"spec.paused is true; holding at step {index}")
     _end_pause(builder)
-    waiting = (
-        _await_capacity(builder, canary, following)
-        or await_recovery(builder)
-        or await_evidence(builder, canary, index, following)
-    )
-    unapproved = following.approval and builder.observation.approved != f"{canary.revision}/{index + 1}"
-    if unapproved and (waiting is None or step_passed(builder, index, following)):
-        builder.update_rollout(hold_since=builder.now)
-        return builder.build(
-            "AwaitingApproval", f"step {index + 1} ({_describe_step(following)}) waits for a person's approval"
-        )
+    left_out = builder.status.rollout.shortcut is not Shortcut.NONE
+    waiting = _await_capacity(builder, canary, following)
+    if not left_out:
+        waiting = waiting or await_recovery(builder) or await_evidence(builder, canary, index, following)
+        approval = approval_of(canary, index + 1, following)
+        unapproved = following.approval and builder.status.rollout.approved != approval
+        if unapproved and (waiting is None or step_passed(builder, index, following)):
+            return _ask_for_approval(builder, index + 1, following, approval)
     if waiting:
         return waiting
-    builder.update_status(step=StepStatus(index=index + 1, count=builder.status.step.count))
+    number = builder.status.step.count if left_out else index + 1
+    builder.update_status(step=StepStatus(index=number, count=builder.status.step.count))
     needed = required_pods(full_capacity(builder), load_percent(following))
     builder.update_rollout(
         step_started_at=None, hold_since=None, waiting_since=None, earned_pods=needed, route_weight=None
@@ -182,10 +180,25 @@ def _start_next_step(builder: DecisionBuilder, canary: RevisionRef, index: int, 
         builder.add_action(shadow_action(builder, canary, following.shadow))
     elif builder.observation.canary.with_control == (builder.status.control is not None):
         # Otherwise the canary Service leads to both arms first: in the shadow step it led to the canary alone.
-        wanted = wanted_pods(builder, steps_of(builder.spec), index + 1)
+        wanted = wanted_pods(builder, steps_of(builder.spec), number)
         builder.add_action(SetWeight(weight_for_share(builder, following.weight, wanted)))
     builder.requeue_after(0)
-    return builder.build("StepStarted", f"step {index + 1}: {_describe_step(following)}")
+    return builder.build("StepStarted", f"step {number}: {_describe_step(following)}")
+
+
+def _ask_for_approval(builder: DecisionBuilder, number: int, step: Step, approval: str) -> Decision:
+    builder.update_rollout(hold_since=builder.now)
+    asked = builder.status.rollout.approval_asked
+    if not asked.startswith(approval.partition("@")[0] + "@"):
+        builder.update_rollout(approval_asked=approval)
+    edited = (
+        ", which was edited since it was asked for first," if builder.status.rollout.approval_asked != approval else ""
+    )
+    return builder.build(
+        "AwaitingApproval",
+        f"step {number} ({_describe_step(step)}){edited} waits for a person's approval: the annotation "
+        f"{names.ANNOTATION_APPROVED}={approval}{attempt_suffix(builder)}",
+    )
 
 
 def _describe_step(step: Step) -> str:

@@ -5,7 +5,7 @@ No pod restarts and no model is loaded again; the old revision keeps running for
 
 from __future__ import annotations
 
-from iris_operator.api.status import Outcome, RevisionRef, Stage, StepStatus
+from iris_operator.api.status import Outcome, RevisionRef, Shortcut, Stage, StepStatus
 from iris_operator.rollout.builder import (
     ALL_TRAFFIC,
     DRAIN_SECONDS,
@@ -18,9 +18,18 @@ from iris_operator.rollout.builder import (
 from iris_operator.rollout.comparison import delete_control_groups
 from iris_operator.rollout.decision import ApplyWorkload, Decision, SetWeight
 from iris_operator.rollout.drift_repair import ensure_service, ensure_workload
-from iris_operator.rollout.rolling_back import begin_rollback
+from iris_operator.rollout.observation import Workload
+from iris_operator.rollout.pod_loss import lose_pods
+from iris_operator.rollout.rolling_back import begin_rollback, may_withdraw
 from iris_operator.rollout.scaling import full_capacity
 from iris_operator.rollout.watch import watch_after_promotion
+
+_REASONS = {
+    Shortcut.NONE: "all checks passed",
+    Shortcut.PROMOTE: "a person asked for it",
+    Shortcut.ROLLBACK_WINDOW: "it was promoted before, within rollout.rollbackWindow",
+    Shortcut.STABLE_DOWN: "no pod of the version before was ready for rollout.readyTimeout, and no check failed",
+}
 
 
 def promoting(builder: DecisionBuilder) -> Decision:
@@ -30,10 +39,7 @@ def promoting(builder: DecisionBuilder) -> Decision:
     builder.requeue_after(POLL_SECONDS)
     observed = builder.observation.workloads.get(canary.revision)
     if observed is None or observed.crash_message or observed.ready == 0:
-        why = observed.crash_message or observed.waiting_reason if observed else "its Deployment is gone"
-        return begin_rollback(
-            builder, Outcome.ROLLED_BACK, "Crash", f"version {canary.version} during promotion: {why}"
-        )
+        return _lose_canary(builder, canary, observed)
     switched = builder.observation.stable.selects == canary.revision
     if not switched and (waiting := _await_all_traffic(builder, canary)):
         return waiting
@@ -45,6 +51,15 @@ def promoting(builder: DecisionBuilder) -> Decision:
     if builder.observation.route.weight != 0:
         return _reset_weight(builder)
     return _swap_roles(builder, canary)
+
+
+def _lose_canary(builder: DecisionBuilder, canary: RevisionRef, observed: Workload | None) -> Decision:
+    """A crash is the version's fault; without one its pods were lost, and the rollout begins again."""
+    why = observed.crash_message or observed.waiting_reason if observed else "its Deployment is gone"
+    message = f"version {canary.version} during promotion: {why}"
+    if (observed is None or not observed.crash_message) and may_withdraw(builder):
+        return lose_pods(builder, message)
+    return begin_rollback(builder, Outcome.ROLLED_BACK, "Crash", message)
 
 
 def _await_all_traffic(builder: DecisionBuilder, canary: RevisionRef) -> Decision | None:
@@ -86,13 +101,18 @@ def _swap_roles(builder: DecisionBuilder, canary: RevisionRef) -> Decision:
         swapped = False
     if not swapped:
         return builder.build("Promoting", "swapping the roles of the two revisions")
-    add_to_history(builder, canary, Outcome.PROMOTED, "all checks passed")
+    went_back = builder.status.rollout.shortcut is Shortcut.ROLLBACK_WINDOW
+    if went_back and before:
+        reason = f"Superseded: version {canary.version}, which was promoted before, was applied again"
+        add_to_history(builder, before, Outcome.ROLLED_BACK, reason)
+    add_to_history(builder, canary, Outcome.PROMOTED, _REASONS[builder.status.rollout.shortcut])
     count = builder.status.step.count
     builder.update_status(
         stable=canary,
         canary=None,
         control=None,
-        watch=watch_after_promotion(builder, before),
+        # Nobody goes back to the version that was just left.
+        watch=None if went_back else watch_after_promotion(builder, before),
         rejected=None,
         step=StepStatus(index=count, count=count),
     )

@@ -12,7 +12,7 @@ from iris_operator.rollout.conditions import Condition, find, unfinished, with_c
 from iris_operator.rollout.control_group import ArmPods, canary_share
 from iris_operator.rollout.decision import Decision
 
-_PAUSED_REASONS = {"Paused", "AwaitingApproval"}
+_PAUSED_REASONS = {"Paused", "AwaitingApproval", "Held"}
 _FAILED_STARTS = {"ReadyTimeout", "Crashing"}
 # Reasons of Degraded that are decided anew in each reconcile.
 _DECIDED_ANEW = {*_FAILED_STARTS, "NoReadyPods", "InconsistentStatus", "StableUnavailable", "StatusUnreadable"}

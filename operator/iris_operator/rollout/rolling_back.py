@@ -16,7 +16,7 @@ from iris_operator.rollout.builder import (
 )
 from iris_operator.rollout.comparison import delete_control_groups
 from iris_operator.rollout.decision import ApplyWorkload, Decision, SetWeight
-from iris_operator.rollout.drift_repair import ensure_service, ensure_workload, repair_route
+from iris_operator.rollout.drift_repair import ensure_service, ensure_stable_service, ensure_workload, repair_route
 from iris_operator.rollout.scaling import full_capacity
 
 # Reasons of a rollback that no check has found.
@@ -35,8 +35,8 @@ def begin_rollback(builder: DecisionBuilder, outcome: Outcome, reason: str, mess
     builder.add_event(
         "RollingBack" if outcome is Outcome.ROLLED_BACK else reason, message, warning=outcome is Outcome.ROLLED_BACK
     )
-    if _may_withdraw(builder):
-        _withdraw_traffic(builder)
+    if may_withdraw(builder):
+        withdraw_traffic(builder)
     return builder.build(reason, message)
 
 
@@ -55,14 +55,11 @@ def rolling_back(builder: DecisionBuilder) -> Decision:
         ensure_workload(builder, builder.status.stable, "stable", full_capacity(builder))
     builder.requeue_after(POLL_SECONDS)
     if not _traffic_withdrawn(builder):
-        if _may_withdraw(builder):
-            _withdraw_traffic(builder)
+        if may_withdraw(builder):
+            withdraw_traffic(builder)
             builder.requeue_after(0)
         else:
-            _repair_stable_service(builder)
-            builder.add_event(
-                "StableUnavailable", "stable has no ready pod; the canary keeps the traffic until it has", warning=True
-            )
+            _await_stable(builder)
         return _still_rolling_back(builder)
     _repair_stable_service(builder)
     repair_route(builder)
@@ -124,10 +121,14 @@ def _traffic_withdrawn(builder: DecisionBuilder) -> bool:
     )
 
 
-def _may_withdraw(builder: DecisionBuilder) -> bool:
+def may_withdraw(builder: DecisionBuilder) -> bool:
     """Not while stable has no ready pod and the canary still serves."""
-    stable, canary = builder.status.stable, builder.status.canary
-    return _ready_pods(builder, stable) > 0 or _ready_pods(builder, canary) == 0
+    return stable_ready_pods(builder) > 0 or _ready_pods(builder, builder.status.canary) == 0
+
+
+def stable_ready_pods(builder: DecisionBuilder) -> int:
+    """Ready pods of stable, by its endpoints or its Deployment, whichever says more."""
+    return _ready_pods(builder, builder.status.stable)
 
 
 def _ready_pods(builder: DecisionBuilder, ref: RevisionRef | None) -> int:
@@ -145,7 +146,19 @@ def _repair_stable_service(builder: DecisionBuilder) -> None:
         ensure_service(builder, "stable", builder.status.stable.revision)
 
 
-def _withdraw_traffic(builder: DecisionBuilder) -> None:
+def _await_stable(builder: DecisionBuilder) -> None:
+    """The canary keeps the traffic until stable has a ready pod, also that of the stable Service if it leads there."""
+    if builder.status.stable:
+        ensure_stable_service(builder, builder.status.stable.revision)
+    if builder.status.rollout.stable_down_since is None:
+        builder.update_rollout(stable_down_since=builder.now)
+        builder.add_event(
+            "StableUnavailable", "stable has no ready pod; the canary keeps the traffic until it has", warning=True
+        )
+
+
+def withdraw_traffic(builder: DecisionBuilder) -> None:
+    """Let the stable Service select stable again, and set weight 0."""
     # A promotion had switched the selector, or somebody has: weight 0 would lead to the canary, or to nobody.
     _repair_stable_service(builder)
     if builder.observation.route.weight != 0:

@@ -47,6 +47,8 @@ def await_endpoints(builder: DecisionBuilder, share: int) -> Decision | None:
         control = min(needed.control, observed.ready) if observed else 0
     elif rollout.earned_pods:
         least = min(least, rollout.earned_pods)
+    if rollout.stable_down_since is not None:
+        least = 1  # nobody else can answer
     if serving.canary >= least and serving.control >= control:
         return None
     builder.requeue_after(POLL_SECONDS)

@@ -6,9 +6,11 @@ from datetime import timedelta
 
 from iris_operator.analysis.checkpoint import serialize
 from iris_operator.analysis.verdict import Verdict
-from iris_operator.api.status import Outcome, RevisionRef, WatchStatus
-from iris_operator.rollout.builder import DecisionBuilder, seconds_of
+from iris_operator.api.status import Outcome, RevisionRef, Stage, WatchStatus
+from iris_operator.rollout.builder import DecisionBuilder, enter_stage, next_attempt, seconds_of
+from iris_operator.rollout.comparison import control_of
 from iris_operator.rollout.decision import ApplyWorkload, Decision
+from iris_operator.rollout.retreat import retreat
 from iris_operator.rollout.rolling_back import begin_rollback, explain_failure
 from iris_operator.rollout.scaling import full_capacity
 from iris_operator.rollout.timing import judgement_interval, seconds_to_tick
@@ -56,6 +58,9 @@ def watch(builder: DecisionBuilder) -> Decision | None:
     failure = _failure(builder, stable)
     if failure is None or not previous.ready:
         return None
+    observed = builder.observation.workloads.get(stable.revision)
+    if failure[0] == "NotReady" and not (observed and observed.probe_failure):
+        return _begin_again(builder, watched.previous, stable, failure[1])
     return _go_back(builder, watched.previous, stable, *failure)
 
 
@@ -82,6 +87,26 @@ def _failure(builder: DecisionBuilder, stable: RevisionRef) -> tuple[str, str] |
     if judgement is None or judgement.verdict is not Verdict.FAIL:
         return None
     return explain_failure(builder, judgement)
+
+
+def _begin_again(builder: DecisionBuilder, previous: RevisionRef, promoted: RevisionRef, why: str) -> Decision:
+    """Its pods were lost, which is no fault of the version: it takes all steps again when they are back."""
+    builder.update_status(
+        stable=previous, canary=promoted, control=control_of(builder, previous, promoted), watch=None, analysis=None
+    )
+    enter_stage(builder, Stage.PROGRESSING)
+    retreat(
+        builder,
+        started_at=builder.now,
+        attempt=next_attempt(builder, promoted),
+        pod_losses=1,
+        unready_since=builder.now,
+    )
+    message = (
+        f"back to version {previous.version}. Version {promoted.version} after its promotion: {why}. It begins again"
+    )
+    builder.add_event("WentBack", message, warning=True)
+    return builder.build("PodsLost", message)
 
 
 def _go_back(

@@ -31,6 +31,8 @@ class Image:
 
     ready_after: float = 2.0
     crash: str = ""
+    probe_fails: bool = False
+    """Do its containers run and fail their readiness probe?"""
     error_share: float = 0.0
     slow_share: float = 0.0
     features: Mapping[str, Mapping[Bin, int]] | None = None
@@ -60,6 +62,8 @@ class ApiServer:
     """Do stable's pods mirror the requests that the shadow configuration names?"""
     autoscaler_wants: int = 0
     """Pods that the autoscaler's measurements ask for; 0 while it has none."""
+    lost_images: frozenset[str] = frozenset()
+    """The pods of these images are on nodes that are lost."""
     before_write: Callable[[int, str], None] = lambda _number, _what: None
     after_write: Callable[[int, str], None] = lambda _number, _what: None
     _started_at: dict[str, datetime] = field(default_factory=dict)
@@ -195,8 +199,14 @@ class ApiServer:
             name = f"{deployment['metadata']['name']}-{number}"
             born = self._started_at.setdefault(name, self.now)
             age = (self.now - born).total_seconds()
-            ready = age >= image.ready_after and not image.crash
+            lost = template["spec"]["containers"][0]["image"] in self.lost_images
+            ready = age >= image.ready_after and not image.crash and not image.probe_fails and not lost
             status: Object = {"conditions": [{"type": "Ready", "status": "True" if ready else "False"}]}
+            if lost:
+                status["conditions"].append({"type": "ContainersReady", "status": "True"})
+            elif image.probe_fails:
+                running = {"name": "inference", "state": {"running": {}}, "started": True, "ready": False}
+                status["containerStatuses"] = [running]
             if image.crash:
                 ended = {"terminated": {"exitCode": 1, "message": image.crash}}
                 status["containerStatuses"] = [{"name": "inference", "state": {}, "lastState": ended}]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import selectors
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, cast
 
 from iris_operator.adapters.events import KubernetesEvents
@@ -64,6 +65,7 @@ class Simulation:
         (self.server,) = servers or (ApiServer(images=behaviour),)
         self.traffic = Traffic(self.server)
         self.availability = Availability(self.server)
+        self.clock_error = timedelta()
         self.reconciler = self.start_operator()
 
     def start_operator(self) -> Reconciler:
@@ -77,7 +79,7 @@ class Simulation:
                 routers=build_routers(api),
                 analyzer=Analyzer(self.traffic, BatchJudge(), lag_seconds=2.0),
                 event_recorder=KubernetesEvents(api, lambda: self.server.now),
-                clock=lambda: self.server.now,
+                clock=lambda: self.server.now + self.clock_error,
             )
         )
         return self.reconciler
@@ -85,6 +87,17 @@ class Simulation:
     def apply(self, version: str, **changes: Any) -> None:
         """What `kubectl apply` does."""
         self.server.user_applies(manifest(version, **changes))
+
+    def annotate(self, annotation: str, value: str | None, manager: str = "kubectl-annotate") -> None:
+        """What `kubectl annotate imr iris <group>/<annotation>=<value>` does; None removes it."""
+        metadata, name = self.server.objects[names.KIND, "iris", "iris"]["metadata"], f"{names.GROUP}/{annotation}"
+        metadata.setdefault("annotations", {}).pop(name, None)
+        if value is not None:
+            metadata["annotations"][name] = value
+            fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{name}": {}}}}
+            written = self.server.now.isoformat(timespec="seconds").replace("+00:00", "Z")
+            entry = {"manager": manager, "operation": "Update", "time": written, "fieldsV1": fields}
+            metadata["managedFields"] = [*metadata.get("managedFields", []), entry]
 
     def step(self) -> ReconcileOutcome:
         """One reconcile, then the time until the next one, a second at most."""

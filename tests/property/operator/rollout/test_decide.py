@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
@@ -37,6 +38,7 @@ from iris_operator.rollout.decision import (
     SetWeight,
 )
 from iris_operator.rollout.observation import (
+    Annotation,
     Autoscaler,
     Backend,
     DisruptionBudget,
@@ -189,6 +191,14 @@ observations = st.builds(
 )
 
 
+def only_the_canary_can_answer(observation: Observation) -> bool:
+    """Then it has all traffic, whatever step it is in."""
+    stable, canary = observation.status.stable, observation.status.canary
+    workload = observation.workloads.get(stable.revision) if stable else None
+    none_ready = not sum(observation.stable.ready.values()) and (workload is None or workload.ready == 0)
+    return none_ready and canary is not None and observation.canary.serves(canary.revision) > 0
+
+
 @given(observations)
 @settings(max_examples=150, deadline=None)
 def test_every_observation_gets_a_decision_with_a_reason(observation: Observation) -> None:
@@ -235,7 +245,7 @@ def test_a_step_begins_only_after_a_current_pass(observation: Observation) -> No
         and after.canary == before.canary
         and after.step.index > before.step.index
     )
-    if begun and before.step.index > 0:
+    if begun and before.step.index > 0 and not only_the_canary_can_answer(observation):
         assert not observation.spec.paused
         if observation.judgement is not None:
             assert observation.judgement.verdict is Verdict.PASS
@@ -260,6 +270,23 @@ def test_the_weight_rises_only_with_ready_endpoints_and_never_above_the_confirme
             assert observation.canary.serves(canary.revision) > 0 or observation.status.rollout.stage is Stage.PROMOTING
 
 
+@given(observations, st.sampled_from(["true", "database migration"]))
+@settings(max_examples=250, deadline=None)
+def test_a_hold_raises_no_weight_begins_nothing_and_withdraws_the_traffic_first(
+    observation: Observation, value: str
+) -> None:
+    observation = replace(observation, annotations={names.ANNOTATION_HOLD: Annotation(value)}, deleting=False)
+    decision, before = decide(observation, NOW), observation.status
+    if decision.status.rollout.reason == "InconsistentStatus":
+        return
+    assert all(action.weight == 0 for action in decision.actions if isinstance(action, SetWeight))
+    if before.rollout.stage is Stage.IDLE:
+        assert decision.status.canary is None
+    progressing = before.rollout.stage is Stage.PROGRESSING and observation.route.weight > 0
+    if progressing and not only_the_canary_can_answer(observation):
+        assert SetWeight(0) in decision.actions[:2]
+
+
 @given(observations)
 @settings(max_examples=250, deadline=None)
 def test_a_failing_check_withdraws_the_traffic_first(observation: Observation) -> None:
@@ -278,12 +305,9 @@ def test_a_failing_check_withdraws_the_traffic_first(observation: Observation) -
 def test_no_weight_moves_to_a_stable_without_ready_pods_while_the_canary_serves(
     observation: Observation,
 ) -> None:
-    stable, canary = observation.status.stable, observation.status.canary
-    if stable is None or canary is None or observation.deleting:
+    if observation.status.stable is None or observation.deleting:
         return
-    workload = observation.workloads.get(stable.revision)
-    none_ready = not sum(observation.stable.ready.values()) and (workload is None or workload.ready == 0)
-    if none_ready and observation.canary.serves(canary.revision):
+    if only_the_canary_can_answer(observation):
         assert SetWeight(0) not in decide(observation, NOW).actions or observation.route.weight == 0
 
 

@@ -95,11 +95,11 @@ def test_canary_pods_added_because_replicas_were_raised_may_still_be_starting() 
     assert simulation.server.shares == [10, 50, 100, 0]
 
 
-def test_a_canary_that_loses_pods_which_its_share_needs_is_still_rolled_back() -> None:
+def test_a_canary_that_loses_pods_which_its_share_needs_is_rolled_back_when_they_keep_failing() -> None:
     simulation = autoscaled()
     simulation.apply("2.0.0", serving=AUTOSCALED)
     simulation.run(at_weight(50))
-    simulation.server.images = {"registry.example.com/iris:2.0.0": Image(ready_after=10_000)}
+    simulation.server.images = {"registry.example.com/iris:2.0.0": Image(probe_fails=True)}
     status = simulation.run(phase("RolledBack"), seconds=30)
     assert status.rejected is not None
     assert status.rejected.reason == "NotReady"

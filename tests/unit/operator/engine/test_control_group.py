@@ -187,15 +187,17 @@ def test_a_new_version_during_a_rollout_gets_a_control_group_of_its_own() -> Non
     assert group["metadata"]["labels"][names.LABEL_REVISION] == status.control.revision
 
 
-def test_an_edited_control_group_is_repaired_and_judged_from_the_start() -> None:
+def test_an_edited_control_group_is_repaired_and_its_step_begins_anew() -> None:
     simulation = deployed()
     simulation.apply("2.0.0")
     simulation.run(at_weight(50))
     (group,) = control_groups(simulation)
     group["spec"]["template"]["spec"]["containers"][0]["image"] = "somebody/else:1"
+    edited_at = simulation.server.now
     simulation.step()
     assert "WorkloadRepaired" in reasons(simulation)
-    assert simulation.status.analysis is None
+    assert simulation.status.analysis is not None
+    assert simulation.status.rollout.step_started_at == edited_at
     (group,) = control_groups(simulation)
     assert group["spec"]["template"]["spec"]["containers"][0]["image"] == STABLE
 
@@ -306,7 +308,8 @@ def test_pods_of_an_older_operator_are_not_replaced_for_the_label() -> None:
     old = simulation.server.objects[key]
     assert old["spec"]["replicas"] == 0
     assert names.LABEL_BACKEND not in old["spec"]["template"]["metadata"]["labels"]
-    simulation.apply("1.0.0")
+    steps = [{"weight": 10, "minDuration": "10s"}, {"weight": 50}, {"weight": 100}]
+    simulation.apply("1.0.0", rollout={"steps": steps, "interval": "5s", "rollbackWindow": 0})
     simulation.run(at_share(10))
     labels = simulation.server.objects[key]["spec"]["template"]["metadata"]["labels"]
     assert labels[names.LABEL_BACKEND] == stable.revision

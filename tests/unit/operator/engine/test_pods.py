@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from iris_operator.engine.pods import crash_message, is_ready, waiting_reason
+import pytest
+
+from iris_operator.engine.pods import crash_message, is_disrupted, is_ready, probe_failure, waiting_reason
 
 
 def pod(*containers: dict[str, Any], **status: Any) -> dict[str, Any]:
@@ -60,3 +62,43 @@ def test_readiness_is_the_pods_ready_condition() -> None:
     assert is_ready(ready)
     assert waiting_reason(ready) == ""
     assert not is_ready(pod())
+
+
+def condition(kind: str, status: str, reason: str = "") -> dict[str, str]:
+    return {"type": kind, "status": status, "reason": reason}
+
+
+RUNNING = {"state": {"running": {}}, "started": True, "ready": False}
+UNREADY = condition("Ready", "False", "ContainersNotReady")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"reason": "Evicted", "phase": "Failed"},
+        {"reason": "NodeLost"},
+        {"reason": "Terminated", "phase": "Failed"},
+        {"conditions": [condition("DisruptionTarget", "True", "PreemptionByScheduler"), UNREADY]},
+        {"conditions": [condition("Ready", "False"), condition("ContainersReady", "True")]},
+        {"conditions": [condition("Ready", "Unknown", "NodeStatusUnknown")]},
+    ],
+)
+def test_what_the_node_or_the_cluster_did_to_a_pod_is_no_crash_and_no_failing_probe(status: dict[str, Any]) -> None:
+    assert is_disrupted(pod(RUNNING, **status))
+    assert probe_failure(pod(RUNNING, **status)) == ""
+    assert crash_message(pod(terminated(exitCode=137), **status)) == ""
+
+
+@pytest.mark.parametrize("reason", ["ContainerStatusUnknown", "Unknown"])
+def test_a_container_that_nobody_saw_ending_is_no_crash(reason: str) -> None:
+    assert crash_message(pod(terminated(exitCode=255, reason=reason))) == ""
+
+
+def test_a_running_container_that_is_not_ready_fails_its_probe() -> None:
+    unready = [UNREADY, condition("ContainersReady", "False")]
+    assert probe_failure(pod(RUNNING, conditions=unready)) == (
+        "pod iris-1: container inference runs and fails its readiness probe"
+    )
+    assert not is_disrupted(pod(RUNNING, conditions=unready))
+    assert probe_failure(pod({**RUNNING, "started": False}, conditions=unready)) == ""
+    assert probe_failure(pod({"state": {"waiting": {"reason": "ContainerCreating"}}}, conditions=unready)) == ""

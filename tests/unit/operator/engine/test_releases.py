@@ -279,15 +279,16 @@ def test_a_started_step_does_not_set_its_weight_without_endpoints() -> None:
     simulation.run(at_weight(10))
 
 
-def test_a_failing_canary_keeps_the_traffic_while_stable_has_no_ready_pod() -> None:
+def test_a_failing_canary_has_the_traffic_while_stable_has_no_ready_pod() -> None:
     simulation = deployed(v3_0_0=Image(error_share=0.5))
     simulation.apply("3.0.0")
     simulation.run(at_weight(10))
     simulation.server.images = {**simulation.server.images, "registry.example.com/iris:1.0.0": Image(ready_after=9999)}
     simulation.server.advance(0)
     simulation.run_for(60)
-    assert (simulation.status.phase, simulation.share) == ("RollingBack", 10)
-    assert "StableUnavailable" in [reason for reason, _ in simulation.server.events]
+    assert (simulation.status.phase, simulation.share) == ("RollingBack", 100)
+    # When the canary took over, and when it failed.
+    assert [reason for reason, _ in simulation.server.events].count("StableUnavailable") == 2
     simulation.server.images = {"registry.example.com/iris:3.0.0": Image(error_share=0.5)}
     simulation.run(phase("RolledBack"))
     assert simulation.weight == 0
@@ -304,7 +305,7 @@ def test_weights_edited_by_hand_are_reset_without_a_new_step() -> None:
     assert "RouteRepaired" in [reason for reason, _ in simulation.server.events]
 
 
-def test_a_deployment_edited_by_hand_is_repaired_and_judged_from_the_start() -> None:
+def test_a_deployment_edited_by_hand_is_repaired_and_its_step_begins_anew() -> None:
     simulation = deployed()
     simulation.apply("2.0.0")
     simulation.run(at_weight(50))
@@ -312,9 +313,11 @@ def test_a_deployment_edited_by_hand_is_repaired_and_judged_from_the_start() -> 
     assert canary is not None
     key = ("Deployment", "iris", names.workload_name("iris", canary.revision))
     simulation.server.objects[key]["spec"]["template"]["spec"]["containers"][0]["image"] = "somebody/else:1"
+    edited_at = simulation.server.now
     simulation.step()
     assert "WorkloadRepaired" in [reason for reason, _ in simulation.server.events]
-    assert simulation.status.analysis is None
+    assert simulation.status.analysis is not None
+    assert simulation.status.rollout.step_started_at == edited_at
     image = simulation.server.objects[key]["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image == "registry.example.com/iris:2.0.0"
 
@@ -368,12 +371,13 @@ def test_a_step_edited_into_the_last_one_does_not_count_as_reached() -> None:
     assert (simulation.server.shares, simulation.weight) == ([10, 50, 0], 0)
 
 
-def test_an_older_version_applied_later_is_scaled_up_again_and_takes_the_steps() -> None:
+def test_a_version_outside_the_rollback_window_is_scaled_up_again_and_takes_the_steps() -> None:
     simulation = deployed()
     simulation.apply("2.0.0")
     simulation.run(serving("2.0.0"))
     simulation.run_for(320)
-    simulation.apply("1.0.0")
+    steps = [{"weight": 10, "minDuration": "10s"}, {"weight": 50}, {"weight": 100}]
+    simulation.apply("1.0.0", rollout={"steps": steps, "interval": "5s", "rollbackWindow": 0})
     simulation.run(serving("1.0.0"))
     assert simulation.server.shares == [10, 50, 100, 0, 10, 50, 100, 0]
 

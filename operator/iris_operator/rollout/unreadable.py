@@ -11,7 +11,7 @@ UNREADABLE = "StatusUnreadable"
 _RETRY_SECONDS = 5.0
 
 
-def hold(builder: DecisionBuilder) -> Decision:
+def await_correction(builder: DecisionBuilder) -> Decision:
     """Wait until it can be read. What is stored stays; a canary whose pods fail loses its share."""
     observation = builder.observation
     message = f"{'; '.join(observation.unreadable)}. Nothing is changed until it is corrected"
