@@ -165,7 +165,11 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 def _build_analyzer(settings: Settings) -> Analyzer:
     client = PrometheusClient(settings.prometheus_url, timeout_seconds=settings.metrics_timeout)
     fleet_metrics = FleetMetrics(
-        client, look_back_seconds=settings.metrics_look_back, max_age_seconds=settings.metrics_max_age
+        client,
+        look_back_seconds=settings.metrics_look_back,
+        max_age_seconds=settings.metrics_max_age,
+        # A query may wait for a place for as long as it may take.
+        deadline_seconds=2 * settings.metrics_timeout,
     )
     return Analyzer(fleet_metrics, BatchJudge(), settings.metrics_lag)
 
