@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+import random
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from iris_operator.adapters.routers.registry import build_routers
 from iris_operator.api import names
 from iris_operator.engine.analyze import Analyzer
 from iris_operator.engine.batch_judge import BatchJudge
+from iris_operator.engine.judgements import BackgroundJudgements
 from iris_operator.engine.ports import Lister, Unavailable
 from iris_operator.engine.reconcile import RETRY_SECONDS, Ports, ReconcileOutcome, Reconciler, Result
 from iris_operator.metrics.releases import CountingRecorder
@@ -47,14 +49,17 @@ class Stopped(Protocol):
 class Application:
     """Owns the connections and the loops; decides nothing."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, random: Callable[[], float] = random.random) -> None:
+        """`random` gives numbers from 0 to 1, for the waits between retries."""
         self.settings = settings
+        self._random = random
         self.queue = WorkQueue()
         self.metrics = OperatorMetrics()
         self._api: KubernetesApi | None = None
         self._client: Any = None
         # One for all releases: they share queries, and are judged in batches.
         self._analyzer = _build_analyzer(settings)
+        self._judgements = BackgroundJudgements(self.queue.add, _now)
 
     async def start(self) -> None:
         """Open the connections."""
@@ -146,8 +151,10 @@ class Application:
                 lister=lister,
                 routers=build_routers(self._api),
                 analyzer=self._analyzer,
+                judgements=self._judgements,
                 event_recorder=CountingRecorder(KubernetesEvents(self._api, _now), self.metrics.releases),
                 clock=_now,
+                random=self._random,
             )
         )
 

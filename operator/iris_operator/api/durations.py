@@ -8,18 +8,20 @@ import re
 DURATION_PATTERN = r"^([0-9]+(ms|s|m|h))+$"
 
 _PART = re.compile(r"([0-9]+)(ms|s|m|h)")
+# Ten years. A longer duration is as good as this one, and no moment that is computed with it is out of range.
+MAX_SECONDS = 10 * 365 * 86_400.0
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds in a duration such as `1h30m`.
+    """Seconds in a duration such as `1h30m`, at most `MAX_SECONDS`.
 
     Raises:
         ValueError: the text is not a duration; the message has examples.
     """
     if not re.match(DURATION_PATTERN, text):
         raise ValueError(f"{text!r} is no duration; write for example 30s, 5m or 1h30m")
-    return sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    return min(MAX_SECONDS, sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text)))
 
 
 def format_duration(seconds: float) -> str:

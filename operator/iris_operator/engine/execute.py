@@ -1,13 +1,15 @@
-"""Carry out a decision's actions, in order. Each is idempotent; the first failure ends the reconcile."""
+"""Carry out a decision's actions. Each is idempotent and stands alone: its failure is collected, and others go on."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 
 from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
 from iris_operator.engine.kinds import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET, ResourceKind
 from iris_operator.engine.manifests import control_group, deployment, needs_backend_label, service, shadow_config
+from iris_operator.engine.plan import Failure, Gate, describe, may_run, prepares_canary
 from iris_operator.engine.ports import Objects, Router
 from iris_operator.engine.release import Release, RevisionInputs
 from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
@@ -25,6 +27,8 @@ from iris_operator.rollout.decision import (
     SetWeight,
 )
 
+log = logging.getLogger(__name__)
+
 
 class UnknownRevision(Exception):
     """A revision whose inputs are lost: the annotation of its Deployment was edited."""
@@ -41,17 +45,25 @@ class Executor:
         self,
         release: Release,
         inputs: Mapping[str, RevisionInputs],
-        actions: tuple[Action, ...],
+        actions: Iterable[tuple[Action, Gate]],
         without_backend_label: Collection[str] = (),
-    ) -> None:
-        """Run the actions. `without_backend_label` are revisions whose Deployments lack that label; they do not get it.
+        failures: Collection[Failure] = (),
+    ) -> list[Failure]:
+        """Run the actions whose gate allows it after earlier `failures`; returns all failures, those included.
 
-        Raises:
-            UnknownRevision: the inputs of a revision are lost.
-            Conflict, Forbidden, Unavailable, Unverified: see `ports`.
+        `without_backend_label` are revisions whose Deployments lack that label; they do not get it.
         """
-        for action in actions:
-            await self._run_action(release, inputs, action, without_backend_label)
+        failures = list(failures)
+        for action, gate in actions:
+            if not may_run(gate, failures):
+                continue
+            try:
+                await self._run_action(release, inputs, action, without_backend_label)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told in the status and stops no other
+                what = describe(release, action)
+                log.warning("%s: %s", what, error, extra={"namespace": release.namespace, "release": release.name})
+                failures.append(Failure(what, error, gate is Gate.PROTECTING, prepares_canary(action)))
+        return failures
 
     async def _run_action(
         self,

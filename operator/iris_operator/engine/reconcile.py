@@ -1,24 +1,21 @@
-"""One reconcile of one release: read, decide, store the intent, act."""
+"""One reconcile of one release: read, decide, protect the traffic, store the intent, act."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from iris_operator.api.status import ReleaseStatus
 from iris_operator.engine.analyze import Analyzer
+from iris_operator.engine.backoff import backoff_seconds
 from iris_operator.engine.execute import Executor, UnknownRevision
-from iris_operator.engine.observe import (
-    observe,
-    revisions_without_backend_label,
-    stored_inputs,
-    with_baseline,
-    with_judgement,
-    with_watch_judgement,
-)
+from iris_operator.engine.judge_due import judge_due
+from iris_operator.engine.judgements import JudgementFailed, Judgements
+from iris_operator.engine.observe import observe, revisions_without_backend_label, stored_inputs
+from iris_operator.engine.plan import Failure, Gate, protecting_first
 from iris_operator.engine.ports import (
     Conflict,
     EventRecorder,
@@ -26,27 +23,39 @@ from iris_operator.engine.ports import (
     Json,
     Lister,
     Objects,
+    OwnedObjects,
+    Refused,
     Router,
+    ServerError,
     Store,
     Unavailable,
     Unverified,
 )
 from iris_operator.engine.release import InvalidRelease, Release, RevisionInputs, parse_release, parse_status
 from iris_operator.engine.snapshot import Snapshot, take_snapshot
-from iris_operator.rollout.decide import baseline_due, decide, judgement_due, watch_due
+from iris_operator.engine.status_writer import StatusWriter, intent_of, without_analysis
+from iris_operator.rollout.decide import decide
 from iris_operator.rollout.decision import Decision
+from iris_operator.rollout.observation import Observation
 from iris_operator.rollout.report import degraded
 
 log = logging.getLogger(__name__)
 
-# After a failed reconcile: soon enough to be of use, and seldom enough not to add load.
+# At the latest, after a reconcile that decided and could not do everything.
 RETRY_SECONDS = 5.0
+# After one that could not even decide.
+_LONGEST_RETRY_SECONDS = 30.0
+# Decisions in one reconcile, when the release changes meanwhile. The last one's traffic is withdrawn in any case.
+_DECISIONS = 3
 
 _CONDITION_REASONS: Mapping[type[Exception], str] = {
     InvalidRelease: "InvalidSpec",
     Forbidden: "MissingRights",
+    Refused: "Refused",
     Unverified: "Unverified",
     UnknownRevision: "UnknownRevision",
+    ServerError: "Unavailable",
+    Unavailable: "Unavailable",
 }
 
 
@@ -73,74 +82,167 @@ class ReconcileOutcome:
 
 @dataclass(frozen=True)
 class Ports:
-    """The engine's dependencies. `routers` is by the name in `spec.traffic.router`."""
+    """The engine's dependencies. `routers` is by the name in `spec.traffic.router`, `random` gives 0 to 1."""
 
     store: Store
     objects: Objects
     lister: Lister
     routers: Mapping[str, Router]
     analyzer: Analyzer
+    judgements: Judgements
     event_recorder: EventRecorder
     clock: Callable[[], datetime]
+    random: Callable[[], float]
+
+
+@dataclass
+class _Reconcile:
+    """What one reconcile works with, and what has failed in it."""
+
+    release: Release
+    owned: OwnedObjects
+    observation: Observation
+    writer: StatusWriter
+    failures: list[Failure] = field(default_factory=list)
 
 
 class Reconciler:
-    """Reconciles releases. Holds no state of a release: what must survive is in its status."""
+    """Reconciles releases. What must survive of a release is in its status; here is only how often it has failed."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        self._failures: dict[tuple[str, str], int] = {}
 
     async def reconcile(self, namespace: str, name: str) -> ReconcileOutcome:
         """Reconcile once. A failure of this release is not raised but written to its status, and the others go on."""
-        body = await self._read(namespace, name)
-        if body is None:
-            return ReconcileOutcome(0, finished=True)
+        key = (namespace, name)
+        body: Json | None = None
         try:
-            return await self._reconcile(body)
-        except Conflict:
-            log.info("the release changed during the reconcile; deciding again", extra=_log_fields(namespace, name))
-            return ReconcileOutcome(0.2, result=Result.CONFLICT)
+            for attempt in range(_DECISIONS):
+                body = await self._ports.store.read(namespace, name)
+                if body is None:
+                    self._ports.judgements.forget(key)
+                    return ReconcileOutcome(0, finished=True)
+                try:
+                    return await self._reconcile(body, last=attempt == _DECISIONS - 1)
+                except Conflict:
+                    log.info("the release changed during the reconcile; deciding again", extra=_log_fields(*key))
+            return self._failed(key, Conflict())
         except Unavailable as error:
-            log.warning("the API server is not available: %s", error, extra=_log_fields(namespace, name))
-            return ReconcileOutcome(error.retry_after, result=Result.FAILED)
+            log.warning("the API server is not available: %s", error, extra=_log_fields(*key))
+            return self._failed(key, error)
         except tuple(_CONDITION_REASONS) as error:
-            return await self._degrade(body, _CONDITION_REASONS[type(error)], str(error))
+            return await self._degrade(key, body, error, str(error))
         except Exception as error:
-            log.exception("reconcile failed", extra=_log_fields(namespace, name))
-            return await self._degrade(body, "InternalError", f"{type(error).__name__}: {error}")
+            log.exception("reconcile failed", extra=_log_fields(*key))
+            return await self._degrade(key, body, error, f"{type(error).__name__}: {error}")
 
-    async def _read(self, namespace: str, name: str) -> Json | None:
-        return await self._ports.store.read(namespace, name)
-
-    async def _reconcile(self, body: Json) -> ReconcileOutcome:
+    async def _reconcile(self, body: Json, *, last: bool) -> ReconcileOutcome:
         ports, release = self._ports, parse_release(body)
         now = ports.clock()
         router = ports.routers[release.spec.traffic.router]
         owned = ports.lister.owned_objects(release.namespace, release.name)
-        observation = observe(release, owned, await router.read(release))
-        if judgement_due(observation, now):
-            observation = with_judgement(observation, await ports.analyzer.judge(release, owned, now))
-        elif baseline_due(observation, now):
-            observation = with_baseline(observation, await ports.analyzer.judge_baseline(release, owned, now))
-        elif watch_due(observation, now):
-            observation = with_watch_judgement(observation, await ports.analyzer.judge_watch(release, owned, now))
-        decision = decide(observation, now)
-        await self._store(body, release.status, decision.status)
-        target = RevisionInputs.of(release.spec)
-        inputs = {**stored_inputs(owned), target.ref.revision: target}
+        writer = StatusWriter(ports.store, body, release.status)
+        this = _Reconcile(release, owned, observe(release, owned, await router.read(release)), writer)
         try:
-            unlabelled = revisions_without_backend_label(owned)
-            await Executor(ports.objects, router).run(release, inputs, decision.actions, unlabelled)
-        finally:
-            # The intent is stored, so it will be carried out: it is recorded also when this attempt failed.
-            await self._record_events(release, decision)
-        workloads = [*observation.workloads.values(), *observation.control_groups.values()]
-        snapshot = take_snapshot(decision.status, workloads, owned)
-        return ReconcileOutcome(decision.requeue_after, finished=decision.deleted, snapshot=snapshot)
+            this.observation = await judge_due(this.observation, release, owned, now, ports.analyzer, ports.judgements)
+        except JudgementFailed as error:
+            this.failures.append(Failure("judgement", error))
+        decision = decide(this.observation, now)
+        stored = await self._store_and_act(this, decision, router, last=last)
+        return await self._conclude(this, decision, stored, now)
 
-    async def _store(self, body: Json, before: ReleaseStatus, after: ReleaseStatus) -> None:
-        if after != before:
-            await self._ports.store.write_status(body, after.to_json())
+    async def _store_and_act(
+        self, this: _Reconcile, decision: Decision, router: Router, *, last: bool
+    ) -> ReleaseStatus | None:
+        """Store the intent, then act; what protects traffic, also without. Returns what is to be the status, if any."""
+        release, executor = this.release, Executor(self._ports.objects, router)
+        target = RevisionInputs.of(release.spec)
+        inputs = {**stored_inputs(this.owned), target.ref.revision: target}
+        unlabelled = revisions_without_backend_label(this.owned)
+        protecting, others = protecting_first(decision, this.observation)
+        intended = decision.status
+        refusal: Exception | None = None
+        try:
+            await this.writer.write(intent_of(intended, release.status))
+        except Conflict as error:
+            if not last:
+                raise
+            refusal = error
+        except (Forbidden, Refused, Unavailable) as error:
+            refusal = error
+        this.failures = await executor.run(
+            release, inputs, [(action, Gate.PROTECTING) for action in protecting], unlabelled, this.failures
+        )
+        if refusal is not None:
+            this.failures.insert(0, Failure("status", refusal))
+            if not self._is_refusal_of_status(this, refusal):
+                return None
+            intended = without_analysis(intended)
+            try:
+                await this.writer.write(intent_of(intended, release.status))
+            except (Conflict, Forbidden, Refused, Unavailable) as error:
+                log.warning("not even a part of the status is accepted: %s", error, extra=_log_fields(*_key(release)))
+                return None
+        this.failures = await executor.run(release, inputs, others, unlabelled, this.failures)
+        # The intent is stored, so it will be carried out: it is recorded also when this attempt failed.
+        await self._record_events(release, decision)
+        return intended
+
+    def _is_refusal_of_status(self, this: _Reconcile, error: Exception) -> bool:
+        """Is the status itself at fault? A server error may be an outage, and is not if it repeats."""
+        repeated = self._failures.get(_key(this.release), 0) > 0
+        return isinstance(error, Refused) or (isinstance(error, ServerError) and repeated)
+
+    async def _conclude(
+        self, this: _Reconcile, decision: Decision, intended: ReleaseStatus | None, now: datetime
+    ) -> ReconcileOutcome:
+        """Say in the status what has failed, or that nothing has."""
+        key, failures = _key(this.release), this.failures
+        workloads = [*this.observation.workloads.values(), *this.observation.control_groups.values()]
+        status = intended or this.release.status
+        if told := self._failures_to_tell(key, failures):
+            message = "; ".join(f"{failure.what}: {failure.error}" for failure in told)
+            status = degraded(status, this.release.generation, _reason_of(told[0].error), message, now)
+        try:
+            await this.writer.write(status)
+        except (Conflict, Forbidden, Refused, Unavailable) as error:
+            failures.append(Failure("status", error))
+        snapshot = take_snapshot(status, workloads, this.owned)
+        if not failures:
+            self._failures.pop(key, None)
+            if decision.deleted:
+                self._ports.judgements.forget(key)
+            return ReconcileOutcome(decision.requeue_after, finished=decision.deleted, snapshot=snapshot)
+        return self._failed(key, *(each.error for each in failures), decided=decision, snapshot=snapshot)
+
+    def _failures_to_tell(self, key: tuple[str, str], failures: Sequence[Failure]) -> list[Failure]:
+        """Not a conflict, nor what is unavailable for the first time: both are mostly over in a second."""
+        repeated = self._failures.get(key, 0) > 0
+        return [
+            failure
+            for failure in failures
+            if not isinstance(failure.error, Conflict) and (repeated or not isinstance(failure.error, Unavailable))
+        ]
+
+    def _failed(
+        self,
+        key: tuple[str, str],
+        *errors: Exception,
+        decided: Decision | None = None,
+        snapshot: Snapshot | None = None,
+        finished: bool = False,
+    ) -> ReconcileOutcome:
+        """The outcome of a reconcile that failed, with a longer wait each time."""
+        self._failures[key] = failures = self._failures.get(key, 0) + 1
+        conflict = all(isinstance(error, Conflict) for error in errors)
+        longest = RETRY_SECONDS if decided or conflict else _LONGEST_RETRY_SECONDS
+        wait = backoff_seconds(failures, self._ports.random, first=0.2 if conflict else 1.0, longest=longest)
+        if decided and decided.requeue_after > 0:
+            wait = min(wait, decided.requeue_after)
+        asked = max((error.retry_after for error in errors if isinstance(error, Unavailable)), default=0.0)
+        result = Result.CONFLICT if conflict else Result.FAILED
+        return ReconcileOutcome(max(wait, asked), finished=finished, result=result, snapshot=snapshot)
 
     async def _record_events(self, release: Release, decision: Decision) -> None:
         for event in decision.events:
@@ -161,34 +263,30 @@ class Reconciler:
             },
         )
 
-    async def _degrade(self, body: Json, reason: str, message: str) -> ReconcileOutcome:
+    async def _degrade(
+        self, key: tuple[str, str], body: Json | None, cause: Exception, message: str
+    ) -> ReconcileOutcome:
         """Change nothing, and say why in the status."""
-        metadata = body["metadata"]
-        snapshot = None
+        snapshot, reason = None, _reason_of(cause)
         try:
-            stored = await self._read(metadata["namespace"], metadata["name"])
+            stored = await self._ports.store.read(*key)
             if stored is None:
                 return ReconcileOutcome(0, finished=True)
             before = _readable_status(stored)
             after = degraded(before, stored["metadata"]["generation"], reason, message, self._ports.clock())
             if after != before:
-                log.error(
-                    "%s: %s",
-                    reason,
-                    message,
-                    extra={**_log_fields(metadata["namespace"], metadata["name"]), "reason": reason},
-                )
+                log.error("%s: %s", reason, message, extra={**_log_fields(*key), "reason": reason})
                 await self._ports.store.write_status(stored, after.to_json())
             snapshot = Snapshot(after)
-        except (Conflict, Forbidden, Unavailable) as error:
-            log.warning(
-                "the status of a degraded release was not written: %s",
-                error,
-                extra=_log_fields(metadata["namespace"], metadata["name"]),
-            )
+        except (Conflict, Forbidden, Refused, Unavailable) as error:
+            log.warning("the status of a degraded release was not written: %s", error, extra=_log_fields(*key))
         # A release that is being deleted and cannot be parsed cannot be finalized in order either.
-        invalid_and_deleted = reason == "InvalidSpec" and "deletionTimestamp" in metadata
-        return ReconcileOutcome(RETRY_SECONDS, finished=invalid_and_deleted, result=Result.FAILED, snapshot=snapshot)
+        invalid_and_deleted = reason == "InvalidSpec" and body is not None and "deletionTimestamp" in body["metadata"]
+        return self._failed(key, cause, snapshot=snapshot, finished=invalid_and_deleted)
+
+
+def _reason_of(error: Exception) -> str:
+    return _CONDITION_REASONS.get(type(error), "InternalError")
 
 
 def _readable_status(body: Json) -> ReleaseStatus:
@@ -196,6 +294,10 @@ def _readable_status(body: Json) -> ReleaseStatus:
         return parse_status(body)
     except InvalidRelease:
         return ReleaseStatus()
+
+
+def _key(release: Release) -> tuple[str, str]:
+    return release.namespace, release.name
 
 
 def _log_fields(namespace: str, name: str) -> dict[str, str]:

@@ -161,6 +161,7 @@ def _start_next_step(builder: DecisionBuilder, canary: RevisionRef, index: int, 
     _end_pause(builder)
     waiting = (
         _await_capacity(builder, canary, following)
+        or _await_baseline(builder, index)
         or await_recovery(builder)
         or await_evidence(builder, canary, index, following)
     )
@@ -189,6 +190,13 @@ def _start_next_step(builder: DecisionBuilder, canary: RevisionRef, index: int, 
 
 def _describe_step(step: Step) -> str:
     return f"shadow {step.shadow}" if step.shadow else f"weight {step.weight}"
+
+
+def _await_baseline(builder: DecisionBuilder, index: int) -> Decision | None:
+    """Before the first step: what stable is like has been measured, or could not be."""
+    if index or builder.status.analysis is not None:
+        return None
+    return builder.build("MeasuringBaseline", "stable is measured before the canary gets the first request")
 
 
 def _await_capacity(builder: DecisionBuilder, canary: RevisionRef, following: Step) -> Decision | None:

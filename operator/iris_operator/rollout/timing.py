@@ -12,10 +12,13 @@ from datetime import datetime
 _TIMER_TOLERANCE = 0.05
 # While the canary has a share it is judged at least this often: a bad version must not wait for the end of an interval.
 _MAX_JUDGEMENT_INTERVAL = 5.0
+# In seconds; whatever the spec says, an interval has a length.
+_MIN_INTERVAL = 0.1
 
 
 def judgement_interval(interval: float) -> float:
     """Seconds between judgements of a release with this interval: a whole part of it, so that every tick is one."""
+    interval = max(interval, _MIN_INTERVAL)
     return interval / math.ceil(interval / _MAX_JUDGEMENT_INTERVAL)
 
 

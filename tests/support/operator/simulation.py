@@ -19,6 +19,7 @@ from iris_operator.engine.analyze import Analyzer
 from iris_operator.engine.batch_judge import BatchJudge
 from iris_operator.engine.reconcile import Ports, ReconcileOutcome, Reconciler
 from support.operator.api_server import ApiServer, Image, pods_of
+from support.operator.judgements import ImmediateJudgements
 from support.operator.traffic import Traffic
 
 
@@ -74,8 +75,10 @@ class Simulation:
                 lister=self.server,
                 routers=build_routers(api),
                 analyzer=Analyzer(self.traffic, BatchJudge(), lag_seconds=2.0),
+                judgements=ImmediateJudgements(),
                 event_recorder=KubernetesEvents(api, lambda: self.server.now),
                 clock=lambda: self.server.now,
+                random=lambda: 1.0,
             )
         )
         return self.reconciler

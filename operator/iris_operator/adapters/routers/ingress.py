@@ -45,11 +45,12 @@ class IngressRouter:
 
     async def set_weight(self, release: Release, weight: int) -> None:
         """See `Router.set_weight`."""
+        await self._lower(release, weight)
         primary = await self._get(release, release.name)
         if not matches(primary, primary_ingress(release)):
             await self._api.apply(primary_ingress(release))
-        canary_exists = await self._get(release, names.canary_service(release.name)) is not None
-        if weight > 0 or canary_exists:
+        canary = await self._get(release, names.canary_service(release.name))
+        if (weight > 0 or canary is not None) and not matches(canary, canary_ingress(release, weight)):
             await self._api.apply(canary_ingress(release, weight))
         route = await self.read(release)
         if not route.exists or route.weight != weight:
@@ -57,6 +58,15 @@ class IngressRouter:
                 f"Ingress {release.namespace}/{names.canary_service(release.name)} reads back weight {route.weight} "
                 f"after {weight} was written: another controller or an admission webhook changes it"
             )
+
+    async def _lower(self, release: Release, weight: int) -> None:
+        """Take traffic from the canary before anything else, by the one annotation.
+
+        All else stays as it is stored: what the spec asks for now may be refused.
+        """
+        canary = await self._get(release, names.canary_service(release.name))
+        if canary is not None and weight < weight_of(canary):
+            await self._api.apply({**canary_ingress(release, weight), "spec": canary["spec"]})
 
     async def _get(self, release: Release, name: str) -> Json | None:
         return await self._api.get(INGRESS.api_version, INGRESS.kind, release.namespace, name)
