@@ -21,10 +21,11 @@ from iris_operator.adapters.prometheus.fleet import FleetMetrics
 from iris_operator.adapters.routers.registry import build_routers
 from iris_operator.api import names
 from iris_operator.engine.analyze import Analyzer
+from iris_operator.engine.backoff import RETRY_SECONDS
 from iris_operator.engine.batch_judge import BatchJudge
 from iris_operator.engine.judgements import BackgroundJudgements
 from iris_operator.engine.ports import Lister, Unavailable
-from iris_operator.engine.reconcile import RETRY_SECONDS, Ports, ReconcileOutcome, Reconciler, Result
+from iris_operator.engine.reconcile import Ports, ReconcileOutcome, Reconciler, Result
 from iris_operator.metrics.releases import CountingRecorder
 from iris_operator.metrics.server import OperatorMetrics
 from iris_operator.settings import Settings

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
 from iris_operator.api.status import ReleaseStatus
 from iris_operator.engine.analyze import Analyzer
-from iris_operator.engine.backoff import backoff_seconds
+from iris_operator.engine.backoff import Key, Retries
 from iris_operator.engine.execute import Executor, UnknownRevision
 from iris_operator.engine.judge_due import judge_due
 from iris_operator.engine.judgements import JudgementFailed, Judgements
@@ -33,7 +33,7 @@ from iris_operator.engine.ports import (
 )
 from iris_operator.engine.release import InvalidRelease, Release, RevisionInputs, parse_release, parse_status
 from iris_operator.engine.snapshot import Snapshot, take_snapshot
-from iris_operator.engine.status_writer import StatusWriter, intent_of, without_analysis
+from iris_operator.engine.status_writer import StatusWriter, UnstoredRollbacks, intent_of, without_analysis
 from iris_operator.rollout.decide import decide
 from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.observation import Observation
@@ -41,10 +41,6 @@ from iris_operator.rollout.report import degraded
 
 log = logging.getLogger(__name__)
 
-# At the latest, after a reconcile that decided and could not do everything.
-RETRY_SECONDS = 5.0
-# After one that could not even decide.
-_LONGEST_RETRY_SECONDS = 30.0
 # Decisions in one reconcile, when the release changes meanwhile. The last one's traffic is withdrawn in any case.
 _DECISIONS = 3
 
@@ -107,11 +103,12 @@ class _Reconcile:
 
 
 class Reconciler:
-    """Reconciles releases. What must survive of a release is in its status; here is only how often it has failed."""
+    """Reconciles releases. What must survive of a release is in its status; here is what could not be stored there."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self._failures: dict[tuple[str, str], int] = {}
+        self._retries = Retries(ports.random)
+        self._unstored = UnstoredRollbacks()
 
     async def reconcile(self, namespace: str, name: str) -> ReconcileOutcome:
         """Reconcile once. A failure of this release is not raised but written to its status, and the others go on."""
@@ -143,14 +140,19 @@ class Reconciler:
         router = ports.routers[release.spec.traffic.router]
         owned = ports.lister.owned_objects(release.namespace, release.name)
         writer = StatusWriter(ports.store, body, release.status)
+        release = replace(release, status=self._unstored.status(_key(release), release.status))
         this = _Reconcile(release, owned, observe(release, owned, await router.read(release)), writer)
         try:
             this.observation = await judge_due(this.observation, release, owned, now, ports.analyzer, ports.judgements)
         except JudgementFailed as error:
             this.failures.append(Failure("judgement", error))
         decision = decide(this.observation, now)
-        stored = await self._store_and_act(this, decision, router, last=last)
-        return await self._conclude(this, decision, stored, now)
+        intended = await self._store_and_act(this, decision, router, last=last)
+        kept = self._unstored.keep(_key(release), writer.stored, None if intended else decision.status)
+        if intended or kept:
+            # The intent is stored, or at least known here, and will be carried out: also when this attempt failed.
+            await self._record_events(release, decision)
+        return await self._conclude(this, decision, intended, now)
 
     async def _store_and_act(
         self, this: _Reconcile, decision: Decision, router: Router, *, last: bool
@@ -164,7 +166,7 @@ class Reconciler:
         intended = decision.status
         refusal: Exception | None = None
         try:
-            await this.writer.write(intent_of(intended, release.status))
+            await this.writer.write(intent_of(intended, this.writer.stored))
         except Conflict as error:
             if not last:
                 raise
@@ -180,18 +182,16 @@ class Reconciler:
                 return None
             intended = without_analysis(intended)
             try:
-                await this.writer.write(intent_of(intended, release.status))
+                await this.writer.write(intent_of(intended, this.writer.stored))
             except (Conflict, Forbidden, Refused, Unavailable) as error:
                 log.warning("not even a part of the status is accepted: %s", error, extra=_log_fields(*_key(release)))
                 return None
         this.failures = await executor.run(release, inputs, others, unlabelled, this.failures)
-        # The intent is stored, so it will be carried out: it is recorded also when this attempt failed.
-        await self._record_events(release, decision)
         return intended
 
     def _is_refusal_of_status(self, this: _Reconcile, error: Exception) -> bool:
         """Is the status itself at fault? A server error may be an outage, and is not if it repeats."""
-        repeated = self._failures.get(_key(this.release), 0) > 0
+        repeated = self._retries.has_failed(_key(this.release))
         return isinstance(error, Refused) or (isinstance(error, ServerError) and repeated)
 
     async def _conclude(
@@ -200,8 +200,8 @@ class Reconciler:
         """Say in the status what has failed, or that nothing has."""
         key, failures = _key(this.release), this.failures
         workloads = [*this.observation.workloads.values(), *this.observation.control_groups.values()]
-        status = intended or this.release.status
-        if told := self._failures_to_tell(key, failures):
+        status = intended or this.writer.stored
+        if told := self._failures_to_tell(this):
             message = "; ".join(f"{failure.what}: {failure.error}" for failure in told)
             status = degraded(status, this.release.generation, _reason_of(told[0].error), message, now)
         try:
@@ -210,39 +210,24 @@ class Reconciler:
             failures.append(Failure("status", error))
         snapshot = take_snapshot(status, workloads, this.owned)
         if not failures:
-            self._failures.pop(key, None)
+            self._retries.succeeded(key)
             if decision.deleted:
                 self._ports.judgements.forget(key)
             return ReconcileOutcome(decision.requeue_after, finished=decision.deleted, snapshot=snapshot)
-        return self._failed(key, *(each.error for each in failures), decided=decision, snapshot=snapshot)
+        errors = (each.error for each in failures)
+        return self._failed(key, *errors, requeue_after=decision.requeue_after, snapshot=snapshot)
 
-    def _failures_to_tell(self, key: tuple[str, str], failures: Sequence[Failure]) -> list[Failure]:
+    def _failures_to_tell(self, this: _Reconcile) -> list[Failure]:
         """Not a conflict, nor what is unavailable for the first time: both are mostly over in a second."""
-        repeated = self._failures.get(key, 0) > 0
-        return [
-            failure
-            for failure in failures
-            if not isinstance(failure.error, Conflict) and (repeated or not isinstance(failure.error, Unavailable))
-        ]
+        brief = Conflict if self._retries.has_failed(_key(this.release)) else (Conflict, Unavailable)
+        return [failure for failure in this.failures if not isinstance(failure.error, brief)]
 
     def _failed(
-        self,
-        key: tuple[str, str],
-        *errors: Exception,
-        decided: Decision | None = None,
-        snapshot: Snapshot | None = None,
-        finished: bool = False,
+        self, key: Key, *errors: Exception, requeue_after: float | None = None, snapshot: Snapshot | None = None
     ) -> ReconcileOutcome:
-        """The outcome of a reconcile that failed, with a longer wait each time."""
-        self._failures[key] = failures = self._failures.get(key, 0) + 1
         conflict = all(isinstance(error, Conflict) for error in errors)
-        longest = RETRY_SECONDS if decided or conflict else _LONGEST_RETRY_SECONDS
-        wait = backoff_seconds(failures, self._ports.random, first=0.2 if conflict else 1.0, longest=longest)
-        if decided and decided.requeue_after > 0:
-            wait = min(wait, decided.requeue_after)
-        asked = max((error.retry_after for error in errors if isinstance(error, Unavailable)), default=0.0)
-        result = Result.CONFLICT if conflict else Result.FAILED
-        return ReconcileOutcome(max(wait, asked), finished=finished, result=result, snapshot=snapshot)
+        wait = self._retries.failed(key, errors, requeue_after)
+        return ReconcileOutcome(wait, result=Result.CONFLICT if conflict else Result.FAILED, snapshot=snapshot)
 
     async def _record_events(self, release: Release, decision: Decision) -> None:
         for event in decision.events:
@@ -263,9 +248,7 @@ class Reconciler:
             },
         )
 
-    async def _degrade(
-        self, key: tuple[str, str], body: Json | None, cause: Exception, message: str
-    ) -> ReconcileOutcome:
+    async def _degrade(self, key: Key, body: Json | None, cause: Exception, message: str) -> ReconcileOutcome:
         """Change nothing, and say why in the status."""
         snapshot, reason = None, _reason_of(cause)
         try:
@@ -282,7 +265,7 @@ class Reconciler:
             log.warning("the status of a degraded release was not written: %s", error, extra=_log_fields(*key))
         # A release that is being deleted and cannot be parsed cannot be finalized in order either.
         invalid_and_deleted = reason == "InvalidSpec" and body is not None and "deletionTimestamp" in body["metadata"]
-        return self._failed(key, cause, snapshot=snapshot, finished=invalid_and_deleted)
+        return replace(self._failed(key, cause, snapshot=snapshot), finished=invalid_and_deleted)
 
 
 def _reason_of(error: Exception) -> str:

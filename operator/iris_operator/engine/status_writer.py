@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iris_operator.api.status import Phase, ReleaseStatus
+from iris_operator.api.status import Phase, ReleaseStatus, Stage
 from iris_operator.engine.ports import Json, Store
 
 
@@ -41,3 +41,27 @@ def without_analysis(status: ReleaseStatus) -> ReleaseStatus:
     """The durable state alone: what is refused by the API server is most likely among the measurements."""
     watch = status.watch.model_copy(update={"memory": ""}) if status.watch else None
     return status.model_copy(update={"analysis": None, "watch": watch})
+
+
+class UnstoredRollbacks:
+    """Rollbacks that were begun while their status could not be stored: they go on, as long as this process lives.
+
+    Otherwise a canary whose pods are ready again, once it has no traffic, would get it back.
+    """
+
+    def __init__(self) -> None:
+        self._decided: dict[tuple[str, str], tuple[ReleaseStatus, ReleaseStatus]] = {}
+
+    def status(self, key: tuple[str, str], stored: ReleaseStatus) -> ReleaseStatus:
+        """What was decided last about a release whose status is stored like this; else the stored status itself."""
+        before, decided = self._decided.get(key, (None, stored))
+        return decided if before is None or before == stored else stored
+
+    def keep(self, key: tuple[str, str], stored: ReleaseStatus, decided: ReleaseStatus | None) -> bool:
+        """Keep a status that could not be stored, if it is that of a rollback; None: it was stored."""
+        rolls_back = decided is not None and decided.rollout.stage is Stage.ROLLING_BACK
+        if decided is None or not rolls_back or stored.rollout.stage is Stage.ROLLING_BACK:
+            self._decided.pop(key, None)
+            return False
+        self._decided[key] = stored, decided
+        return True

@@ -161,12 +161,11 @@ class Hanging:
     """A Prometheus that answers nobody until it is let go on."""
 
     def __init__(self, simulation: Simulation) -> None:
-        self.hangs = True
+        self.goes_on = asyncio.Event()
         self._traffic = simulation.traffic
 
     async def count(self, query: MetricsQuery) -> MetricsResult:
-        while self.hangs:
-            await asyncio.sleep(0)
+        await self.goes_on.wait()
         return await self._traffic.count(query)
 
 
@@ -201,7 +200,7 @@ def test_a_canary_that_crashes_loses_its_traffic_while_prometheus_hangs() -> Non
     simulation.step()
     assert simulation.weight == 0
     assert simulation.run(phase("RolledBack")).rejected is not None
-    metrics.hangs = False
+    metrics.goes_on.set()
 
 
 def test_nothing_rises_while_prometheus_hangs_and_the_release_goes_on_afterwards() -> None:
@@ -209,7 +208,7 @@ def test_nothing_rises_while_prometheus_hangs_and_the_release_goes_on_afterwards
     metrics = with_hanging_prometheus(simulation)
     simulation.run_for(60)
     assert simulation.server.shares == [10]
-    metrics.hangs = False
+    metrics.goes_on.set()
     for _ in range(400):
         simulation.step()
         LOOP.run_until_complete(settle_in_threads())
