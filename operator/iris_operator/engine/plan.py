@@ -112,6 +112,6 @@ def describe(release: Release, action: Action) -> str:
             what = f"HorizontalPodAutoscaler {names.autoscaler_name(release.name)}"
         case ApplyDisruptionBudget(revision) | DeleteDisruptionBudget(revision):
             what = f"PodDisruptionBudget {names.workload_name(release.name, revision)}"
-        case ApplyShadowConfig():
+        case _:
             what = f"ConfigMap {names.shadow_config(release.name)}"
     return what

@@ -152,7 +152,8 @@ class Reconciler:
         if intended or kept:
             # The intent is stored, or at least known here, and will be carried out: also when this attempt failed.
             await self._record_events(release, decision)
-        return await self._conclude(this, decision, intended, now)
+        # A rollback is to be stored as soon as anything is; other intents are decided again.
+        return await self._conclude(this, decision, intended or (decision.status if kept else writer.stored), now)
 
     async def _store_and_act(
         self, this: _Reconcile, decision: Decision, router: Router, *, last: bool
@@ -195,12 +196,11 @@ class Reconciler:
         return isinstance(error, Refused) or (isinstance(error, ServerError) and repeated)
 
     async def _conclude(
-        self, this: _Reconcile, decision: Decision, intended: ReleaseStatus | None, now: datetime
+        self, this: _Reconcile, decision: Decision, status: ReleaseStatus, now: datetime
     ) -> ReconcileOutcome:
         """Say in the status what has failed, or that nothing has."""
         key, failures = _key(this.release), this.failures
         workloads = [*this.observation.workloads.values(), *this.observation.control_groups.values()]
-        status = intended or this.writer.stored
         if told := self._failures_to_tell(this):
             message = "; ".join(f"{failure.what}: {failure.error}" for failure in told)
             status = degraded(status, this.release.generation, _reason_of(told[0].error), message, now)

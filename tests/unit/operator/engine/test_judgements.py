@@ -126,7 +126,9 @@ async def test_a_judgement_that_raises_is_told_and_attempted_again() -> None:
     bench.now += timedelta(seconds=60)
     bench.answer(Verdict.HOLD)
     assert await bench.newest() is None
-    assert await bench.newest() is bench.outcome
+    result = await bench.newest()
+    assert result is not None
+    assert result.judgement.verdict is Verdict.HOLD
 
 
 async def test_a_release_that_is_gone_is_judged_no_longer() -> None:

@@ -200,8 +200,7 @@ def test_one_object_that_is_refused_stops_no_other(kind: str, name: str) -> None
     refusing = Refusing(
         simulation,
         lambda manifest: (
-            manifest["kind"] == kind
-            and name in (manifest["metadata"]["name"], manifest["metadata"]["labels"].get(names.LABEL_ROLE), "")
+            manifest["kind"] == kind and name in (manifest["metadata"]["name"], label(manifest, names.LABEL_ROLE), "")
         ),
     )
     serving_block = {
@@ -223,6 +222,10 @@ def test_one_object_that_is_refused_stops_no_other(kind: str, name: str) -> None
     assert degraded(simulation)[0] == "False"
 
 
+def label(manifest: Json, name: str) -> str:
+    return str(manifest["metadata"].get("labels", {}).get(name))
+
+
 def stable_deployment(simulation: Simulation) -> dict[str, Any]:
     return next(
         item
@@ -239,9 +242,7 @@ def test_pods_that_the_api_server_will_never_accept_end_the_release_after_its_ti
     words = '.spec.template.spec.containers[name="inference"].env: duplicate entries for key [name="A"]'
     Refusing(
         simulation,
-        lambda manifest: (
-            manifest["kind"] == "Deployment" and manifest["metadata"]["labels"][names.LABEL_VERSION] == "2.0.0"
-        ),
+        lambda manifest: manifest["kind"] == "Deployment" and label(manifest, names.LABEL_VERSION) == "2.0.0",
         words,
     )
     simulation.apply("2.0.0", rollout=STEPS)
