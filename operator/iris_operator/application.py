@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -24,10 +25,12 @@ from iris_operator.adapters.prometheus.fleet import FleetMetrics
 from iris_operator.adapters.routers.registry import build_routers
 from iris_operator.api import names
 from iris_operator.engine.analyze import Analyzer
+from iris_operator.engine.backoff import RETRY_SECONDS
 from iris_operator.engine.batch_judge import BatchJudge
+from iris_operator.engine.judgements import BackgroundJudgements
 from iris_operator.engine.kinds import LEASE
 from iris_operator.engine.ports import Lister, Unavailable
-from iris_operator.engine.reconcile import RETRY_SECONDS, Ports, ReconcileOutcome, Reconciler, Result
+from iris_operator.engine.reconcile import Ports, ReconcileOutcome, Reconciler, Result
 from iris_operator.leadership import Leadership, LeaseLeadership, WithoutElection
 from iris_operator.metrics.releases import CountingRecorder
 from iris_operator.metrics.server import OperatorMetrics
@@ -62,8 +65,15 @@ class Stopped(Protocol):
 class Application:
     """Owns the connections and the loops; decides nothing."""
 
-    def __init__(self, settings: Settings, metrics: OperatorMetrics | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: OperatorMetrics | None = None,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        """`random` gives numbers from 0 to 1, for the waits between retries."""
         self.settings = settings
+        self._random = random
         self.queue = WorkQueue()
         self.metrics = metrics or OperatorMetrics()
         self.metrics.leads = self.leads
@@ -82,6 +92,7 @@ class Application:
         self._synced = asyncio.Event()
         # One for all releases: they share queries, and are judged in batches.
         self._analyzer = _build_analyzer(settings)
+        self._judgements = BackgroundJudgements(self.queue.add, _now)
 
     async def start(self) -> None:
         """Open the connections, wait for the CRD, and take part in the election."""
@@ -276,8 +287,10 @@ class Application:
                 lister=lister,
                 routers=build_routers(self._api),
                 analyzer=self._analyzer,
+                judgements=self._judgements,
                 event_recorder=CountingRecorder(KubernetesEvents(self._api, _now), self.metrics.releases),
                 clock=_now,
+                random=self._random,
             )
         )
 
@@ -304,7 +317,11 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 def _build_analyzer(settings: Settings) -> Analyzer:
     client = PrometheusClient(settings.prometheus_url, timeout_seconds=settings.metrics_timeout)
     fleet_metrics = FleetMetrics(
-        client, look_back_seconds=settings.metrics_look_back, max_age_seconds=settings.metrics_max_age
+        client,
+        look_back_seconds=settings.metrics_look_back,
+        max_age_seconds=settings.metrics_max_age,
+        # A query may wait for a place for as long as it may take.
+        deadline_seconds=2 * settings.metrics_timeout,
     )
     return Analyzer(fleet_metrics, BatchJudge(), settings.metrics_lag)
 

@@ -22,7 +22,7 @@ def parse_duration(text: str) -> float:
     """
     if not re.match(DURATION_PATTERN, text):
         raise ValueError(f"{text!r} is no duration; write for example 30s, 5m or 1h30m")
-    seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
     return min(seconds, MAX_HOURS * _SECONDS["h"])
 
 

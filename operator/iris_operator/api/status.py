@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -233,3 +234,28 @@ class ReleaseStatus(ApiModel):
     analysis: AnalysisStatus | None = None
     rollout: RolloutStatus = Field(default_factory=RolloutStatus)
     history: list[HistoryEntry] = Field(default_factory=list, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+
+    def to_json(self) -> dict[str, Any]:
+        """As every type's; a number that JSON or the API server does not have is left out.
+
+        Such a measure is told in words (`CheckStatus.reason`), and must not stop the status from being stored.
+        """
+        storable: dict[str, Any] = _storable(super().to_json())
+        return storable
+
+
+_MAX_INTEGER = 2**63 - 1
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _storable(item) for key, item in value.items() if not _is_out_of_range(item)}
+    if isinstance(value, list):
+        return [_storable(item) for item in value if not _is_out_of_range(item)]
+    return value
+
+
+def _is_out_of_range(value: Any) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and not -_MAX_INTEGER <= value <= _MAX_INTEGER

@@ -22,6 +22,8 @@ from iris_operator.cli.replay import run
 from iris_operator.engine.ports import MetricsUnavailable
 
 _TIMEOUT_SECONDS = 60.0
+# All counters of a rollout in one result, on a machine of one's own.
+_MAX_RESULT_BYTES = 2**30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +40,7 @@ def _record(options: argparse.Namespace) -> int:
     until = time.time() if options.until is None else options.until
     window = parse_duration(options.window)
     query = RolloutQuery(options.namespace, options.release, options.version, until, window)
-    client = PrometheusClient(options.prometheus, timeout_seconds=_TIMEOUT_SECONDS)
+    client = PrometheusClient(options.prometheus, timeout_seconds=_TIMEOUT_SECONDS, max_result_bytes=_MAX_RESULT_BYTES)
     try:
         lines = asyncio.run(record(client, query, parse_duration(options.interval), options.file))
     except (RolloutNotFound, MetricsUnavailable, OSError) as error:

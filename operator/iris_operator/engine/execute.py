@@ -1,8 +1,9 @@
-"""Carry out a decision's actions, in order. Each is idempotent; the first failure ends the reconcile."""
+"""Carry out a decision's actions. Each is idempotent and stands alone: its failure is collected, and others go on."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 
 from iris_operator.api import names
 from iris_operator.api.status import RevisionRef
@@ -16,7 +17,8 @@ from iris_operator.engine.manifests import (
     shadow_config,
 )
 from iris_operator.engine.ownership import own_metadata
-from iris_operator.engine.ports import Objects, Router
+from iris_operator.engine.plan import Failure, Gate, describe, may_run, prepares_canary
+from iris_operator.engine.ports import NotLeader, Objects, Router
 from iris_operator.engine.release import Release, RevisionInputs
 from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
 from iris_operator.rollout.decision import (
@@ -32,6 +34,8 @@ from iris_operator.rollout.decision import (
     SelectRevision,
     SetWeight,
 )
+
+log = logging.getLogger(__name__)
 
 
 class UnknownRevision(Exception):
@@ -49,17 +53,30 @@ class Executor:
         self,
         release: Release,
         inputs: Mapping[str, RevisionInputs],
-        actions: tuple[Action, ...],
+        actions: Iterable[tuple[Action, Gate]],
         without_backend_label: Collection[str] = (),
-    ) -> None:
-        """Run the actions. `without_backend_label` are revisions whose Deployments lack that label; they do not get it.
+        failures: Collection[Failure] = (),
+    ) -> list[Failure]:
+        """Run the actions whose gate allows it after earlier `failures`; returns all failures, those included.
+
+        `without_backend_label` are revisions whose Deployments lack that label; they do not get it.
 
         Raises:
-            UnknownRevision: the inputs of a revision are lost.
-            Conflict, Forbidden, NameTaken, Unavailable, Unverified: see `ports`.
+            NotLeader: another operator leads; nothing more is tried.
         """
-        for action in actions:
-            await self._run_action(release, inputs, action, without_backend_label)
+        failures = list(failures)
+        for action, gate in actions:
+            if not may_run(gate, failures):
+                continue
+            try:
+                await self._run_action(release, inputs, action, without_backend_label)
+            except NotLeader:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told in the status and stops no other
+                what = describe(release, action)
+                log.warning("%s: %s", what, error, extra={"namespace": release.namespace, "release": release.name})
+                failures.append(Failure(what, error, gate is Gate.PROTECTING, prepares_canary(action)))
+        return failures
 
     async def _run_action(
         self,

@@ -35,6 +35,14 @@ class Unavailable(Exception):
         self.retry_after = retry_after
 
 
+class ServerError(Unavailable):
+    """The API server fails at this request: an outage, or a request that it can never serve. It does not say which."""
+
+
+class Refused(Exception):
+    """The API server, a webhook or a policy rejects the object itself, now and later; the message names the field."""
+
+
 class Unverified(Exception):
     """A write was accepted and does not read back as written."""
 

@@ -74,7 +74,7 @@ class DecisionBuilder:
         self.update_status(rollout=self.status.rollout.model_copy(update=fields))
 
     def add_action(self, action: Action) -> None:
-        """Add an action; actions run in this order, and stop at the first that fails."""
+        """Add an action. They run in this order, but those that protect traffic come first (`engine.plan`)."""
         self.actions.append(action)
 
     def add_event(self, reason: str, message: str, *, warning: bool = False) -> None:

@@ -15,7 +15,7 @@ _ONLY_WHILE_TRUE = {"Reconciling", "Stalled"}
 # Reasons that end only when a person changes something: the spec, a right, the cluster's objects or the status.
 _NEEDS_PERSON = {"InvalidSpec", "MissingRights", "NameTaken", "UnknownRevision", "StatusUnreadable", "ReadyTimeout"}
 # Reasons that end without one, however long they last.
-_OUTAGES = {"Unavailable"}
+_OUTAGES = {"Unavailable", "StableUnavailable"}
 # Whether any other failure ends by itself is not known; after so many seconds of retries it is not likely.
 _RETRIES_SECONDS = 300.0
 

@@ -11,7 +11,7 @@ from iris_operator.rollout.builder import DecisionBuilder, seconds_of, seconds_s
 from iris_operator.rollout.decision import Decision
 from iris_operator.rollout.edited_steps import judged_weight
 from iris_operator.rollout.rolling_back import begin_rollback
-from iris_operator.rollout.timing import tick_before
+from iris_operator.rollout.timing import judgement_interval, tick_before
 
 
 def await_evidence(
@@ -62,8 +62,8 @@ def _dwell_left(builder: DecisionBuilder, index: int) -> float:
 
 
 def _judgement_is_current(builder: DecisionBuilder, following: Step | None) -> bool:
-    """Was the newest judgement made at the last tick, and for this step? The next one is an interval later."""
-    analysis, interval = builder.status.analysis, seconds_of(builder.spec.rollout.interval)
+    """Was the newest judgement made at the last tick, and for this step? One that is due may say something else."""
+    analysis, interval = builder.status.analysis, judgement_interval(seconds_of(builder.spec.rollout.interval))
     if not analysis or not analysis.judged_at or analysis.judged_at > builder.now:
         return False
     next_weight = following.weight if following else steps_of(builder.spec)[-1].weight

@@ -163,7 +163,12 @@ def _start_next_step(builder: DecisionBuilder, canary: RevisionRef, index: int, 
     left_out = builder.status.rollout.shortcut is not Shortcut.NONE
     waiting = _await_capacity(builder, canary, following)
     if not left_out:
-        waiting = waiting or await_recovery(builder) or await_evidence(builder, canary, index, following)
+        waiting = (
+            waiting
+            or _await_baseline(builder, index)
+            or await_recovery(builder)
+            or await_evidence(builder, canary, index, following)
+        )
         approval = approval_of(canary, index + 1, following)
         unapproved = following.approval and builder.status.rollout.approved != approval
         if unapproved and (waiting is None or step_passed(builder, index, following)):
@@ -203,6 +208,13 @@ def _ask_for_approval(builder: DecisionBuilder, number: int, step: Step, approva
 
 def _describe_step(step: Step) -> str:
     return f"shadow {step.shadow}" if step.shadow else f"weight {step.weight}"
+
+
+def _await_baseline(builder: DecisionBuilder, index: int) -> Decision | None:
+    """Before the first step: what stable is like has been measured, or could not be."""
+    if index or builder.status.analysis is not None:
+        return None
+    return builder.build("MeasuringBaseline", "stable is measured before the canary gets the first request")
 
 
 def _await_capacity(builder: DecisionBuilder, canary: RevisionRef, following: Step) -> Decision | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any, Final
 
 from iris_operator.analysis.verdict import Verdict
-from iris_operator.api.status import ConditionStatus, Outcome, Phase, Rejected, ReleaseStatus, Stage
-from iris_operator.rollout.builder import POLL_SECONDS, DecisionBuilder, seconds_since
+from iris_operator.api.status import Outcome, Phase, Rejected, ReleaseStatus, Stage
+from iris_operator.rollout.builder import DecisionBuilder, seconds_since
 from iris_operator.rollout.conditions import Condition, find, unfinished, with_conditions
 from iris_operator.rollout.control_group import ArmPods, canary_share
 from iris_operator.rollout.decision import Decision
@@ -16,6 +17,7 @@ _PAUSED_REASONS = {"Paused", "AwaitingApproval", "Held"}
 _FAILED_STARTS = {"ReadyTimeout", "Crashing"}
 # Reasons of Degraded that are decided anew in each reconcile.
 _DECIDED_ANEW = {*_FAILED_STARTS, "NoReadyPods", "InconsistentStatus", "StableUnavailable", "StatusUnreadable"}
+_VALUES: Final = {"True": True, "False": False}
 _BY_STAGE = {Stage.PROMOTING: Phase.PROMOTING, Stage.ROLLING_BACK: Phase.ROLLING_BACK}
 
 
@@ -31,37 +33,44 @@ def report(builder: DecisionBuilder, decision: Decision) -> Decision:
             "step_text": f"{step.index}/{step.count}" if step.count else "",
         }
     )
-    left, failing = _left_to_do(builder, status), _still_failing(builder, decision, phase)
+    left = _left_to_do(builder, status)
     conditions = _conditions(builder, status, phase)
     if builder.problems and phase is not Phase.DEGRADED:
         # The release goes on, so its phase, and what is left to do, stay what they are.
         conditions[-1] = Condition("Degraded", True, builder.problems[0][0], "; ".join(m for _, m in builder.problems))
-    elif failing:
-        status = status.model_copy(update={"phase": Phase.DEGRADED})
-        decision = replace(decision, requeue_after=min(decision.requeue_after, POLL_SECONDS))
-        conditions[-1] = Condition("Degraded", True, failing.reason, failing.message)
-        if left is None or left.type != "Stalled":
-            lasts = seconds_since(failing.last_transition_time, builder.now)
-            left = unfinished(failing.reason, failing.message, lasts)
     status = status.model_copy(update={"verdict_text": _verdict_text(status, phase, left)})
     wanted = [*conditions, *([left] if left else [])]
     return replace(decision, status=with_conditions(status, wanted, builder.observation.generation, builder.now))
 
 
-def _still_failing(builder: DecisionBuilder, decision: Decision, phase: Phase) -> ConditionStatus | None:
-    """The failure of the reconcile before, when this one has actions, too: the status is stored before they run.
+def still_degraded(before: ReleaseStatus, decided: ReleaseStatus, now: datetime) -> ReleaseStatus:
+    """What is stored before a decision is carried out: still with the failure of the reconcile before.
 
-    Without it the release would look well between two attempts. None when the failure is over, or was no failure of a
-    reconcile but is seen in the pods.
+    Without it the release would look well between two attempts. The decided status as it is when there was no failure,
+    when it is over (another spec, another stage), or when it was none of a reconcile but is decided anew in each.
     """
-    before, observation = find(builder.observation.status, "Degraded"), builder.observation
-    same = (
-        observation.status.observed_generation == observation.generation
-        and observation.status.rollout.stage is decision.status.rollout.stage
-    )
-    if before is None or before.status != "True" or before.reason in _DECIDED_ANEW or phase is Phase.DEGRADED:
-        return None
-    return before if same and decision.actions and not observation.deleting else None
+    failing = find(before, "Degraded")
+    same = before.observed_generation == decided.observed_generation
+    same = same and before.rollout.stage is decided.rollout.stage
+    if failing is None or failing.status != "True" or failing.reason in _DECIDED_ANEW:
+        return decided
+    if not same or decided.phase is Phase.DEGRADED or _is_degraded(decided):
+        return decided
+    others = [each for each in decided.conditions if each.type not in ("Degraded", "Reconciling")]
+    wanted = [Condition(each.type, _VALUES.get(each.status), each.reason, each.message) for each in others]
+    wanted.append(Condition("Degraded", True, failing.reason, failing.message))
+    changed: dict[str, Any] = {"phase": Phase.DEGRADED, "conditions": before.conditions}
+    if all(each.type != "Stalled" for each in others):
+        left = unfinished(failing.reason, failing.message, seconds_since(failing.last_transition_time, now))
+        wanted.append(left)
+        if left.type == "Stalled":
+            changed["verdict_text"] = left.reason
+    return with_conditions(decided.model_copy(update=changed), wanted, decided.observed_generation, now)
+
+
+def _is_degraded(status: ReleaseStatus) -> bool:
+    found = find(status, "Degraded")
+    return found is not None and found.status == "True"
 
 
 def degraded(

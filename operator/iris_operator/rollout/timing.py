@@ -12,6 +12,8 @@ from datetime import datetime
 _TIMER_TOLERANCE = 0.05
 # While the canary has a share it is judged at least this often: a bad version must not wait for the end of an interval.
 _MAX_JUDGEMENT_INTERVAL = 5.0
+# In seconds; whatever the spec says, an interval has a length.
+_MIN_INTERVAL = 0.1
 
 # Older CRDs admit an interval of 0.
 _MIN_INTERVAL = 0.1

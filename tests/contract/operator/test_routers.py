@@ -10,7 +10,7 @@ import pytest
 from iris_operator.adapters.kubernetes.api import KubernetesApi
 from iris_operator.adapters.routers.registry import build_routers
 from iris_operator.api.spec import Traffic
-from iris_operator.engine.ports import Router, Unverified
+from iris_operator.engine.ports import Refused, Router, Unverified
 from iris_operator.engine.release import Release, parse_release
 from support.operator.api_server import ApiServer
 from support.operator.simulation import manifest
@@ -82,3 +82,23 @@ def test_a_write_that_does_not_read_back_is_reported(router: RouterUnderTest, mo
     monkeypatch.setattr(router.server, "apply", keep)
     with pytest.raises(Unverified):
         router.set(20)
+
+
+def test_a_weight_goes_down_though_nothing_else_of_the_route_can_be_written(
+    router: RouterUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router.set(60)
+    body: dict[str, Any] = manifest("1.0.0")
+    body["spec"]["traffic"] |= {"router": router.release.spec.traffic.router, "path": "/refused"}
+    body["metadata"] |= {"uid": "uid-1", "generation": 2, "resourceVersion": "1"}
+    router.release = parse_release(body)
+
+    def refuse(item: Any, _subresource: str) -> None:
+        if "/refused" in str(item):
+            raise Refused("spec.rules[0].http.paths[0].path: Invalid value")
+
+    monkeypatch.setattr(router.server, "on_apply", refuse)
+    for weight in (20, 0):
+        with pytest.raises(Refused):
+            router.set(weight)
+        assert router.read().weight == weight

@@ -6,6 +6,7 @@ Enough of one to run whole releases in virtual time; the integration tests use t
 from __future__ import annotations
 
 import asyncio
+import json
 import marshal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 from iris_operator.analysis.counts import Bin
 from iris_operator.api import names
 from iris_operator.engine.kinds import WATCHED_BY_ENGINE
-from iris_operator.engine.ports import Conflict, Json, OwnedObjects
+from iris_operator.engine.ports import Conflict, Json, OwnedObjects, ServerError
 from support.operator.server_side_apply import applied, drop_from_others, merge_patched, taken_by
 
 T = TypeVar("T")
@@ -66,6 +67,8 @@ class ApiServer:
     """The pods of these images are on nodes that are lost."""
     before_write: Callable[[int, str], None] = lambda _number, _what: None
     after_write: Callable[[int, str], None] = lambda _number, _what: None
+    on_apply: Callable[[Json, str], None] = lambda _manifest, _subresource: None
+    """Called with each object that is applied, and the subresource; what it raises is the answer."""
     _started_at: dict[str, datetime] = field(default_factory=dict)
     _version: int = 0
 
@@ -90,6 +93,8 @@ class ApiServer:
     async def apply(self, manifest: Json, *, subresource: str = "", manager: str = names.FIELD_MANAGER) -> Json:
         await asyncio.sleep(0)
         with self._write(f"apply {manifest['kind']} {subresource}"):
+            self.on_apply(manifest, subresource)
+            _require_json(manifest)
             key = self._key(manifest)
             stored = self.objects.get(key)
             wanted = manifest["metadata"].get("resourceVersion")
@@ -286,6 +291,14 @@ class _Write:
     def __exit__(self, *exc: object) -> None:
         if exc[0] is None:
             self.server.after_write(self.number, self.what)
+
+
+def _require_json(manifest: Json) -> None:
+    """What the API server answers to numbers that JSON does not have."""
+    try:
+        json.dumps(manifest, allow_nan=False)
+    except ValueError as error:
+        raise ServerError(f"500 {error}", retry_after=2.0) from error
 
 
 def _deep_copy(item: T) -> T:

@@ -21,6 +21,7 @@ from iris_operator.engine.batch_judge import BatchJudge
 from iris_operator.engine.reconcile import Ports, ReconcileOutcome, Reconciler
 from support.operator.api_server import ApiServer, Image, pods_of
 from support.operator.availability import Availability
+from support.operator.judgements import ImmediateJudgements
 from support.operator.traffic import Traffic
 
 
@@ -78,8 +79,10 @@ class Simulation:
                 lister=self.server,
                 routers=build_routers(api),
                 analyzer=Analyzer(self.traffic, BatchJudge(), lag_seconds=2.0),
+                judgements=ImmediateJudgements(),
                 event_recorder=KubernetesEvents(api, lambda: self.server.now),
                 clock=lambda: self.server.now + self.clock_error,
+                random=lambda: 1.0,
             )
         )
         return self.reconciler

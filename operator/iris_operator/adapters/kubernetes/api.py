@@ -13,7 +13,7 @@ from kubernetes.aio import client, config
 
 from iris_operator.api import names
 from iris_operator.engine.kinds import ResourceKind
-from iris_operator.engine.ports import Conflict, Forbidden, Json, NotLeader, Unavailable
+from iris_operator.engine.ports import Conflict, Forbidden, Json, NotLeader, Refused, ServerError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,33 @@ _TIMEOUT_SECONDS = 10.0
 _DEFAULT_RETRY_SECONDS = 2.0
 # In the message of a request that the admission policy in deploy/base/operator/fencing.yaml rejects.
 _NOT_LEADER = "is not the leader"
+# However long the server, or a proxy before it, asks to wait: a rollback cannot.
+_MAX_RETRY_SECONDS = 30.0
+# What an API server says with status 500 when it cannot merge an object by its schema, as after a name that is twice in
+# a list: the object is at fault.
+_INVALID_OBJECT = (
+    "failed to create typed",
+    "duplicate entries for key",
+    "field not declared in schema",
+    "expected map, got",
+    "expected list, got",
+    "expected string, got",
+    "expected numeric",
+    "expected boolean",
+    "json: unsupported value",
+    "json: cannot unmarshal",
+    "invalid character",
+)
+# What webhooks, policies and quotas say with status 403. What the Role lacks is told in other words.
+_DENIED_OBJECT = (
+    "denied the request",
+    "denied request",
+    "violates PodSecurity",
+    "exceeded quota",
+    "being terminated",
+    "is forbidden: maximum ",
+    "is forbidden: minimum ",
+)
 
 
 async def connect() -> client.ApiClient:
@@ -187,21 +214,38 @@ class KubernetesApi:
 
 def _error_for(method: str, path: str, status: int, retry_after: str | None, data: bytes) -> Exception:
     message = _message(data)
+    text = f"{method} {path}: {status} {message}"
     if status == HTTPStatus.CONFLICT:
-        return Conflict(f"{method} {path}: {message}")
+        return Conflict(text)
+    # First: the words of a rejection by a policy are also those of this one.
     if status == HTTPStatus.FORBIDDEN and _NOT_LEADER in message:
         log.warning("the API server rejected a late write: %s", message)
-        return NotLeader(f"{method} {path}: {message}")
+        return NotLeader(text)
+    if _is_refusal(status, message):
+        return Refused(text)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return Forbidden(f"{message or path} (the operator's Role must allow it)")
-    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        retry_after_seconds = float(retry_after) if retry_after and retry_after.isdigit() else _DEFAULT_RETRY_SECONDS
-        return Unavailable(f"{method} {path}: {status} {message}", retry_after_seconds)
-    return Refused(f"{method} {path}: {status} {message}")
+    error = ServerError if status == HTTPStatus.INTERNAL_SERVER_ERROR else Unavailable
+    return error(text, _retry_seconds(retry_after))
 
 
-class Refused(Exception):
-    """The API server rejects the object as invalid; the message is its own."""
+def _is_refusal(status: int, message: str) -> bool:
+    """Is the object at fault, and so the same request refused for ever? The status code alone does not say."""
+    if status == HTTPStatus.FORBIDDEN:
+        return any(words in message for words in _DENIED_OBJECT)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return any(words in message for words in _INVALID_OBJECT)
+    temporary = (HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+    return status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in temporary
+
+
+def _retry_seconds(retry_after: str | None) -> float:
+    """Seconds to wait by the header; a date in it, or nonsense, is as none."""
+    try:
+        seconds = float(retry_after) if retry_after else _DEFAULT_RETRY_SECONDS
+    except ValueError:
+        return _DEFAULT_RETRY_SECONDS
+    return min(seconds, _MAX_RETRY_SECONDS) if seconds >= 0 else _DEFAULT_RETRY_SECONDS
 
 
 def _message(data: bytes) -> str:

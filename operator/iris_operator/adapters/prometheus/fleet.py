@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import NamedTuple
 
-from iris_operator.adapters.prometheus.client import PrometheusClient, Series
+from iris_operator.adapters.prometheus.batches import Batch, Batches, Revision, Selection
+from iris_operator.adapters.prometheus.client import PrometheusClient, Series, TooMuch
 from iris_operator.adapters.prometheus.counters import (
     LABELS_BY_METRIC,
     Pods,
@@ -26,27 +26,19 @@ from iris_operator.adapters.prometheus.shadow import shadow_counts
 from iris_operator.analysis.counts import RequestCounts
 from iris_operator.engine.ports import MetricsQuery, MetricsResult, MetricsUnavailable
 
-# Few queries for many releases, and no result is larger than some megabytes.
-_REVISIONS_PER_QUERY = 200
+# So many of the user's own queries of one release at the same time: the places are for all releases.
+_CUSTOM_QUERIES = 2
 
-Revision = tuple[str, str, str]
-"""Namespace, release, revision."""
-
-
-class _Selection(NamedTuple):
-    """From when on a revision's counters are needed, and whether those of mirrored requests are, as many again."""
-
-    start: float
-    with_shadow: bool
+_Found = Mapping[Revision, tuple[Series, ...] | MetricsUnavailable]
 
 
 @dataclass(frozen=True)
 class _CachedSeries:
-    """The series of one revision from a moment on, or why there are none."""
+    """The fetch that has, or will have, the series of one revision from a moment on, or why there are none."""
 
     start: float
     with_shadow: bool
-    series: tuple[Series, ...] | MetricsUnavailable
+    fetch: asyncio.Task[_Found]
 
 
 class FleetMetrics:
@@ -56,37 +48,53 @@ class FleetMetrics:
     are expected to query that end; the others find theirs in the cache. A release that is new, or queries a longer
     interval than was expected, is fetched along with all that wait at that time.
 
+    A release waits for the queries that have its own counters, and for no others.
+
     How far the pods were scraped differs between releases: each is counted up to where its own pods were.
     """
 
-    def __init__(self, client: PrometheusClient, *, look_back_seconds: float, max_age_seconds: float) -> None:
+    def __init__(
+        self,
+        client: PrometheusClient,
+        *,
+        look_back_seconds: float,
+        max_age_seconds: float,
+        deadline_seconds: float = 10.0,
+    ) -> None:
+        """`deadline_seconds` is how long a release waits for its counters, and then for its custom queries."""
         self._client = client
+        self._deadline = deadline_seconds
         self._look_back = look_back_seconds
         self._max_age = max_age_seconds
-        self._lock = asyncio.Lock()
+        self._batches = Batches()
         self._expected: dict[tuple[str, str], MetricsQuery] = {}
         self._waiting: list[MetricsQuery] = []
         self._until: datetime | None = None
         self._cache: dict[Revision, _CachedSeries] = {}
+        self._fetches: set[asyncio.Task[_Found]] = set()
 
     async def count(self, query: MetricsQuery) -> MetricsResult:
         """See `Metrics.count`."""
-        cached = await self._series(query)
-        counted = await asyncio.to_thread(_count, query, cached, _window(query, self._max_age))
+        series = await self._series(query)
+        counted = await asyncio.to_thread(_count, query, series, _window(query, self._max_age))
         return replace(counted, custom=await self._custom(query))
 
-    async def _series(self, query: MetricsQuery) -> Mapping[Revision, _CachedSeries]:
+    async def _series(self, query: MetricsQuery) -> _Found:
         self._waiting.append(query)
         try:
             # Queries of the same tick are all registered before the first of them fetches.
             await asyncio.sleep(0)
-            async with self._lock:
-                if self._until != query.until or not self._is_cached(query):
-                    await self._fetch_due(query)
-                self._expected[query.namespace, query.release] = query
-                return {revision: self._cache[revision] for revision in _revisions(query)}
+            if self._until != query.until or not self._is_cached(query):
+                self._fetch_due(query)
+            fetches = {revision: self._cache[revision].fetch for revision in _revisions(query)}
         finally:
             self._waiting = [each for each in self._waiting if each is not query]
+        if fetches:
+            # Others wait for the same ones: they go on when this release does not wait any more.
+            await asyncio.wait(set(fetches.values()))
+        # Only now: the next fetch for all others is not to hang with one that still does.
+        self._expected[query.namespace, query.release] = query
+        return {revision: fetch.result()[revision] for revision, fetch in fetches.items()}
 
     def _is_cached(self, query: MetricsQuery) -> bool:
         """A failure is cached, too: it is not retried before the next interval."""
@@ -99,8 +107,8 @@ class FleetMetrics:
     def _start(self, query: MetricsQuery) -> float:
         return query.since.timestamp() - self._look_back
 
-    async def _fetch_due(self, query: MetricsQuery) -> None:
-        """Fetch the series of all that are due at this end: those that wait, and those that are expected."""
+    def _fetch_due(self, query: MetricsQuery) -> None:
+        """Begin to fetch the series of all that are due at this end: those that wait, and those that are expected."""
         end = query.until
         if end != self._until:
             self._until, self._cache = end, {}
@@ -108,70 +116,84 @@ class FleetMetrics:
         # A release does not know yet how far it was counted, or whether that could be judged: its next query begins
         # where this one did, or later.
         expected = [each for each in self._expected.values() if each.next_until == end and not self._has_series(each)]
-        selections = {
-            revision: _selection(self._start(each), end.timestamp(), each)
-            for each in expected
-            for revision in _revisions(each)
-        }
         due = [each for each in self._waiting if each.until == end and not self._is_cached(each)]
-        selections |= {
-            revision: _selection(self._start(each), end.timestamp(), each)
-            for each in due
-            for revision in _revisions(each)
-        }
-        for cached in await asyncio.gather(
-            *(
-                self._fetch_series(revisions, selection, end.timestamp())
-                for selection, revisions in _batches(selections)
-            )
-        ):
-            self._cache.update(cached)
+        selections: dict[Revision, Selection] = {}
+        pods: dict[Revision, int] = {}
+        for each in (*expected, *due):
+            for revision in _revisions(each):
+                selections[revision] = _selection(self._start(each), end.timestamp(), each)
+                pods[revision] = len(each.expected_pods[revision[2]])
+        for batch in self._batches.divide(selections, pods, end.timestamp()):
+            fetch = asyncio.create_task(self._fetch(batch, end.timestamp()))
+            self._fetches.add(fetch)
+            fetch.add_done_callback(self._fetches.discard)
+            self._cache |= {revision: _CachedSeries(*batch.selection, fetch) for revision in batch.revisions}
 
     def _has_series(self, query: MetricsQuery) -> bool:
         return all(revision in self._cache for revision in _revisions(query))
 
-    async def _fetch_series(
-        self, revisions: list[Revision], selection: _Selection, end: float
-    ) -> Mapping[Revision, _CachedSeries]:
-        query = f"{{{_selector(revisions, with_shadow=selection.with_shadow)}}}[{math.ceil(end - selection.start)}s]"
+    async def _fetch(self, batch: Batch, end: float) -> _Found:
+        """The series of a batch, or why there are none; never raises."""
         try:
-            series = await self._client.matrix(query, end)
+            async with asyncio.timeout(self._deadline):
+                series = await self._fetch_parts(batch, end)
+        except TimeoutError:
+            late = TooMuch(f"Prometheus has not answered completely in {self._deadline:g} s")
+            self._batches.note(batch, late)
+            return dict.fromkeys(batch.revisions, late)
         except MetricsUnavailable as error:
-            return {revision: _CachedSeries(*selection, error) for revision in revisions}
-        by_revision: dict[Revision, list[Series]] = {revision: [] for revision in revisions}
+            self._batches.note(batch, error)
+            return dict.fromkeys(batch.revisions, error)
+        except Exception as error:  # noqa: BLE001 - all that wait for it need an answer
+            failure = MetricsUnavailable(f"the counters cannot be read: {type(error).__name__}: {error}")
+            return dict.fromkeys(batch.revisions, failure)
+        self._batches.note(batch, None)
+        by_revision: dict[Revision, list[Series]] = {revision: [] for revision in batch.revisions}
         for each in series:
             label = each.labels.get
             # The selector also matches mixed labels of two selected revisions: those series belong to none.
             by_revision.get((label("namespace", ""), label("release", ""), label("revision", "")), []).append(each)
-        return {revision: _CachedSeries(*selection, tuple(of)) for revision, of in by_revision.items()}
+        return {revision: tuple(of) for revision, of in by_revision.items()}
+
+    async def _fetch_parts(self, batch: Batch, end: float) -> Sequence[Series]:
+        selector = _selector(batch.revisions, with_shadow=batch.selection.with_shadow)
+        seconds = math.ceil((end - batch.selection.start) / batch.parts)
+        query = f"{{{selector}}}[{seconds}s]"
+        if batch.parts == 1:
+            return await self._client.matrix(query, end, slow=batch.slow)
+        ends = [end - part * seconds for part in reversed(range(batch.parts))]
+        return joined([await self._client.matrix(query, each, slow=batch.slow) for each in ends])
 
     async def _custom(self, query: MetricsQuery) -> Mapping[str, float | str | None]:
         at = query.until.timestamp()
-        numbers = await asyncio.gather(*(self._number(query, at) for query in query.queries.values()))
+        places = asyncio.Semaphore(_CUSTOM_QUERIES)
+        numbers = await asyncio.gather(*(self._number(query, at, places) for query in query.queries.values()))
         return dict(zip(query.queries, numbers, strict=True))
 
-    async def _number(self, query: str, at: float) -> float | str | None:
+    async def _number(self, query: str, at: float, places: asyncio.Semaphore) -> float | str | None:
         try:
-            return await self._client.number(query, at)
+            async with asyncio.timeout(self._deadline), places:
+                return await self._client.number(query, at)
         except MetricsUnavailable as error:
             return str(error)
+        except TimeoutError:
+            return f"no result in {self._deadline:g} s, with the time that it waited for other queries"
 
 
-def _batches(selections: Mapping[Revision, _Selection]) -> Iterator[tuple[_Selection, list[Revision]]]:
-    """Revisions with the same selection, no more than fit into one query."""
-    by_selection: dict[_Selection, list[Revision]] = {}
-    for revision, selection in sorted(selections.items()):
-        by_selection.setdefault(selection, []).append(revision)
-    for selection, revisions in by_selection.items():
-        for at in range(0, len(revisions), _REVISIONS_PER_QUERY):
-            yield selection, revisions[at : at + _REVISIONS_PER_QUERY]
+def joined(parts: Iterable[Sequence[Series]]) -> list[Series]:
+    """The series of adjoining ranges, in order of time, as those of one range. A sample on an end may be in both."""
+    samples: dict[frozenset[tuple[str, str]], dict[float, float]] = {}
+    for part in parts:
+        for series in part:
+            samples.setdefault(frozenset(series.labels.items()), {}).update(series.samples)
+    return [Series(dict(labels), list(of.items())) for labels, of in samples.items()]
 
 
-def _selection(start: float, end: float, query: MetricsQuery) -> _Selection:
+def _selection(start: float, end: float, query: MetricsQuery) -> Selection:
     """From that start at the latest: of few lengths, so that releases that were scraped up to now share queries."""
     seconds = max(1.0, end - start)
     step = 2.0 ** math.floor(math.log2(seconds)) / 2
-    return _Selection(end - math.ceil(seconds / step) * step, bool(query.shadow_revision))
+    return Selection(end - math.ceil(seconds / step) * step, bool(query.shadow_revision))
 
 
 def _window(query: MetricsQuery, max_age: float) -> Window:
@@ -185,11 +207,11 @@ def _window(query: MetricsQuery, max_age: float) -> Window:
     )
 
 
-def _count(query: MetricsQuery, cached: Mapping[Revision, _CachedSeries], window: Window) -> MetricsResult:
+def _count(query: MetricsQuery, found: _Found, window: Window) -> MetricsResult:
     by_revision: dict[str, tuple[Series, ...]] = {}
     pods: dict[str, Pods] = {}
     for revision in query.expected_pods:
-        series = cached[query.namespace, query.release, revision].series
+        series = found[query.namespace, query.release, revision]
         if isinstance(series, MetricsUnavailable):
             raise series
         by_revision[revision] = series

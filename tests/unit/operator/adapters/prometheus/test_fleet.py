@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-from iris_operator.adapters.prometheus.client import PrometheusClient, Series
+from iris_operator.adapters.prometheus.client import PrometheusClient, Series, TooMuch
 from iris_operator.adapters.prometheus.counters import REQUEST_DURATION_SUM
-from iris_operator.adapters.prometheus.fleet import FleetMetrics
+from iris_operator.adapters.prometheus.fleet import FleetMetrics, joined
 from iris_operator.engine.ports import MetricsQuery, MetricsResult, MetricsUnavailable
 from iris_operator.metric_names import REQUESTS
 
@@ -35,7 +35,7 @@ class Scraped:
     gone: set[str] = field(default_factory=set)
     numbers: list[float] = field(default_factory=list)
 
-    async def matrix(self, query: str, at: float) -> list[Series]:
+    async def matrix(self, query: str, at: float, **_: bool) -> list[Series]:
         """The samples in the range."""
         self.queries.append((query, at))
         length = float(re.findall(r"\[(\d+)s\]$", query)[0])
@@ -191,3 +191,94 @@ async def test_durations_of_pods_that_warm_up_are_left_out() -> None:
         STABLE: (RATE * 15, 0.5 * RATE * 15),
         CONTROL: (RATE * 15, 0),
     }
+
+
+class Failing(Scraped):
+    """Queries that name the release `bad` never end well; `held` waits until the test lets it go on."""
+
+    failure: MetricsUnavailable = TooMuch("too large")
+    held: asyncio.Event | None = None
+
+    async def matrix(self, query: str, at: float, **options: bool) -> list[Series]:
+        if "bad" in query:
+            self.queries.append((query, at))
+            if self.held:
+                await self.held.wait()
+            raise self.failure
+        return await super().matrix(query, at, **options)
+
+
+def good_and_bad(count: int = 3) -> Failing:
+    releases = [*(f"r{number}" for number in range(count)), "bad"]
+    return Failing({pod: arm for release in releases for pod, arm in three(release, 1000, 1001, 1002).items()})
+
+
+async def test_a_release_that_is_too_much_for_a_query_stops_the_others_for_some_intervals_only() -> None:
+    scraped = good_and_bad()
+    metrics = fleet(scraped)
+    failed: list[int] = []
+    for until in range(1019, 1019 + 5 * 8, 5):
+        asked = [query(moment(until - 9), until, release) for release in ("r0", "r1", "r2", "bad")]
+        results = await asyncio.gather(*map(metrics.count, asked), return_exceptions=True)
+        failed.append(sum(isinstance(each, MetricsUnavailable) for each in results))
+    assert failed[0] == 4
+    assert failed[-1] == 1
+
+
+async def test_a_prometheus_that_is_down_is_not_asked_in_smaller_queries() -> None:
+    scraped = good_and_bad()
+    scraped.failure = MetricsUnavailable("connection refused")
+    metrics = fleet(scraped)
+    for until in range(1019, 1059, 5):
+        asked = [query(moment(until - 9), until, release) for release in ("r0", "r1", "r2", "bad")]
+        await asyncio.gather(*map(metrics.count, asked), return_exceptions=True)
+    assert len(scraped.queries) == 8
+
+
+async def test_a_query_that_hangs_holds_up_no_release_that_does_not_need_it() -> None:
+    scraped = good_and_bad(1)
+    scraped.held = asyncio.Event()
+    metrics = fleet(scraped)
+    hanging = asyncio.create_task(metrics.count(query(moment(1010), 1019, "bad")))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    (result,) = await ask(metrics, query(moment(1010), 1019, "r0"))
+    assert result.counts[CANARY].total
+    (later,) = await ask(metrics, query(moment(1010), 1024, "r0"))
+    assert later.counts[CANARY].total
+    assert not hanging.done()
+    scraped.held.set()
+    with pytest.raises(MetricsUnavailable):
+        await hanging
+
+
+async def test_a_release_that_waits_no_longer_takes_the_result_from_nobody() -> None:
+    scraped = good_and_bad(1)
+    scraped.held, scraped.failure = asyncio.Event(), MetricsUnavailable("no answer")
+    metrics = fleet(scraped)
+    first, second = (asyncio.create_task(metrics.count(query(moment(1010), 1019, "bad"))) for _ in range(2))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    scraped.held.set()
+    with pytest.raises(MetricsUnavailable, match="no answer"):
+        await second
+
+
+async def test_a_revision_with_many_pods_is_fetched_in_parts_and_each_request_is_counted_once() -> None:
+    """As a range in one query; a sample on an end of two parts is there once."""
+    pods = {f"many-{number}": ("many", CANARY, 1000.0) for number in range(200)}
+    scraped = Scraped(pods)
+    expected = {CANARY: tuple(pods)}
+    (result,) = await ask(fleet(scraped), query(moment(1010), 1030, "many", expected_pods=expected))
+    assert len(scraped.queries) > 1
+    assert result.counts[CANARY].total == 200 * RATE * 20
+
+
+def test_parts_are_joined_in_order_of_time_without_doubles() -> None:
+    labels = {"pod": "a"}
+    joined_parts = joined(
+        [[Series(labels, [(1, 1), (2, 2)])], [Series(labels, [(2, 2), (3, 3)]), Series({}, [(3, 9)])]]
+    )
+    assert joined_parts == [Series(labels, [(1, 1), (2, 2), (3, 3)]), Series({}, [(3, 9)])]
