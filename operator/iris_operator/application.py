@@ -9,12 +9,10 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
-
-import kopf
+from typing import Any
 
 from iris_operator.adapters.events import KubernetesEvents
-from iris_operator.adapters.kinds import ALL, WATCHED
+from iris_operator.adapters.kinds import ALL
 from iris_operator.adapters.kubernetes.api import KubernetesApi, connect
 from iris_operator.adapters.kubernetes.lease import KubernetesLease
 from iris_operator.adapters.kubernetes.objects import ReleaseObjects
@@ -31,6 +29,7 @@ from iris_operator.engine.judgements import BackgroundJudgements
 from iris_operator.engine.kinds import LEASE
 from iris_operator.engine.ports import Lister, Unavailable
 from iris_operator.engine.reconcile import Ports, ReconcileOutcome, Reconciler, Result
+from iris_operator.kopf_settings import Stopped
 from iris_operator.leadership import Leadership, LeaseLeadership, WithoutElection
 from iris_operator.metrics.releases import CountingRecorder
 from iris_operator.metrics.server import OperatorMetrics
@@ -50,16 +49,6 @@ _GONE_SECONDS = 5.0
 _SYNC_SECONDS = 5.0
 # What makes a watch fail, as a right that is missing, lasts: not to ask for it without a pause.
 _RESTART_SECONDS = 2.0
-
-
-class Stopped(Protocol):
-    """Kopf's flag that a daemon must end."""
-
-    def __bool__(self) -> bool:
-        """True when it must end."""
-
-    def wait(self) -> Awaitable[Any]:
-        """Wait until it must end."""
 
 
 class Application:
@@ -184,17 +173,6 @@ class Application:
         self.starts_again = True
         self.ended.set()
 
-    def configure(self, settings: kopf.OperatorSettings) -> None:
-        """Kopf without events or annotations of its own on objects, and with the operator's finalizer."""
-        settings.posting.enabled = False
-        settings.scanning.disabled = True
-        settings.persistence.finalizer = names.FINALIZER
-        settings.persistence.diffbase_storage = _NoDiffBase()
-        settings.networking.request_timeout = 30
-        settings.networking.connect_timeout = 5
-        for kind in WATCHED:
-            settings.watching.label_selectors[kind.plural] = names.LABEL_RELEASE
-
     def release_changed(self, key: Key, body: Mapping[str, Any]) -> None:
         """A watch event of the release: its spec, annotations and deletion count, its status does not."""
         self._synced.set()
@@ -302,16 +280,6 @@ async def _first_of(*awaited: Awaitable[Any]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-
-
-class _NoDiffBase(kopf.DiffBaseStorage):
-    """Every reconcile compares the cluster with the spec; Kopf need not store the last spec in an annotation."""
-
-    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002 - Kopf's signature
-        return None
-
-    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        """Store nothing."""
 
 
 def _build_analyzer(settings: Settings) -> Analyzer:

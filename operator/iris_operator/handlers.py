@@ -11,6 +11,7 @@ from iris_operator.adapters.kubernetes.lister import IndexLister
 from iris_operator.api import names
 from iris_operator.application import Application
 from iris_operator.engine.kinds import RELEASE, ReconcileOn
+from iris_operator.kopf_settings import configure
 
 _RELEASES = (RELEASE.group, RELEASE.version, RELEASE.plural)
 _BELONGS_TO_RELEASE = {names.LABEL_RELEASE: kopf.PRESENT}
@@ -49,7 +50,7 @@ def _register_lifetime(registry: kopf.OperatorRegistry, app: Application) -> Non
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         await app.start()
-        app.configure(settings)
+        configure(settings)
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
