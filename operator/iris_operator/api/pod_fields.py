@@ -76,7 +76,7 @@ _VARIABLE = _object(
     ("name",),
     name=_VARIABLE_NAME,
     value=_text(32768, shortest=0),
-    valueFrom=_object(**_SOURCES) | cel_rules(_one_of(*_SOURCES)),
+    valueFrom=_object((), **_SOURCES) | cel_rules(_one_of(*_SOURCES)),
 ) | cel_rules(
     (
         "!(has(self.valueFrom) && has(self.value) && self.value != '')",

@@ -66,33 +66,35 @@ def _has_leftovers(observed: Json, desired: Json) -> bool:
     An apply that leaves it out removes it, unless somebody else has set it, too; then it is theirs afterwards.
     """
     return any(
-        _names_more(entry.get("fieldsV1") or {}, desired)
+        _names_more(entry.get("fieldsV1") or {}, desired, observed)
         for entry in observed["metadata"].get("managedFields") or ()
         if (entry["manager"], entry["operation"]) == (names.FIELD_MANAGER, "Apply") and not entry.get("subresource")
     )
 
 
-def _names_more(fields: Mapping[str, Any], desired: Any) -> bool:
-    """Does a set of fields (`f:<field>`, `k:<keys of a list's item>`, `v:<value>`) name one that is not desired?"""
+def _names_more(fields: Mapping[str, Any], desired: Any, observed: Any) -> bool:
+    """Does a set of fields (`f:<field>`, `k:<keys of a list's item>`, `v:<value>`) name one that is there unwanted?"""
     for path, below in fields.items():
         kind, _, name = path.partition(":")
         if kind == "f":
-            if not isinstance(desired, Mapping) or name not in desired:
-                return True
-            child = desired[name]
+            child, found = _field(desired, name), _field(observed, name)
         elif kind == "k":
-            child = _item(desired, json.loads(name))
-            if child is None:
-                return True
+            child, found = _item(desired, json.loads(name)), _item(observed, json.loads(name))
         elif kind == "v":
-            if not isinstance(desired, Sequence) or json.loads(name) not in desired:
-                return True
-            continue
+            child, found = _member(desired, json.loads(name)), _member(observed, json.loads(name))
         else:  # "." is the item itself
             continue
-        if below and _names_more(below, child):
+        if found is not None and (child is None or _names_more(below, child, found)):
             return True
     return False
+
+
+def _field(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, Mapping) else None
+
+
+def _member(items: Any, value: Any) -> Any:
+    return value if isinstance(items, Sequence) and value in items else None
 
 
 def _item(items: Any, keys: Mapping[str, Any]) -> Any:

@@ -11,13 +11,15 @@ from typing import Any, TypeVar
 import pytest
 
 from iris_operator.adapters.kubernetes.api import KubernetesApi
+from iris_operator.adapters.kubernetes.objects import ReleaseObjects
 from iris_operator.adapters.kubernetes.releases import ReleaseStore
 from iris_operator.adapters.routers.ingress import CANARY_WEIGHT, IngressRouter, primary_ingress
 from iris_operator.api import names
-from iris_operator.engine.drift import matches
+from iris_operator.engine.breakage import breaking_additions
+from iris_operator.engine.drift import is_current, matches
 from iris_operator.engine.manifests import deployment, service
-from iris_operator.engine.ports import Conflict
-from iris_operator.engine.release import RevisionInputs, parse_release
+from iris_operator.engine.ports import Conflict, NameTaken
+from iris_operator.engine.release import Release, RevisionInputs, parse_release
 from iris_operator.engine.scaling_manifests import autoscaler, disruption_budget
 from support.operator.controllers import with_api
 from support.operator.simulation import manifest
@@ -217,3 +219,89 @@ def test_a_status_is_replaced_as_a_whole(cluster: Cluster) -> None:
 
 def test_a_release_that_is_gone_reads_as_none(cluster: Cluster) -> None:
     assert cluster.with_api(lambda api: ReleaseStore(api).read(NAMESPACE, "nobody")) is None
+
+
+def read_release(cluster: Cluster, name: str) -> Release:
+    return parse_release(json.loads(cluster.kubectl("get", "imr", name, f"-n={NAMESPACE}", "-o=json").stdout))
+
+
+def test_what_is_taken_out_of_the_release_is_drift_and_gone_after_the_next_write(cluster: Cluster) -> None:
+    options = {"tlsSecretName": "tls", "annotations": {"example.com/ours": "1"}}
+    cluster.apply(release("taken", traffic={"host": "taken.example.com", "ingress": options}))
+    cluster.with_api(lambda api: IngressRouter(api).set_weight(read_release(cluster, "taken"), 0))
+    cluster.kubectl("annotate", "ingress", "taken", f"-n={NAMESPACE}", "example.com/theirs=2")
+    cluster.kubectl(
+        *("patch", "imr", "taken", f"-n={NAMESPACE}", "--type=json"),
+        '--patch=[{"op": "remove", "path": "/spec/traffic/ingress"}]',
+    )
+    after = read_release(cluster, "taken")
+    assert not cluster.with_api(lambda api: IngressRouter(api).read(after)).intact
+    cluster.with_api(lambda api: IngressRouter(api).set_weight(after, 0))
+    assert cluster.with_api(lambda api: IngressRouter(api).read(after)).intact
+    stored = json.loads(cluster.kubectl("get", "ingress", "taken", f"-n={NAMESPACE}", "-o=json").stdout)
+    assert stored["metadata"]["annotations"] == {"example.com/theirs": "2"}
+    assert "tls" not in stored["spec"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"selector": {"added": "by-hand"}},
+        {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]},
+        {"publishNotReadyAddresses": True},
+    ],
+    ids=str,
+)
+def test_a_service_that_leads_elsewhere_leads_to_the_revision_again(cluster: Cluster, change: dict[str, Any]) -> None:
+    cluster.apply(release("mended"))
+    stored = read_release(cluster, "mended")
+    wanted = service(stored, names.stable_service("mended"), "0123456789")
+    cluster.with_api(lambda api: ReleaseObjects(api).apply(wanted))
+    patch = json.dumps({"spec": change})
+    cluster.kubectl("patch", "service", "mended-stable", f"-n={NAMESPACE}", "--type=merge", f"--patch={patch}")
+
+    def spec() -> Any:
+        text = cluster.kubectl("get", "service", "mended-stable", f"-n={NAMESPACE}", "-o=json").stdout
+        return json.loads(text)
+
+    assert not is_current(spec(), wanted) or breaking_additions(spec(), wanted)
+    cluster.with_api(lambda api: ReleaseObjects(api).apply(wanted))
+    assert is_current(spec(), wanted)
+    assert not breaking_additions(spec(), wanted)
+    assert spec()["spec"]["selector"] == wanted["spec"]["selector"]
+    assert [port["port"] for port in spec()["spec"]["ports"]] == [80]
+
+
+def test_objects_of_others_are_not_touched_and_orphans_are_adopted(cluster: Cluster) -> None:
+    cluster.apply(release("owner"))
+    stored = read_release(cluster, "owner")
+    wanted = service(stored, names.stable_service("owner"), "0123456789")
+    foreign = {key: value for key, value in wanted.items() if key != "metadata"}
+    cluster.apply({**foreign, "metadata": {"name": "owner-stable", "namespace": NAMESPACE}})
+    before = cluster.kubectl("get", "service", "owner-stable", f"-n={NAMESPACE}", "-o=yaml").stdout
+    with pytest.raises(NameTaken, match=r"Service owner-stable .*kubectl"):
+        cluster.with_api(lambda api: ReleaseObjects(api).apply(wanted))
+    with pytest.raises(NameTaken):
+        cluster.with_api(lambda api: ReleaseObjects(api).delete(wanted))
+    assert cluster.kubectl("get", "service", "owner-stable", f"-n={NAMESPACE}", "-o=yaml").stdout == before
+    cluster.kubectl("delete", "service", "owner-stable", f"-n={NAMESPACE}")
+    older = {**wanted, "metadata": {**wanted["metadata"], "ownerReferences": [{**stored.owner, "uid": "older"}]}}
+    cluster.with_api(lambda api: ReleaseObjects(api).apply(older))
+    cluster.with_api(lambda api: ReleaseObjects(api).apply(wanted))
+    adopted = json.loads(cluster.kubectl("get", "service", "owner-stable", f"-n={NAMESPACE}", "-o=json").stdout)
+    assert [each["uid"] for each in adopted["metadata"]["ownerReferences"]] == [stored.uid]
+    cluster.with_api(lambda api: ReleaseObjects(api).delete(wanted))
+    assert cluster.kubectl("get", "service", "owner-stable", f"-n={NAMESPACE}", check=False).returncode != 0
+
+
+def test_somebody_elses_object_of_the_same_moment_is_not_overwritten(cluster: Cluster) -> None:
+    cluster.apply(release("race"))
+    wanted = primary_ingress(read_release(cluster, "race"))
+    theirs = json.loads(json.dumps(wanted))
+    theirs["metadata"] = {"name": "race", "namespace": NAMESPACE}
+    theirs["spec"]["rules"][0]["host"] = "theirs.example.com"
+    cluster.apply(theirs)
+    with pytest.raises(Conflict):
+        cluster.with_api(lambda api: api.apply_new(wanted))
+    text = cluster.kubectl("get", "ingress", "race", f"-n={NAMESPACE}", "-o=json").stdout
+    assert json.loads(text)["spec"]["rules"][0]["host"] == "theirs.example.com"

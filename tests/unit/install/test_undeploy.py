@@ -7,6 +7,7 @@ import pytest
 
 from iris_install import undeploy
 from iris_install.errors import InstallError
+from iris_install.rollout import CRD
 from iris_operator.api import names
 
 OTHERS = "example.com/theirs"
@@ -23,8 +24,8 @@ class Cluster:
 
     def run(self, *arguments: str) -> str:
         self.commands.append(" ".join(arguments))
-        if arguments[:2] == ("get", undeploy.CRD):
-            return undeploy.CRD if self.installed else ""
+        if arguments[:2] == ("get", CRD):
+            return CRD if self.installed else ""
         if arguments[0] == "get":
             return json.dumps({"items": [self._release(name) for name in self.finalizers]})
         if arguments[0] == "patch":
@@ -70,7 +71,7 @@ def test_the_releases_go_first_when_they_are_to_go_while_the_operator_still_fina
     cluster = Cluster()
     remove(cluster, with_releases=True)
     assert cluster.position("delete irismodelreleases") < cluster.position("delete deployment iris-operator")
-    assert cluster.commands[-1].startswith(f"delete {undeploy.CRD}")
+    assert cluster.commands[-1].startswith(f"delete {CRD}")
 
 
 def test_a_release_that_is_not_finalized_in_time_keeps_the_operator() -> None:
